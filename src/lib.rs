@@ -1,0 +1,2 @@
+//! tandem: a dual-engine elastic cache sidecar that speaks the Redis protocol.
+#![warn(missing_docs)]

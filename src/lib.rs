@@ -1,2 +1,4 @@
 //! tandem: a dual-engine elastic cache sidecar that speaks the Redis protocol.
 #![warn(missing_docs)]
+
+pub mod values;

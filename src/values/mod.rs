@@ -1,0 +1,149 @@
+//! The data types: what a key can hold when it is more than a short string.
+//!
+//! Pure data structures. Nothing here knows keys, databases, locks, clocks,
+//! RESP or settings: thresholds come in as plain `Limits` structs, the time as a
+//! number, and what happened goes out as return values.
+//!
+//! ```text
+//! blob        large strings, shared by reference count
+//! ```
+
+pub mod blob;
+
+pub use blob::Blob;
+
+/// The type of a key's value. The numbers are part of the keyspace's entry
+/// layout and of the RDB writer's tables: never renumber them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Kind {
+    /// A byte string, an integer among them.
+    String = 0,
+    /// A list.
+    List = 1,
+    /// A set.
+    Set = 2,
+    /// A sorted set.
+    ZSet = 3,
+    /// A hash.
+    Hash = 4,
+    /// A stream.
+    Stream = 5,
+}
+
+impl Kind {
+    /// Every kind, in the order of its number.
+    pub const ALL: [Kind; 6] = [
+        Kind::String,
+        Kind::List,
+        Kind::Set,
+        Kind::ZSet,
+        Kind::Hash,
+        Kind::Stream,
+    ];
+
+    /// The name that TYPE answers.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Kind::String => "string",
+            Kind::List => "list",
+            Kind::Set => "set",
+            Kind::ZSet => "zset",
+            Kind::Hash => "hash",
+            Kind::Stream => "stream",
+        }
+    }
+
+    /// The kind with this number.
+    pub const fn from_u8(n: u8) -> Option<Kind> {
+        if (n as usize) < Self::ALL.len() {
+            Some(Self::ALL[n as usize])
+        } else {
+            None
+        }
+    }
+
+    /// The kind with this TYPE name, in any letter case.
+    pub fn from_name(name: &[u8]) -> Option<Kind> {
+        Self::ALL
+            .into_iter()
+            .find(|k| name.eq_ignore_ascii_case(k.name().as_bytes()))
+    }
+}
+
+/// A value that lives outside of its key's entry.
+///
+/// 32 bytes rather than fewer: it stands behind a `Box`, and the allocator has no
+/// size class between 16 and 32, so the second half is free and spares every
+/// small collection one more allocation.
+#[derive(Clone, Debug)]
+pub enum Value {
+    /// A string too long to stand in the entry.
+    Str(Blob),
+}
+
+const _: () = assert!(size_of::<Value>() <= 32);
+
+impl Value {
+    /// The type of this value.
+    pub const fn kind(&self) -> Kind {
+        match self {
+            Value::Str(_) => Kind::String,
+        }
+    }
+
+    /// The name that OBJECT ENCODING answers.
+    pub fn encoding(&self) -> &'static str {
+        match self {
+            Value::Str(_) => "raw",
+        }
+    }
+
+    /// Bytes of memory behind this value, `size_of::<Value>()` included. Large
+    /// collections answer from counters, so the cost is constant.
+    pub fn memory(&self) -> usize {
+        size_of::<Self>()
+            + match self {
+                Value::Str(blob) => blob.memory(),
+            }
+    }
+
+    /// Whether freeing this value takes long enough (many allocations, or one
+    /// that goes back to the system) that it is better done off the worker.
+    pub fn is_large(&self) -> bool {
+        match self {
+            Value::Str(blob) => blob.len() >= LARGE_BYTES,
+        }
+    }
+}
+
+/// From this size on one free may unmap pages.
+const LARGE_BYTES: usize = 1 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kinds_keep_their_numbers_and_names() {
+        let expected = ["string", "list", "set", "zset", "hash", "stream"];
+        for (n, name) in expected.iter().enumerate() {
+            let kind = Kind::from_u8(n as u8).expect("a kind");
+            assert_eq!(kind as usize, n);
+            assert_eq!(kind.name(), *name);
+            assert_eq!(Kind::from_name(name.to_uppercase().as_bytes()), Some(kind));
+        }
+        assert_eq!(Kind::from_u8(6), None);
+        assert_eq!(Kind::from_name(b"module"), None);
+    }
+
+    #[test]
+    fn a_string_value_describes_itself() {
+        let value = Value::Str(Blob::from_vec(vec![7; 5000]));
+        assert_eq!(value.kind(), Kind::String);
+        assert_eq!(value.encoding(), "raw");
+        assert!(value.memory() >= 5000 && value.memory() < 6000);
+        assert!(!value.is_large());
+        assert!(Value::Str(Blob::from_vec(vec![7; 1 << 20])).is_large());
+    }
+}

@@ -1,4 +1,5 @@
 //! tandem: a dual-engine elastic cache sidecar that speaks the Redis protocol.
 #![warn(missing_docs)]
 
+pub mod keyspace;
 pub mod values;

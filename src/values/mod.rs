@@ -6,9 +6,11 @@
 //!
 //! ```text
 //! blob        large strings, shared by reference count
+//! packed      listpack, intset: small collections as one run of bytes
 //! ```
 
 pub mod blob;
+pub mod packed;
 
 pub use blob::Blob;
 

@@ -1,0 +1,588 @@
+//! A sequence of elements in one run of bytes.
+//!
+//! ```text
+//! u32 total bytes   u16 count (65,535: not known)   elements …   0xFF        little endian
+//! ```
+//!
+//! Positions are byte offsets of an element, or [`Listpack::end`]. They hold until
+//! the next change. The bytes are allocated exactly: the allocator's size classes
+//! make most growth by one element a growth in place, and a listpack of ten
+//! elements is two words plus its bytes.
+
+use super::element::{self, Encoded};
+use super::{Corrupt, Elem, allocated};
+
+const HEADER: usize = 6;
+const COUNT_UNKNOWN: usize = u16::MAX as usize;
+
+/// No listpack of several elements gets larger than this; whoever adds asks
+/// [`Listpack::fits`] first and converts the collection if the answer is no.
+pub const BYTES_MAX: usize = 1 << 30;
+
+/// What the format can hold: a single element may be as large as this allows.
+const FORMAT_MAX: usize = u32::MAX as usize;
+
+/// Longest string that any collection takes as an element.
+pub const ELEMENT_BYTES_MAX: usize = FORMAT_MAX - 64;
+
+/// A sequence of strings and integers in the byte format of Redis' listpack.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Listpack(Box<[u8]>);
+
+impl Default for Listpack {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl std::fmt::Debug for Listpack {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Listpack({} elements, {} bytes)", self.len(), self.0.len())
+    }
+}
+
+impl Listpack {
+    /// An empty listpack.
+    pub fn new() -> Self {
+        Listpack(Box::new([7, 0, 0, 0, 0, 0, element::END]))
+    }
+
+    /// Takes over bytes from outside after decoding all of them once.
+    pub fn from_untrusted(bytes: &[u8]) -> Result<Self, Corrupt> {
+        Self::from_untrusted_with(bytes, |_| true)
+    }
+
+    /// The same; `check` sees every element in order and may refuse.
+    pub fn from_untrusted_with(
+        bytes: &[u8],
+        mut check: impl FnMut(Elem<'_>) -> bool,
+    ) -> Result<Self, Corrupt> {
+        let (total, rest) = bytes.split_first_chunk::<4>().ok_or(Corrupt)?;
+        let count = u16::from_le_bytes(*rest.first_chunk::<2>().ok_or(Corrupt)?);
+        if u32::from_le_bytes(*total) as usize != bytes.len()
+            || bytes.len() <= HEADER
+            || bytes.last() != Some(&element::END)
+        {
+            return Err(Corrupt);
+        }
+        let elements = &bytes[..bytes.len() - 1];
+        let (mut at, mut seen) = (HEADER, 0usize);
+        while at < elements.len() {
+            let (elem, len) = element::decode(&elements[at..]).ok_or(Corrupt)?;
+            let next = at + len + element::back_len(len);
+            let back = element::back_read(elements.get(at + len..next).ok_or(Corrupt)?).ok_or(Corrupt)?;
+            if back != (len, element::back_len(len)) || !check(elem) {
+                return Err(Corrupt);
+            }
+            at = next;
+            seen += 1;
+        }
+        if usize::from(count) != COUNT_UNKNOWN && usize::from(count) != seen {
+            return Err(Corrupt);
+        }
+        Ok(Listpack(bytes.into()))
+    }
+
+    /// The bytes as Redis stores them.
+    #[inline]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// Bytes of memory on the heap.
+    #[inline]
+    pub fn memory(&self) -> usize {
+        allocated(self.0.len())
+    }
+
+    /// Number of elements: from the header, or counted where that does not know.
+    #[inline]
+    pub fn len(&self) -> usize {
+        match self.header_count() {
+            COUNT_UNKNOWN => self.iter().count(),
+            n => n,
+        }
+    }
+
+    fn header_count(&self) -> usize {
+        usize::from(u16::from_le_bytes([self.0[4], self.0[5]]))
+    }
+
+    /// Whether there are no elements.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.0.len() == HEADER + 1
+    }
+
+    /// Whether a string of `len` bytes can be added within [`BYTES_MAX`].
+    #[inline]
+    pub fn fits(&self, len: usize) -> bool {
+        self.0.len().saturating_add(element::span_max(len)) <= BYTES_MAX
+    }
+
+    /// Position of the first element, which is [`Self::end`] if there is none.
+    #[inline]
+    pub const fn start(&self) -> usize {
+        HEADER
+    }
+
+    /// The position behind the last element.
+    #[inline]
+    pub fn end(&self) -> usize {
+        self.0.len() - 1
+    }
+
+    /// The element at a position.
+    #[inline]
+    pub fn get(&self, pos: usize) -> Option<Elem<'_>> {
+        if pos >= self.end() {
+            None
+        } else {
+            Some(self.elem(pos).0)
+        }
+    }
+
+    #[inline]
+    fn elem(&self, pos: usize) -> (Elem<'_>, usize) {
+        let (elem, len) = element::decode(&self.0[pos..]).expect("invariant: listpack bytes are validated");
+        (elem, pos + len + element::back_len(len))
+    }
+
+    /// The position behind the element at `pos`.
+    #[inline]
+    pub fn next(&self, pos: usize) -> usize {
+        let len = element::entry_len(&self.0[pos..]);
+        pos + len + element::back_len(len)
+    }
+
+    /// The position of the element before `pos`.
+    #[inline]
+    pub fn prev(&self, pos: usize) -> Option<usize> {
+        if pos <= HEADER {
+            return None;
+        }
+        let (len, back) =
+            element::back_read(&self.0[HEADER..pos]).expect("invariant: listpack bytes are validated");
+        Some(pos - len - back)
+    }
+
+    /// Position of the last element.
+    #[inline]
+    pub fn last(&self) -> Option<usize> {
+        self.prev(self.end())
+    }
+
+    /// Position of the element at `index`, from the end if negative; walks from
+    /// the nearer end.
+    pub fn seek(&self, index: i64) -> Option<usize> {
+        let len = self.len();
+        let index = if index < 0 {
+            len.checked_sub(usize::try_from(index.unsigned_abs()).ok()?)?
+        } else {
+            usize::try_from(index).ok().filter(|&i| i < len)?
+        };
+        if index <= len / 2 {
+            return Some(self.skip(HEADER, index));
+        }
+        let mut pos = self.end();
+        for _ in index..len {
+            pos = self.prev(pos)?;
+        }
+        Some(pos)
+    }
+
+    /// The position `n` elements behind `pos`, at most the end.
+    pub fn skip(&self, mut pos: usize, n: usize) -> usize {
+        let end = self.end();
+        for _ in 0..n {
+            if pos >= end {
+                break;
+            }
+            pos = self.next(pos);
+        }
+        pos
+    }
+
+    /// The element at `index` counted from the front.
+    pub fn nth(&self, index: usize) -> Option<Elem<'_>> {
+        self.get(self.seek(i64::try_from(index).ok()?)?)
+    }
+
+    /// All elements, from both ends.
+    #[inline]
+    pub fn iter(&self) -> Iter<'_> {
+        self.range(HEADER, self.end())
+    }
+
+    /// The elements between two positions.
+    #[inline]
+    pub fn range(&self, from: usize, to: usize) -> Iter<'_> {
+        Iter {
+            list: self,
+            front: from,
+            back: to,
+        }
+    }
+
+    /// The first element equal to `needle` at `pos` or behind; after each look,
+    /// `skip` elements are passed over unseen (1: look at the fields of a
+    /// field-value sequence).
+    pub fn find(&self, mut pos: usize, needle: &[u8], skip: usize) -> Option<usize> {
+        let end = self.end();
+        let wanted = Elem::of(needle);
+        while pos < end {
+            let (elem, next) = self.elem(pos);
+            if elem == wanted {
+                return Some(pos);
+            }
+            pos = self.skip(next, skip);
+        }
+        None
+    }
+
+    /// Adds at the end.
+    #[inline]
+    pub fn push_back(&mut self, bytes: &[u8]) {
+        self.insert(self.end(), Elem::of(bytes));
+    }
+
+    /// Adds at the front.
+    #[inline]
+    pub fn push_front(&mut self, bytes: &[u8]) {
+        self.insert(HEADER, Elem::of(bytes));
+    }
+
+    /// Adds an integer at the end.
+    #[inline]
+    pub fn push_int(&mut self, n: i64) {
+        self.insert(self.end(), Elem::Int(n));
+    }
+
+    /// Inserts before the element at `pos`. Afterwards the new one is at `pos`.
+    /// An integer must come as [`Elem::of`] makes it.
+    #[inline]
+    pub fn insert(&mut self, pos: usize, elem: Elem<'_>) {
+        let encoded = Encoded::new(elem);
+        self.splice(pos, pos, encoded.span(), 1);
+        encoded.write(&mut self.0[pos..]);
+    }
+
+    /// Adds several elements at the end with one allocation.
+    pub fn extend<'e>(&mut self, elems: impl Iterator<Item = Elem<'e>> + Clone) {
+        self.insert_all(self.end(), elems);
+    }
+
+    /// Inserts several elements before the one at `pos`, with one allocation.
+    pub fn insert_all<'e>(&mut self, pos: usize, elems: impl Iterator<Item = Elem<'e>> + Clone) {
+        let (mut span, mut count) = (0usize, 0isize);
+        for elem in elems.clone() {
+            span = span.saturating_add(Encoded::new(elem).span());
+            count += 1;
+        }
+        self.splice(pos, pos, span, count);
+        let mut at = pos;
+        for elem in elems {
+            let encoded = Encoded::new(elem);
+            encoded.write(&mut self.0[at..]);
+            at += encoded.span();
+        }
+    }
+
+    /// Puts another element in the place of the one at `pos`.
+    pub fn replace(&mut self, pos: usize, elem: Elem<'_>) {
+        let encoded = Encoded::new(elem);
+        self.splice(pos, self.next(pos), encoded.span(), 0);
+        encoded.write(&mut self.0[pos..]);
+    }
+
+    /// Removes `count` elements from position `pos` on. Afterwards what stood
+    /// behind them is at `pos`.
+    pub fn remove(&mut self, pos: usize, count: usize) {
+        let (mut end, mut removed) = (pos, 0isize);
+        while (removed as usize) < count && end < self.end() {
+            end = self.next(end);
+            removed += 1;
+        }
+        self.splice(pos, end, 0, -removed);
+    }
+
+    /// Removes `count` elements from `index` on.
+    pub fn remove_range(&mut self, index: usize, count: usize) {
+        let pos = self.skip(HEADER, index);
+        self.remove(pos, count);
+    }
+
+    /// Removes everything at `pos` and behind, and returns it.
+    pub fn split_off(&mut self, pos: usize) -> Listpack {
+        let moved = self.range(pos, self.end()).count();
+        let mut tail = Listpack::new();
+        let end = self.end();
+        tail.splice(HEADER, HEADER, end - pos, moved as isize);
+        tail.0[HEADER..HEADER + (end - pos)].copy_from_slice(&self.0[pos..end]);
+        self.splice(pos, end, 0, -(moved as isize));
+        tail
+    }
+
+    /// Adds all elements of `other` at the end.
+    pub fn append(&mut self, other: &Listpack) {
+        let at = self.end();
+        let body = &other.0[HEADER..other.end()];
+        self.splice(at, at, body.len(), other.len() as isize);
+        self.0[at..at + body.len()].copy_from_slice(body);
+    }
+
+    /// Replaces the bytes `from..to` by `span` bytes of undefined content, and
+    /// keeps the header right.
+    fn splice(&mut self, from: usize, to: usize, span: usize, count_change: isize) {
+        let old = self.0.len();
+        let new = (old - (to - from)).checked_add(span).filter(|&n| n <= FORMAT_MAX);
+        let new = new.expect("invariant: callers of a listpack ask whether it fits");
+        let mut bytes = std::mem::take(&mut self.0).into_vec();
+        if new > old {
+            bytes.reserve_exact(new - old);
+            bytes.resize(new, 0);
+        }
+        if from + span != to {
+            bytes.copy_within(to..old, from + span);
+        }
+        bytes.truncate(new);
+        bytes[..4].copy_from_slice(&(new as u32).to_le_bytes());
+        let count = usize::from(u16::from_le_bytes([bytes[4], bytes[5]]));
+        if count != COUNT_UNKNOWN && count_change != 0 {
+            let count = count.saturating_add_signed(count_change).min(COUNT_UNKNOWN);
+            bytes[4..6].copy_from_slice(&(count as u16).to_le_bytes());
+        }
+        self.0 = bytes.into_boxed_slice();
+    }
+}
+
+/// The elements between two positions, from both ends.
+#[derive(Clone)]
+pub struct Iter<'a> {
+    list: &'a Listpack,
+    front: usize,
+    back: usize,
+}
+
+impl Iter<'_> {
+    /// Position of the element that `next` would return.
+    #[inline]
+    pub fn position(&self) -> usize {
+        self.front
+    }
+}
+
+impl<'a> Iterator for Iter<'a> {
+    type Item = Elem<'a>;
+
+    #[inline]
+    fn next(&mut self) -> Option<Elem<'a>> {
+        if self.front >= self.back {
+            return None;
+        }
+        let (elem, next) = self.list.elem(self.front);
+        self.front = next;
+        Some(elem)
+    }
+}
+
+impl<'a> DoubleEndedIterator for Iter<'a> {
+    #[inline]
+    fn next_back(&mut self) -> Option<Elem<'a>> {
+        if self.front >= self.back {
+            return None;
+        }
+        self.back = self.list.prev(self.back)?;
+        self.list.get(self.back)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn pack(elems: &[&[u8]]) -> Listpack {
+        let mut list = Listpack::new();
+        for e in elems {
+            list.push_back(e);
+        }
+        list
+    }
+
+    fn unpack(list: &Listpack) -> Vec<Vec<u8>> {
+        list.iter().map(|e| e.to_vec()).collect()
+    }
+
+    #[test]
+    fn bytes_are_those_of_redis() {
+        assert_eq!(
+            pack(&[b"a", b"1"]).as_bytes(),
+            b"\x0c\0\0\0\x02\0\x81a\x02\x01\x01\xff"
+        );
+        for (n, bytes) in [
+            (0i64, &b"\0"[..]),
+            (127, b"\x7f"),
+            (128, b"\xc0\x80"),
+            (-1, b"\xdf\xff"),
+            (4095, b"\xcf\xff"),
+            (-4096, b"\xd0\0"),
+            (4096, b"\xf1\0\x10"),
+            (-32768, b"\xf1\0\x80"),
+            (32768, b"\xf2\0\x80\0"),
+            (-8_388_608, b"\xf2\0\0\x80"),
+            (8_388_608, b"\xf3\0\0\x80\0"),
+            (i64::from(i32::MIN), b"\xf3\0\0\0\x80"),
+            (1 << 31, b"\xf4\0\0\0\x80\0\0\0\0"),
+            (i64::MIN, b"\xf4\0\0\0\0\0\0\0\x80"),
+        ] {
+            let list = pack(&[n.to_string().as_bytes()]);
+            assert_eq!(&list.as_bytes()[6..6 + bytes.len()], bytes, "{n}");
+            assert_eq!(list.as_bytes()[6 + bytes.len()] as usize, bytes.len());
+            assert_eq!(list.get(6), Some(Elem::Int(n)));
+        }
+        let long = pack(&[&[b'x'; 64]]);
+        assert_eq!(long.as_bytes()[6..8], [0xE0, 64]);
+        let longer = pack(&[&vec![b'x'; 4096]]);
+        assert_eq!(longer.as_bytes()[6..11], [0xF0, 0, 0x10, 0, 0]);
+        assert_eq!(longer.as_bytes()[longer.end() - 2..], [0x20, 0x85, 0xFF]); // back length 4101
+    }
+
+    #[test]
+    fn the_count_gives_up_at_65535_as_in_redis() {
+        let mut list = Listpack::new();
+        list.extend((0..65_534).map(|n| Elem::Int(n & 63)));
+        assert_eq!(list.as_bytes()[4..6], [0xFE, 0xFF]);
+        list.push_int(1);
+        list.push_int(2);
+        assert_eq!((list.header_count(), list.len()), (COUNT_UNKNOWN, 65_536));
+        list.remove_range(0, 65_530);
+        assert_eq!(list.len(), 6);
+        assert_eq!(Listpack::from_untrusted(list.as_bytes()), Ok(list));
+    }
+
+    #[test]
+    fn find_passes_over_values() {
+        let list = pack(&[b"v", b"k", b"k", b"7", b"7", b"v"]);
+        assert_eq!(list.find(list.start(), b"k", 1), list.seek(2));
+        assert_eq!(list.find(list.start(), b"7", 1), list.seek(4));
+        assert_eq!(list.find(list.start(), b"7", 0), list.seek(3));
+        assert_eq!(list.find(list.start(), b"none", 1), None);
+    }
+
+    #[test]
+    fn forged_bytes_are_refused() {
+        for bad in [
+            &b""[..],
+            b"\x07\0\0\0\0\0",
+            b"\x08\0\0\0\0\0\xff",                           // total
+            b"\x07\0\0\0\x01\0\xff",                         // count
+            b"\x09\0\0\0\x01\0\x05\x02\xff",                 // back length
+            b"\x09\0\0\0\x01\0\x85\x01\xff",                 // string cut off
+            b"\x0a\0\0\0\x01\0\xe0\x00\x02\xff",             // overlong string
+            b"\x0d\0\0\0\x01\0\xf0\0\0\0\0\x05\xff",         // the same, 32 bits
+            b"\x0d\0\0\0\x01\0\xf0\xff\xff\xff\xff\x05\xff", // giant string
+            b"\x09\0\0\0\x01\0\xf9\x01\xff",                 // no such code
+            b"\x09\0\0\0\x01\0\xff\x01\xff",                 // end in the middle
+            b"\x09\0\0\0\x01\0\x05\x01\xfe",                 // no end
+        ] {
+            assert_eq!(Listpack::from_untrusted(bad), Err(Corrupt), "{bad:?}");
+        }
+        let odd = pack(&[b"a"]);
+        assert_eq!(
+            Listpack::from_untrusted_with(odd.as_bytes(), |e| e == b"b"[..]),
+            Err(Corrupt)
+        );
+    }
+
+    fn text() -> impl Strategy<Value = Vec<u8>> {
+        prop_oneof![
+            3 => any::<i64>().prop_map(|n| n.to_string().into_bytes()),
+            3 => (-5000i64..5000).prop_map(|n| n.to_string().into_bytes()),
+            4 => prop::collection::vec(any::<u8>(), 0..20),
+            1 => prop::collection::vec(any::<u8>(), 50..300),
+            1 => (4000usize..20_000).prop_map(|n| vec![b'z'; n]),
+        ]
+    }
+
+    #[derive(Clone, Debug)]
+    enum Op {
+        Insert(usize, Vec<u8>),
+        Replace(usize, Vec<u8>),
+        Remove(usize, usize),
+        Split(usize),
+    }
+
+    fn op() -> impl Strategy<Value = Op> {
+        prop_oneof![
+            5 => (any::<usize>(), text()).prop_map(|(i, t)| Op::Insert(i, t)),
+            2 => (any::<usize>(), text()).prop_map(|(i, t)| Op::Replace(i, t)),
+            1 => (any::<usize>(), 0usize..4).prop_map(|(i, n)| Op::Remove(i, n)),
+            1 => any::<usize>().prop_map(Op::Split),
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        #[test]
+        fn behaves_as_a_vector_of_strings(ops in prop::collection::vec(op(), 0..60)) {
+            let mut list = Listpack::new();
+            let mut twin: Vec<Vec<u8>> = Vec::new();
+            for op in ops {
+                let n = twin.len();
+                match op {
+                    Op::Insert(i, t) => {
+                        let i = i % (n + 1);
+                        let pos = list.skip(list.start(), i);
+                        list.insert(pos, Elem::of(&t));
+                        twin.insert(i, t);
+                    }
+                    Op::Replace(i, t) if n > 0 => {
+                        let pos = list.seek((i % n) as i64).expect("in range");
+                        list.replace(pos, Elem::of(&t));
+                        twin[i % n] = t;
+                    }
+                    Op::Remove(i, count) if n > 0 => {
+                        list.remove_range(i % n, count);
+                        twin.drain(i % n..(i % n + count).min(n));
+                    }
+                    Op::Split(i) if n > 0 => {
+                        let pos = list.seek((i % n) as i64).expect("in range");
+                        let tail = list.split_off(pos);
+                        prop_assert_eq!(unpack(&tail), &twin[i % n..]);
+                        prop_assert_eq!(list.len(), i % n);
+                        list.append(&tail);
+                    }
+                    _ => {}
+                }
+                prop_assert_eq!(list.len(), twin.len());
+            }
+            prop_assert_eq!(&unpack(&list), &twin);
+            let mut backwards: Vec<_> = list.iter().rev().map(|e| e.to_vec()).collect();
+            backwards.reverse();
+            prop_assert_eq!(&backwards, &twin);
+            for (i, t) in twin.iter().enumerate() {
+                prop_assert!(list.nth(i).is_some_and(|e| e == t[..]));
+                prop_assert_eq!(list.seek(i as i64 - twin.len() as i64), list.seek(i as i64));
+                prop_assert_eq!(list.find(list.start(), t, 0), list.seek(twin.iter().position(|u| u == t).expect("there") as i64));
+            }
+            prop_assert_eq!(list.seek(twin.len() as i64), None);
+            prop_assert_eq!(Listpack::from_untrusted(list.as_bytes()), Ok(list));
+        }
+
+        #[test]
+        fn flipped_bits_never_panic(texts in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..9), 1..8),
+                                    flips in prop::collection::vec((any::<usize>(), 0u8..8), 1..8)) {
+            let list = pack(&texts.iter().map(|t| &t[..]).collect::<Vec<_>>());
+            let mut bytes = list.as_bytes().to_vec();
+            for (at, bit) in flips {
+                let at = at % bytes.len();
+                bytes[at] ^= 1 << bit;
+            }
+            if let Ok(list) = Listpack::from_untrusted(&bytes) {
+                prop_assert_eq!(list.iter().count(), list.iter().rev().count());
+                prop_assert_eq!(list.iter().count(), list.len());
+            }
+        }
+    }
+}

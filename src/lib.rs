@@ -1,5 +1,7 @@
 //! tandem: a dual-engine elastic cache sidecar that speaks the Redis protocol.
 #![warn(missing_docs)]
 
+pub mod config;
+pub mod glob;
 pub mod keyspace;
 pub mod values;

@@ -1,0 +1,64 @@
+//! Configuration: one declaration per setting ([`table`]), everything else derived from it.
+//!
+//! A [`Config`] is a typed, immutable snapshot. Files, flags and `CONFIG SET` all go through the same words of a
+//! value into the same types; nothing here opens sockets or talks to clients.
+//!
+//! | module | what is in it |
+//! |---|---|
+//! | [`setting`] | what a setting is; the macro behind the table |
+//! | [`table`] | every setting, once |
+//! | [`kinds`], [`forms`] | the types of values |
+//! | [`quote`] | words and quotes of redis.conf |
+//! | [`runtime`] | `CONFIG GET` and `CONFIG SET` |
+
+mod forms;
+mod kinds;
+mod quote;
+mod runtime;
+mod setting;
+mod table;
+#[cfg(test)]
+mod tests;
+
+pub use forms::{
+    Address, Addresses, BufferLimit, BufferLimits, Directory, EventClasses, Master, OomScores, Percentiles,
+    SavePoint, SavePoints,
+};
+pub use kinds::{
+    Allow, DisklessLoad, Endpoint, EvictionPolicy, Fsync, LogFormat, LogLevel, MemoryLimit, OomScoreAdj,
+    PropagationError, PubsubDefault, Renames, Sanitize, ShutdownFlags, Supervised, SyslogFacility, Text,
+    TlsAuthClients, Workers,
+};
+pub use quote::{Unbalanced, quote_if_needed, repr, split_words};
+pub use runtime::{SetError, find, get, set};
+pub use setting::{Setting, Spec, Status};
+pub use table::{Config, SETTINGS};
+
+impl Default for Config {
+    /// Every setting at its declared default.
+    fn default() -> Self {
+        let mut config = Config::blank();
+        for setting in SETTINGS {
+            runtime::assign_text(&mut config, setting, setting.default.as_bytes())
+                .expect("invariant: a test reads every declared default");
+        }
+        config
+    }
+}
+
+impl std::fmt::Debug for Config {
+    /// What differs from the defaults, without secrets.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let default = Config::default();
+        let mut map = f.debug_map();
+        for setting in SETTINGS.iter().filter(|setting| !setting.same(self, &default)) {
+            let shown = if setting.is_secret() {
+                "(redacted)".into()
+            } else {
+                setting.value(self)
+            };
+            map.entry(&setting.name(), &String::from_utf8_lossy(&shown));
+        }
+        map.finish()
+    }
+}

@@ -164,11 +164,10 @@ pub(super) fn memory_size(word: &[u8]) -> Option<u64> {
         b"tb" => 1 << 40,
         _ => return None,
     };
-    std::str::from_utf8(number)
-        .ok()?
-        .parse::<u64>()
-        .ok()?
+    let number = std::str::from_utf8(number).ok()?.parse::<u64>().ok()?;
+    number
         .checked_mul(scale)
+        .filter(|bytes| i64::try_from(*bytes).is_ok())
 }
 
 /// The shortest exact way to write a size in a file.

@@ -36,7 +36,13 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Options { databases: 16, reserve_bytes: 32 << 30, grow_percent: 85, shrink_percent: 20, seed: None }
+        Options {
+            databases: 16,
+            reserve_bytes: 32 << 30,
+            grow_percent: 85,
+            shrink_percent: 20,
+            seed: None,
+        }
     }
 }
 
@@ -88,7 +94,13 @@ impl Keyspace {
         todo!()
     }
     /// One bounded slice of migration, compaction and (helper only) freeing. True: more to do.
-    pub fn maintain(&self, who: &mut Participant, budget_us: u64, now_ms: u64, purge: &mut dyn Purge) -> bool {
+    pub fn maintain(
+        &self,
+        who: &mut Participant,
+        budget_us: u64,
+        now_ms: u64,
+        purge: &mut dyn Purge,
+    ) -> bool {
         todo!()
     }
     /// For tests and DEBUG: starts one resize (true: x2, false: /2); false if one is running or it cannot be done.
@@ -294,7 +306,13 @@ impl<'b> ShardGuard<'b> {
         todo!()
     }
     /// The key must not be there yet.
-    pub fn insert(&mut self, hash: KeyHash, key: &[u8], content: Content<'_>, meta: Meta) -> Result<Pos, OutOfSpace> {
+    pub fn insert(
+        &mut self,
+        hash: KeyHash,
+        key: &[u8],
+        content: Content<'_>,
+        meta: Meta,
+    ) -> Result<Pos, OutOfSpace> {
         todo!()
     }
     /// New content and meta for a key that is there. Gives the old out-of-line value, if any, to be dropped off the worker.

@@ -4,4 +4,5 @@
 pub mod config;
 pub mod glob;
 pub mod keyspace;
+pub mod protocol;
 pub mod values;

@@ -1,0 +1,267 @@
+//! The bytes that a connection has still to send, with large values by reference.
+//!
+//! ```text
+//! bytes    $3\r\nabc\r\n$90000\r\n\r\n:1\r\n
+//!          ^ front              ^ at: the blob's 90000 bytes go here
+//! sent     everything before `front` (and before `front_blob` in the first blob)
+//! ```
+//!
+//! A value of [`BLOB_REFERENCE_MIN`] bytes or more is not copied: a splice holds a
+//! reference until it is sent. [`OutBuf::io_slices`] lists what is left for one vectored
+//! write, [`OutBuf::advance`] takes away what was written and lets values go at once.
+//!
+//! Positions ([`OutBuf::position`]) are offsets in `bytes` and are good until the next
+//! `advance`; a reply is written between two of them.
+
+use std::collections::VecDeque;
+use std::io::IoSlice;
+
+use crate::values::Blob;
+
+/// Smaller blobs are copied: below this a slice more in the write costs what the copy costs.
+pub const BLOB_REFERENCE_MIN: usize = 8 * 1024;
+/// Sent bytes at the front are moved out of the way when there are this many of them.
+const COMPACT_MIN: usize = 64 * 1024;
+
+/// Output of one connection.
+#[derive(Debug, Default)]
+pub struct OutBuf {
+    bytes: Vec<u8>,
+    /// Offset in `bytes` of the first one that is not sent.
+    front: usize,
+    /// Blobs in ascending order of position; never one at or before `front` that is sent.
+    blobs: VecDeque<Splice>,
+    /// Bytes of the first blob that are sent.
+    front_blob: usize,
+    /// Bytes of all blobs.
+    blob_bytes: usize,
+}
+
+#[derive(Debug)]
+struct Splice {
+    at: usize,
+    blob: Blob,
+}
+
+impl OutBuf {
+    /// Empty, without memory.
+    pub const fn new() -> Self {
+        OutBuf {
+            bytes: Vec::new(),
+            front: 0,
+            blobs: VecDeque::new(),
+            front_blob: 0,
+            blob_bytes: 0,
+        }
+    }
+
+    /// Empty, with room for `capacity` bytes.
+    pub fn with_capacity(capacity: usize) -> Self {
+        OutBuf {
+            bytes: Vec::with_capacity(capacity),
+            ..OutBuf::new()
+        }
+    }
+
+    /// Bytes to send, those of referenced values included.
+    #[inline]
+    pub fn len(&self) -> usize {
+        self.bytes.len() - self.front + self.blob_bytes - self.front_blob
+    }
+
+    /// Whether nothing is left to send.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.bytes.len() == self.front && self.blobs.is_empty()
+    }
+
+    /// Memory of its own, without referenced values.
+    pub fn capacity(&self) -> usize {
+        self.bytes.capacity() + self.blobs.capacity() * size_of::<Splice>()
+    }
+
+    /// Where the next byte goes.
+    #[inline]
+    pub fn position(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Takes back everything written since `position`, references included.
+    pub fn truncate_to(&mut self, position: usize) {
+        debug_assert!(position >= self.front, "what is sent cannot be taken back");
+        self.bytes.truncate(position.max(self.front));
+        while self.blobs.back().is_some_and(|splice| splice.at > position) {
+            if let Some(splice) = self.blobs.pop_back() {
+                self.blob_bytes -= splice.blob.len();
+            }
+        }
+    }
+
+    /// Forgets everything but keeps the memory.
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+        self.blobs.clear();
+        (self.front, self.front_blob, self.blob_bytes) = (0, 0, 0);
+    }
+
+    /// Gives memory over `keep` bytes back; only an empty buffer does.
+    pub fn shrink(&mut self, keep: usize) {
+        if self.is_empty() {
+            self.clear();
+            if self.bytes.capacity() > keep {
+                self.bytes = Vec::new();
+            }
+            if self.blobs.capacity() > 64 {
+                self.blobs = VecDeque::new();
+            }
+        }
+    }
+
+    /// Appends complete protocol bytes.
+    #[inline]
+    pub fn extend(&mut self, bytes: &[u8]) {
+        self.bytes.extend_from_slice(bytes);
+    }
+
+    /// Appends a value by reference.
+    pub fn splice(&mut self, blob: &Blob) {
+        if blob.is_empty() {
+            return;
+        }
+        self.blob_bytes += blob.len();
+        self.blobs.push_back(Splice {
+            at: self.bytes.len(),
+            blob: blob.clone(),
+        });
+    }
+
+    /// Moves the content of `other` behind this one's.
+    pub fn append(&mut self, other: &mut OutBuf) {
+        if other.front > 0 || other.front_blob > 0 {
+            // Rare: replies are moved before any of them is sent.
+            self.bytes.extend_from_slice(&other.to_vec());
+            return other.clear();
+        }
+        let shift = self.bytes.len();
+        self.bytes.append(&mut other.bytes);
+        for mut splice in other.blobs.drain(..) {
+            splice.at += shift;
+            self.blob_bytes += splice.blob.len();
+            self.blobs.push_back(splice);
+        }
+        other.clear();
+    }
+
+    /// Copies what is left to send, blobs included, into one run of bytes.
+    pub fn to_vec(&self) -> Vec<u8> {
+        let mut all = Vec::with_capacity(self.len());
+        self.for_each_piece(|piece| {
+            all.extend_from_slice(piece);
+            true
+        });
+        all
+    }
+
+    /// The unsent bytes if they lie in one piece: then a plain write does.
+    #[inline]
+    pub fn single(&self) -> Option<&[u8]> {
+        self.blobs.is_empty().then(|| &self.bytes[self.front..])
+    }
+
+    /// Fills `slices` with the unsent pieces in order; returns how many it filled.
+    pub fn io_slices<'b>(&'b self, slices: &mut [IoSlice<'b>]) -> usize {
+        let mut filled = 0;
+        self.for_each_piece(|piece| match slices.get_mut(filled) {
+            None => false,
+            Some(slot) => {
+                *slot = IoSlice::new(piece);
+                filled += 1;
+                true
+            }
+        });
+        filled
+    }
+
+    fn for_each_piece<'b>(&'b self, mut visit: impl FnMut(&'b [u8]) -> bool) {
+        let mut from = self.front;
+        let mut blob_from = self.front_blob;
+        for splice in &self.blobs {
+            if from < splice.at && !visit(&self.bytes[from..splice.at]) {
+                return;
+            }
+            from = splice.at;
+            if blob_from < splice.blob.len() && !visit(&splice.blob[blob_from..]) {
+                return;
+            }
+            blob_from = 0;
+        }
+        if from < self.bytes.len() {
+            visit(&self.bytes[from..]);
+        }
+    }
+
+    /// `n` more bytes were sent.
+    ///
+    /// # Panics
+    /// If that is more than was left.
+    #[inline]
+    pub fn advance(&mut self, n: usize) {
+        assert!(n <= self.len(), "more bytes sent than there were");
+        if self.blobs.is_empty() {
+            self.front += n;
+        } else {
+            self.advance_over_blobs(n);
+        }
+        if self.is_empty() {
+            self.clear();
+        } else if self.front >= COMPACT_MIN && self.front * 2 >= self.bytes.len() {
+            self.unsent_to_front();
+        }
+    }
+
+    #[cold]
+    fn advance_over_blobs(&mut self, mut n: usize) {
+        while let Some(splice) = self.blobs.front() {
+            let plain = n.min(splice.at - self.front);
+            self.front += plain;
+            n -= plain;
+            if self.front < splice.at {
+                return;
+            }
+            let len = splice.blob.len();
+            let of_blob = n.min(len - self.front_blob);
+            self.front_blob += of_blob;
+            n -= of_blob;
+            if self.front_blob < len {
+                return;
+            }
+            self.blobs.pop_front();
+            self.blob_bytes -= len;
+            self.front_blob = 0;
+        }
+        self.front += n;
+    }
+
+    /// Drops the sent bytes.
+    #[cold]
+    fn unsent_to_front(&mut self) {
+        self.bytes.drain(..self.front);
+        for splice in &mut self.blobs {
+            splice.at -= self.front;
+        }
+        self.front = 0;
+    }
+
+    /// Replaces the `room` bytes at `at` by `header`; what follows moves, nested splices too.
+    pub(crate) fn replace(&mut self, at: usize, room: usize, header: &[u8]) {
+        self.bytes.splice(at..at + room, header.iter().copied());
+        for splice in self.blobs.iter_mut().rev().take_while(|splice| splice.at > at) {
+            splice.at = splice.at - room + header.len();
+        }
+    }
+
+    #[inline]
+    pub(crate) fn bytes_mut(&mut self) -> &mut Vec<u8> {
+        &mut self.bytes
+    }
+}

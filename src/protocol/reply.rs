@@ -1,0 +1,346 @@
+//! The one writer of replies: RESP2 and RESP3, straight into the output buffer.
+//!
+//! A handler says what it means (`map`, `null`, `double`); the form follows from the
+//! protocol that the client chose with HELLO:
+//!
+//! | method | RESP3 | RESP2 |
+//! |---|---|---|
+//! | `null`, `null_array` | `_` | `$-1`, `*-1` |
+//! | `map(n)` | `%n` | `*2n` |
+//! | `set(n)`, `push(n)` | `~n`, `>n` | `*n` |
+//! | `double` | `,3.1` | `$3` `3.1` |
+//! | `bool` | `#t`, `#f` | `:1`, `:0` |
+//! | `bignum` | `(123…` | bulk string |
+//! | `verbatim` | `=n` `txt:…` | bulk string without the three letters |
+//!
+//! No text that a client sent can end a line early: [`Reply::error`] and [`Reply::simple`]
+//! write CR, LF and NUL as spaces, and they are the only ones that write lines of text.
+
+use crate::protocol::float::format_double;
+use crate::protocol::outbuf::{BLOB_REFERENCE_MIN, OutBuf};
+use crate::values::Blob;
+
+/// An aggregate whose length is not known yet; to be given to [`Reply::finish`].
+#[derive(Debug)]
+#[must_use = "an aggregate without a length breaks the stream"]
+pub struct Mark {
+    at: usize,
+    room: usize,
+    kind: Aggregate,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Aggregate {
+    Array,
+    Map,
+    Set,
+}
+
+/// Writes one client's replies.
+#[derive(Debug)]
+pub struct Reply<'a> {
+    out: &'a mut OutBuf,
+    resp3: bool,
+}
+
+impl<'a> Reply<'a> {
+    /// A writer behind what `out` holds already.
+    #[inline]
+    pub fn new(out: &'a mut OutBuf, resp3: bool) -> Self {
+        Reply { out, resp3 }
+    }
+
+    /// Whether the client speaks RESP3.
+    #[inline]
+    pub fn is_resp3(&self) -> bool {
+        self.resp3
+    }
+
+    /// Changes the form of what follows (HELLO replies in the protocol that it sets).
+    pub fn set_resp3(&mut self, resp3: bool) {
+        self.resp3 = resp3;
+    }
+
+    /// The buffer behind the writer.
+    pub fn out(&mut self) -> &mut OutBuf {
+        self.out
+    }
+
+    /// Where the next reply begins.
+    #[inline]
+    pub fn position(&self) -> usize {
+        self.out.position()
+    }
+
+    /// Takes back everything written since `position`.
+    pub fn truncate_to(&mut self, position: usize) {
+        self.out.truncate_to(position);
+    }
+
+    /// `+text`: a status of the server's own words.
+    pub fn simple(&mut self, text: &str) {
+        self.line(b'+', text.as_bytes());
+    }
+
+    /// `+OK`
+    #[inline]
+    pub fn ok(&mut self) {
+        self.out.extend(b"+OK\r\n");
+    }
+
+    /// `-text`: the text begins with its code, as in `ERR syntax error`.
+    pub fn error(&mut self, text: impl AsRef<[u8]>) {
+        self.line(b'-', text.as_ref());
+    }
+
+    /// `:n`
+    #[inline]
+    pub fn int(&mut self, n: i64) {
+        if let 0..=9 = n {
+            let digit = b'0' + u8::try_from(n).unwrap_or_default();
+            return self.out.extend(&[b':', digit, b'\r', b'\n']);
+        }
+        self.number_line(b':', n);
+    }
+
+    /// A bulk string, copied.
+    #[inline]
+    pub fn bulk(&mut self, bytes: &[u8]) {
+        let out = self.out.bytes_mut();
+        // One reservation for all three parts: longest header, bytes, CR LF.
+        out.reserve(bytes.len() + 32);
+        push_header(out, b'$', bytes.len());
+        out.extend_from_slice(bytes);
+        out.extend_from_slice(b"\r\n");
+    }
+
+    /// A bulk string that is referred to if it is large, else copied.
+    pub fn bulk_blob(&mut self, blob: &Blob) {
+        if blob.len() < BLOB_REFERENCE_MIN {
+            return self.bulk(blob);
+        }
+        push_header(self.out.bytes_mut(), b'$', blob.len());
+        self.out.splice(blob);
+        self.out.extend(b"\r\n");
+    }
+
+    /// An integer as a bulk string.
+    pub fn bulk_int(&mut self, n: i64) {
+        self.bulk(itoa::Buffer::new().format(n).as_bytes());
+    }
+
+    /// A bulk string, or null for none.
+    pub fn bulk_or_null(&mut self, bytes: Option<&[u8]>) {
+        match bytes {
+            Some(bytes) => self.bulk(bytes),
+            None => self.null(),
+        }
+    }
+
+    /// No value.
+    #[inline]
+    pub fn null(&mut self) {
+        self.out.extend(if self.resp3 { b"_\r\n" } else { b"$-1\r\n" });
+    }
+
+    /// No array, where an array would stand.
+    pub fn null_array(&mut self) {
+        self.out.extend(if self.resp3 { b"_\r\n" } else { b"*-1\r\n" });
+    }
+
+    /// An array of `n` replies that follow.
+    #[inline]
+    pub fn array(&mut self, n: usize) {
+        push_header(self.out.bytes_mut(), b'*', n);
+    }
+
+    /// A map of `n` pairs that follow.
+    pub fn map(&mut self, n: usize) {
+        let (kind, n) = self.form(Aggregate::Map, n);
+        push_header(self.out.bytes_mut(), kind, n);
+    }
+
+    /// A set of `n` replies that follow.
+    pub fn set(&mut self, n: usize) {
+        let (kind, n) = self.form(Aggregate::Set, n);
+        push_header(self.out.bytes_mut(), kind, n);
+    }
+
+    /// An out-of-band message of `n` replies that follow; an array in RESP2.
+    pub fn push(&mut self, n: usize) {
+        push_header(self.out.bytes_mut(), if self.resp3 { b'>' } else { b'*' }, n);
+    }
+
+    /// `n` pairs about the reply that follows them; RESP3 only, see [`is_resp3`](Self::is_resp3).
+    pub fn attribute(&mut self, n: usize) {
+        debug_assert!(self.resp3, "RESP2 has no attributes");
+        push_header(self.out.bytes_mut(), b'|', n);
+    }
+
+    /// A double.
+    pub fn double(&mut self, value: f64) {
+        let text = format_double(value);
+        if self.resp3 {
+            self.line(b',', text.as_bytes())
+        } else {
+            self.bulk(text.as_bytes())
+        }
+    }
+
+    /// A truth value.
+    pub fn bool(&mut self, value: bool) {
+        self.out.extend(match (self.resp3, value) {
+            (true, true) => b"#t\r\n",
+            (true, false) => b"#f\r\n",
+            (false, true) => b":1\r\n",
+            (false, false) => b":0\r\n",
+        });
+    }
+
+    /// A number of any size, given as decimal text.
+    pub fn bignum(&mut self, digits: &str) {
+        if self.resp3 {
+            self.line(b'(', digits.as_bytes())
+        } else {
+            self.bulk(digits.as_bytes())
+        }
+    }
+
+    /// Text to be shown as it is; `format` is three letters, `txt` or `mkd`.
+    pub fn verbatim(&mut self, format: &str, text: &[u8]) {
+        if !self.resp3 {
+            return self.bulk(text);
+        }
+        debug_assert_eq!(format.len(), 3, "a format has three letters");
+        push_header(self.out.bytes_mut(), b'=', text.len() + 4);
+        self.out.extend(format.as_bytes());
+        self.out.extend(b":");
+        self.out.extend(text);
+        self.out.extend(b"\r\n");
+    }
+
+    /// Complete protocol bytes that were written elsewhere.
+    pub fn raw(&mut self, bytes: &[u8]) {
+        self.out.extend(bytes);
+    }
+
+    /// An array whose length [`finish`](Self::finish) will say.
+    pub fn defer_array(&mut self) -> Mark {
+        self.defer(Aggregate::Array, 0)
+    }
+
+    /// As [`defer_array`](Self::defer_array) for about `expected` elements. A good guess of
+    /// the number of digits saves moving what was written in between.
+    pub fn defer_array_of(&mut self, expected: usize) -> Mark {
+        self.defer(Aggregate::Array, expected)
+    }
+
+    /// A map whose number of pairs [`finish`](Self::finish) will say.
+    pub fn defer_map(&mut self) -> Mark {
+        self.defer(Aggregate::Map, 0)
+    }
+
+    /// A set whose length [`finish`](Self::finish) will say.
+    pub fn defer_set(&mut self) -> Mark {
+        self.defer(Aggregate::Set, 0)
+    }
+
+    fn defer(&mut self, kind: Aggregate, expected: usize) -> Mark {
+        let at = self.position();
+        let (letter, n) = self.form(kind, expected);
+        push_header(self.out.bytes_mut(), letter, n);
+        Mark {
+            at,
+            room: self.position() - at,
+            kind,
+        }
+    }
+
+    /// Writes the length `n` of a deferred aggregate (of a map: its pairs). Aggregates begun
+    /// after it must have been finished before it.
+    pub fn finish(&mut self, mark: Mark, n: usize) {
+        let (letter, n) = self.form(mark.kind, n);
+        let mut header = Vec::with_capacity(32);
+        push_header(&mut header, letter, n);
+        self.out.replace(mark.at, mark.room, &header);
+    }
+
+    /// Letter and number of elements in the client's protocol.
+    fn form(&self, kind: Aggregate, n: usize) -> (u8, usize) {
+        match (kind, self.resp3) {
+            (Aggregate::Map, true) => (b'%', n),
+            (Aggregate::Map, false) => (b'*', n * 2),
+            (Aggregate::Set, true) => (b'~', n),
+            (Aggregate::Set, false) | (Aggregate::Array, _) => (b'*', n),
+        }
+    }
+
+    /// The only writer of lines of text: CR, LF and NUL become spaces.
+    fn line(&mut self, kind: u8, text: &[u8]) {
+        let out = self.out.bytes_mut();
+        out.reserve(text.len() + 3);
+        out.push(kind);
+        out.extend(text.iter().map(|&byte| {
+            if matches!(byte, b'\r' | b'\n' | 0) {
+                b' '
+            } else {
+                byte
+            }
+        }));
+        out.extend_from_slice(b"\r\n");
+    }
+
+    fn number_line(&mut self, kind: u8, n: i64) {
+        let mut digits = itoa::Buffer::new();
+        let digits = digits.format(n).as_bytes();
+        let out = self.out.bytes_mut();
+        out.reserve(digits.len() + 3);
+        out.push(kind);
+        out.extend_from_slice(digits);
+        out.extend_from_slice(b"\r\n");
+    }
+}
+
+/// A letter, a length and CR LF. Up to four digits are one store of eight bytes, of which
+/// those too many are cut off again.
+#[inline]
+fn push_header(out: &mut Vec<u8>, kind: u8, n: usize) {
+    let Some((word, len)) = short_header(kind, n) else {
+        return long_header(out, kind, n);
+    };
+    let end = out.len() + len;
+    out.extend_from_slice(&word);
+    out.truncate(end);
+}
+
+#[inline(always)]
+fn short_header(kind: u8, n: usize) -> Option<([u8; 8], usize)> {
+    let n = u16::try_from(n).ok()?;
+    let digit = |power: u16| b'0' + u8::try_from(n / power % 10).unwrap_or_default();
+    Some(match n {
+        0..=9 => ([kind, digit(1), b'\r', b'\n', 0, 0, 0, 0], 4),
+        10..=99 => ([kind, digit(10), digit(1), b'\r', b'\n', 0, 0, 0], 5),
+        100..=999 => ([kind, digit(100), digit(10), digit(1), b'\r', b'\n', 0, 0], 6),
+        1000..=9999 => (
+            [
+                kind,
+                digit(1000),
+                digit(100),
+                digit(10),
+                digit(1),
+                b'\r',
+                b'\n',
+                0,
+            ],
+            7,
+        ),
+        _ => return None,
+    })
+}
+
+#[cold]
+fn long_header(out: &mut Vec<u8>, kind: u8, n: usize) {
+    out.push(kind);
+    out.extend_from_slice(itoa::Buffer::new().format(n).as_bytes());
+    out.extend_from_slice(b"\r\n");
+}

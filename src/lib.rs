@@ -1,8 +1,29 @@
 //! tandem: a dual-engine elastic cache sidecar that speaks the Redis protocol.
+//!
+//! The modules, in the order in which a request meets them:
+//!
+//! * [`server`]: listeners, workers, connections. Bytes in, bytes out.
+//! * [`protocol`]: RESP2 and RESP3 as values; no I/O.
+//! * [`commands`]: the table of commands, dispatch, one file per family.
+//! * [`keyspace`]: databases, the two engines, shards, packed entries, migration.
+//! * [`values`]: the data types; know no key.
+//! * [`expiry`]: timers; [`eviction`]: recency and frequency.
+//! * [`effects`]: what a command did becomes what others hear of; [`events`]: who they are.
+//! * [`config`], [`observe`], [`clients`], [`shared`], [`clock`]: what all of these use.
 #![warn(missing_docs)]
 
+pub mod clients;
+pub mod clock;
+pub mod commands;
 pub mod config;
+pub mod effects;
+pub mod events;
+pub mod eviction;
+pub mod expiry;
 pub mod glob;
 pub mod keyspace;
+pub mod observe;
 pub mod protocol;
+pub mod server;
+pub mod shared;
 pub mod values;

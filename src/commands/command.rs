@@ -15,8 +15,6 @@ pub type Handler = fn(&mut Ctx<'_, '_>) -> Result<Outcome, Error>;
 pub enum Outcome {
     /// The reply stands in the output buffer.
     Done,
-    /// Nothing was replied; the client waits for one of the command's keys.
-    Block(crate::commands::block::Wait),
     /// Reply, then close the connection.
     Close,
 }

@@ -57,6 +57,9 @@ pub enum Error {
 #[error("out of space for keys")]
 pub struct OutOfSpace;
 
+/// Longest value that is packed beside its key; longer ones live in an allocation of their own.
+pub const PACKED_VALUE_MAX: usize = 1024;
+
 pub struct Keyspace {
     options: Options,
 }

@@ -1,0 +1,387 @@
+//! Every connected client as the rest of the process sees it.
+//!
+//! A connection lives on one worker for life; what other workers may do to it (deliver a
+//! message, list it, kill it) goes through its [`ClientHandle`]. Its owner publishes what
+//! `CLIENT LIST` shows as relaxed counters, so that listing stops nobody.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU16, AtomicU32, AtomicU64, AtomicUsize};
+
+use atomic_waker::AtomicWaker;
+use parking_lot::{Mutex, RwLock};
+
+use crate::protocol::OutBuf;
+
+/// A client's number, never reused while the process lives.
+pub type ClientId = u64;
+
+/// `CLIENT LIST`'s idea of what a connection is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Role {
+    /// Sends commands.
+    Normal = 0,
+    /// Has subscriptions.
+    PubSub = 1,
+    /// A replica of this server.
+    Replica = 2,
+    /// The link to this server's master.
+    Master = 3,
+}
+
+bitflags::bitflags! {
+    /// States that others may see and, for some, set.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub struct State: u32 {
+        /// Close as soon as the owner notices; unread replies are dropped.
+        const KILLED = 1 << 0;
+        /// In MULTI.
+        const MULTI = 1 << 1;
+        /// Waiting in a blocking command.
+        const BLOCKED = 1 << 2;
+        /// Feeds on MONITOR.
+        const MONITOR = 1 << 3;
+        /// Has subscriptions.
+        const PUBSUB = 1 << 4;
+        /// CLIENT NO-EVICT ON.
+        const NO_EVICT = 1 << 5;
+        /// CLIENT NO-TOUCH ON.
+        const NO_TOUCH = 1 << 6;
+        /// A watched key was changed: EXEC will fail.
+        const DIRTY_CAS = 1 << 7;
+        /// CLIENT UNBLOCK asks for a time-out.
+        const UNBLOCK_TIMEOUT = 1 << 8;
+        /// CLIENT UNBLOCK asks for an error.
+        const UNBLOCK_ERROR = 1 << 9;
+        /// Connected by the unix socket.
+        const UNIX = 1 << 10;
+        /// Close after the replies that are due were written.
+        const CLOSE_AFTER_REPLY = 1 << 11;
+        /// CLIENT TRACKING ON.
+        const TRACKING = 1 << 12;
+        /// CLIENT REPLY OFF; pushes still go out.
+        const REPLY_OFF = 1 << 13;
+        /// Killed because more waited for it than its output limit allows.
+        const OVER_LIMIT = 1 << 15;
+        /// Sends data that was moved here (CLIENT IMPORT-SOURCE ON).
+        const IMPORT_SOURCE = 1 << 14;
+    }
+}
+
+/// Text attributes, changed rarely and read by CLIENT LIST.
+#[derive(Debug, Default, Clone)]
+pub struct Labels {
+    /// CLIENT SETNAME.
+    pub name: Vec<u8>,
+    /// CLIENT SETINFO LIB-NAME.
+    pub lib_name: Vec<u8>,
+    /// CLIENT SETINFO LIB-VER.
+    pub lib_ver: Vec<u8>,
+    /// The authenticated user.
+    pub user: Vec<u8>,
+}
+
+/// What the owner publishes for CLIENT LIST and the memory limits. All relaxed.
+#[derive(Debug, Default)]
+#[allow(missing_docs)] // the fields of CLIENT LIST under their names there
+pub struct Figures {
+    pub last_ms: AtomicU64,
+    pub db: AtomicU16,
+    /// Dense command number of the last command, `u16::MAX` for none.
+    pub cmd: AtomicU16,
+    pub resp: AtomicU16,
+    pub sub: AtomicU32,
+    pub psub: AtomicU32,
+    pub ssub: AtomicU32,
+    /// Queued commands, −1 outside MULTI.
+    pub multi: AtomicI32,
+    pub watch: AtomicU32,
+    pub qbuf: AtomicUsize,
+    pub qbuf_free: AtomicUsize,
+    pub argv_mem: AtomicUsize,
+    pub multi_mem: AtomicUsize,
+    /// Bytes of replies that wait for the socket.
+    pub out: AtomicUsize,
+    /// Of these, in the connection's own buffer.
+    pub out_blobs: AtomicUsize,
+    pub total_in: AtomicU64,
+    pub total_out: AtomicU64,
+    pub total_cmds: AtomicU64,
+    /// Monotonic milliseconds since which a frame is unfinished; 0 when none is.
+    pub partial_since_ms: AtomicU64,
+    /// Monotonic milliseconds since which the soft output limit is exceeded; 0 when it is not.
+    pub over_soft_since_ms: AtomicU64,
+}
+
+/// One client as seen from everywhere.
+pub struct ClientHandle {
+    /// Its number.
+    pub id: ClientId,
+    /// The worker that owns it.
+    pub worker: u16,
+    /// File descriptor, for CLIENT LIST only.
+    pub fd: i32,
+    /// Peer address, `path:0` for a unix socket.
+    pub addr: Box<str>,
+    /// Local address.
+    pub laddr: Box<str>,
+    /// Monotonic milliseconds of the connect.
+    pub created_ms: u64,
+    /// Published by the owner.
+    pub figures: Figures,
+    state: AtomicU32,
+    labels: RwLock<Labels>,
+    /// Frames pushed by others; moved to the output buffer by the owner between commands, so a
+    /// push never lands inside a reply.
+    mail: Mutex<OutBuf>,
+    has_mail: AtomicBool,
+    mail_bytes: AtomicUsize,
+    /// Hard limit on what may wait for this client, `usize::MAX` for none.
+    output_hard: AtomicUsize,
+    waker: AtomicWaker,
+}
+
+impl std::fmt::Debug for ClientHandle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ClientHandle").field("id", &self.id).field("addr", &self.addr).finish_non_exhaustive()
+    }
+}
+
+impl ClientHandle {
+    /// The states now.
+    #[inline]
+    pub fn state(&self) -> State {
+        State::from_bits_truncate(self.state.load(Acquire))
+    }
+
+    /// Sets states.
+    pub fn set(&self, s: State) {
+        self.state.fetch_or(s.bits(), AcqRel);
+    }
+
+    /// Clears states.
+    pub fn clear(&self, s: State) {
+        self.state.fetch_and(!s.bits(), AcqRel);
+    }
+
+    /// Sets or clears.
+    pub fn put(&self, s: State, on: bool) {
+        if on { self.set(s) } else { self.clear(s) }
+    }
+
+    /// Reads the labels.
+    pub fn labels(&self) -> Labels {
+        self.labels.read().clone()
+    }
+
+    /// Changes the labels.
+    pub fn with_labels<R>(&self, f: impl FnOnce(&mut Labels) -> R) -> R {
+        f(&mut self.labels.write())
+    }
+
+    /// RESP version that pushes to this client are written in.
+    pub fn resp3(&self) -> bool {
+        self.figures.resp.load(Relaxed) == 3
+    }
+
+    /// What CLIENT LIST and the output limits count it as.
+    pub fn role(&self) -> Role {
+        if self.state().contains(State::PUBSUB) { Role::PubSub } else { Role::Normal }
+    }
+
+    /// Appends frames to the mailbox and wakes the owner. `write` gets the buffer to write into.
+    ///
+    /// Returns the bytes that now wait in the mailbox. A killed client takes nothing.
+    pub fn push(&self, write: impl FnOnce(&mut OutBuf)) -> usize {
+        if self.state().contains(State::KILLED) {
+            return 0;
+        }
+        let mut mail = self.mail.lock();
+        write(&mut mail);
+        let bytes = mail.len();
+        self.mail_bytes.store(bytes, Relaxed);
+        self.has_mail.store(true, Release);
+        if bytes + self.figures.out.load(Relaxed) > self.output_hard.load(Relaxed) {
+            // The reader is too slow: what waits is dropped here, not when its worker notices.
+            *mail = OutBuf::default();
+            self.mail_bytes.store(0, Relaxed);
+            self.set(State::KILLED | State::OVER_LIMIT);
+        }
+        drop(mail);
+        self.waker.wake();
+        bytes
+    }
+
+    /// Sets the hard limit on what may wait for this client.
+    pub fn set_output_hard(&self, bytes: usize) {
+        self.output_hard.store(bytes, Relaxed);
+    }
+
+    /// The hard limit on what may wait for this client.
+    pub fn output_hard(&self) -> usize {
+        self.output_hard.load(Relaxed)
+    }
+
+    /// Whether frames wait.
+    #[inline]
+    pub fn has_mail(&self) -> bool {
+        self.has_mail.load(Acquire)
+    }
+
+    /// Bytes that wait in the mailbox.
+    pub fn mail_bytes(&self) -> usize {
+        self.mail_bytes.load(Relaxed)
+    }
+
+    /// Takes what waits. Only the owner calls this.
+    pub fn take_mail(&self) -> OutBuf {
+        let mut mail = self.mail.lock();
+        self.has_mail.store(false, Relaxed);
+        self.mail_bytes.store(0, Relaxed);
+        std::mem::take(&mut *mail)
+    }
+
+    /// Asks the owner to close the connection, dropping what it has not written.
+    pub fn kill(&self) {
+        self.set(State::KILLED);
+        self.waker.wake();
+    }
+
+    /// Wakes the owner's task, which then looks at `state` and the mailbox.
+    pub fn wake(&self) {
+        self.waker.wake();
+    }
+
+    /// Registers the owner's task. After this, check `has_mail` and `state` again.
+    pub fn register(&self, waker: &std::task::Waker) {
+        self.waker.register(waker);
+    }
+
+    /// Memory held for this client, as `tot-mem` shows it.
+    pub fn memory(&self) -> usize {
+        let f = &self.figures;
+        f.qbuf.load(Relaxed)
+            + f.qbuf_free.load(Relaxed)
+            + f.argv_mem.load(Relaxed)
+            + f.multi_mem.load(Relaxed)
+            + f.out.load(Relaxed)
+            + self.mail_bytes()
+            + size_of::<ClientHandle>()
+    }
+}
+
+/// What is known of a connection when it is accepted.
+#[derive(Debug)]
+pub struct NewClient {
+    /// Owning worker.
+    pub worker: u16,
+    /// Descriptor number.
+    pub fd: i32,
+    /// Peer address.
+    pub addr: Box<str>,
+    /// Local address.
+    pub laddr: Box<str>,
+    /// By unix socket?
+    pub unix: bool,
+    /// Monotonic milliseconds.
+    pub now_ms: u64,
+}
+
+/// The registry of all clients.
+pub struct Clients {
+    // Ordered by id, as CLIENT LIST is. Written on connect and disconnect only.
+    all: RwLock<BTreeMap<ClientId, Arc<ClientHandle>>>,
+    next_id: AtomicU64,
+    count: AtomicUsize,
+    arrived: tokio::sync::Notify,
+    per_worker: Box<[AtomicUsize]>,
+}
+
+impl Clients {
+    /// An empty registry.
+    pub fn new(workers: u16) -> Clients {
+        Clients {
+            all: RwLock::default(),
+            next_id: AtomicU64::new(0),
+            count: AtomicUsize::new(0),
+            arrived: tokio::sync::Notify::new(),
+            per_worker: (0..workers).map(|_| AtomicUsize::new(0)).collect(),
+        }
+    }
+
+    /// Clients of one worker.
+    pub fn of_worker(&self, worker: usize) -> usize {
+        self.per_worker.get(worker).map_or(0, |n| n.load(Relaxed))
+    }
+
+    /// Sleeps until a client connects.
+    pub async fn wait_for_any(&self) {
+        let arrival = self.arrived.notified();
+        if self.count() == 0 {
+            arrival.await;
+        }
+    }
+
+    /// Number of connected clients.
+    pub fn count(&self) -> usize {
+        self.count.load(Relaxed)
+    }
+
+    /// Takes a place if fewer than `max` clients are connected.
+    pub fn admit(&self, max: usize, new: NewClient) -> Option<Arc<ClientHandle>> {
+        if self.count.fetch_add(1, AcqRel) >= max {
+            self.count.fetch_sub(1, AcqRel);
+            return None;
+        }
+        if let Some(n) = self.per_worker.get(usize::from(new.worker)) {
+            n.fetch_add(1, Relaxed);
+        }
+        let id = self.next_id.fetch_add(1, Relaxed) + 1;
+        let figures = Figures::default();
+        figures.resp.store(2, Relaxed);
+        figures.multi.store(-1, Relaxed);
+        figures.cmd.store(u16::MAX, Relaxed);
+        figures.last_ms.store(new.now_ms, Relaxed);
+        let handle = Arc::new(ClientHandle {
+            id,
+            worker: new.worker,
+            fd: new.fd,
+            addr: new.addr,
+            laddr: new.laddr,
+            created_ms: new.now_ms,
+            figures,
+            state: AtomicU32::new(if new.unix { State::UNIX.bits() } else { 0 }),
+            labels: RwLock::new(Labels { user: b"default".to_vec(), ..Labels::default() }),
+            mail: Mutex::new(OutBuf::default()),
+            has_mail: AtomicBool::new(false),
+            mail_bytes: AtomicUsize::new(0),
+            output_hard: AtomicUsize::new(usize::MAX),
+            waker: AtomicWaker::new(),
+        });
+        self.all.write().insert(id, Arc::clone(&handle));
+        self.arrived.notify_waiters();
+        Some(handle)
+    }
+
+    /// Forgets a client; its owner calls this exactly once.
+    pub fn remove(&self, id: ClientId) {
+        if let Some(client) = self.all.write().remove(&id) {
+            self.count.fetch_sub(1, AcqRel);
+            if let Some(n) = self.per_worker.get(usize::from(client.worker)) {
+                n.fetch_sub(1, Relaxed);
+            }
+        }
+    }
+
+    /// The client of that number.
+    pub fn get(&self, id: ClientId) -> Option<Arc<ClientHandle>> {
+        self.all.read().get(&id).cloned()
+    }
+
+    /// All clients in order of their numbers.
+    pub fn list(&self) -> Vec<Arc<ClientHandle>> {
+        self.all.read().values().cloned().collect()
+    }
+}

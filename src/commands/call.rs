@@ -1,0 +1,301 @@
+//! The one place that runs a handler.
+//!
+//! Whoever runs a command (a connection, EXEC) comes through [`run`]: it resolves the keys
+//! from the declaration, locks their shards, calls the handler, delivers its effects while
+//! the locks are held, and turns an error into a reply. Connections ask [`refusal`] first.
+
+use std::sync::atomic::Ordering::Relaxed;
+
+use smallvec::SmallVec;
+
+use crate::commands::args::{Args, Source};
+use crate::commands::command::{Access, Flags, Outcome};
+use crate::commands::ctx::{Ctx, Origin};
+use crate::commands::error::Error;
+use crate::commands::keys::{Guards, Keys, Touch};
+use crate::commands::keyspec::{self, KeyList};
+use crate::commands::local::{Lane, Local};
+use crate::commands::session::Session;
+use crate::commands::table::{self, Found};
+use crate::config::{Allow, Config};
+use crate::expiry::Expiry;
+use crate::keyspace::{Batch, DbId, KeyHash, LockSet};
+use crate::protocol::{OutBuf, Reply};
+use crate::shared::Shared;
+use crate::values::{Blob, Value};
+
+/// What stays the same for a whole batch.
+#[derive(Clone, Copy)]
+pub struct Env<'w> {
+    /// What all workers share.
+    pub shared: &'w Shared,
+    /// The settings when the batch began.
+    pub config: &'w Config,
+    /// Unix milliseconds when the batch began.
+    pub now: u64,
+    /// How accesses are recorded.
+    pub touch: Touch,
+}
+
+/// A worker's state, taken apart so that a command can be run inside another one (EXEC).
+pub struct Hands<'a> {
+    /// What handlers see.
+    pub local: &'a mut Local,
+    /// Timers.
+    pub expiry: &'a mut Expiry,
+    /// Values to drop after the locks are released.
+    pub graveyard: &'a mut Vec<Box<Value>>,
+}
+
+impl Hands<'_> {
+    /// The same for a shorter time.
+    #[inline]
+    pub fn reborrow(&mut self) -> Hands<'_> {
+        Hands { local: self.local, expiry: self.expiry, graveyard: self.graveyard }
+    }
+}
+
+impl Lane {
+    /// The parts.
+    pub fn hands(&mut self) -> Hands<'_> {
+        Hands { local: &mut self.local, expiry: &mut self.expiry, graveyard: &mut self.graveyard }
+    }
+}
+
+/// A request as it was resolved against the table.
+#[derive(Clone, Copy)]
+pub struct Request<'k> {
+    /// The command or subcommand.
+    pub found: Found,
+    /// Its arguments.
+    pub source: Source<'k>,
+    /// Hash of its first key, if that is known already.
+    pub hash: Option<KeyHash>,
+    /// Who runs it.
+    pub origin: Origin,
+}
+
+/// Runs one command and writes its reply, or its error, to `out`.
+pub fn run<'k>(
+    env: Env<'_>,
+    hands: Hands<'_>,
+    batch: &Batch<'_>,
+    session: &mut Session,
+    out: &mut OutBuf,
+    request: Request<'k>,
+) -> Outcome {
+    let command = request.found.command;
+    let worker = hands.local.worker;
+    let begin = out.position();
+    let db = session.db;
+    let resp3 = session.resp3;
+    let args = Args::new(request.source, table::words(request.found.id));
+    let mut touch = env.touch;
+    if session.no_touch {
+        touch = Touch::No;
+    }
+    let mut keys = Keys::new(Guards::None, hands.expiry, hands.graveyard, env.now, touch);
+    match command.access {
+        Access::None => {}
+        Access::Whole => keys.guards = Guards::Open(batch),
+        Access::Read | Access::Keys => lock(&mut keys, batch, db, &args, request),
+    }
+    let mut ctx = Ctx {
+        args,
+        keys,
+        reply: Reply::new(out, resp3),
+        fx: Default::default(),
+        now: env.now,
+        db,
+        session,
+        shared: env.shared,
+        config: env.config,
+        local: hands.local,
+        command,
+        id: request.found.id,
+        origin: request.origin,
+        batch,
+    };
+    let result = (command.run)(&mut ctx);
+    match result {
+        Ok(outcome) => {
+            crate::effects::deliver::apply(env.shared, &ctx.keys, &ctx.fx);
+            settle(&mut ctx);
+            outcome
+        }
+        Err(error) => {
+            debug_assert!(ctx.fx.is_empty(), "{} failed after it stated an effect", command.name);
+            crate::effects::deliver::apply(env.shared, &ctx.keys, &Default::default());
+            drop(ctx);
+            out.truncate_to(begin);
+            fail(env.shared, worker, request.found.id, out, &error);
+            Outcome::Done
+        }
+    }
+}
+
+/// Runs a command inside another one (EXEC) behind the gate, with its reply in the same place.
+pub fn nested(ctx: &mut Ctx<'_, '_>, found: Found, args: &[Blob], origin: Origin) -> Outcome {
+    let env = Env { shared: ctx.shared, config: ctx.config, now: ctx.now, touch: ctx.keys.touch() };
+    let batch = ctx.batch;
+    let (expiry, graveyard) = ctx.keys.parts();
+    let hands = Hands { local: ctx.local, expiry, graveyard };
+    let request = Request { found, source: Source::Owned(args), hash: None, origin };
+    if let Some(error) = refusal(env, ctx.session, found) {
+        reject(env.shared, hands.local.worker, Some(found.id), ctx.reply.out(), &error);
+        return Outcome::Done;
+    }
+    let begun = crate::clock::mono_ns();
+    let worker = hands.local.worker;
+    let outcome = run(env, hands, batch, ctx.session, ctx.reply.out(), request);
+    let took = crate::clock::mono_ns() - begun;
+    let track = ctx.config.latency_tracking;
+    ctx.shared.stats.lane(worker).command(found.id).record(1, took, track);
+    outcome
+}
+
+/// Locks the shards of the declared keys and hands them to the view.
+#[inline]
+fn lock<'a, 'k>(
+    keys: &mut Keys<'a, 'k>,
+    batch: &'a Batch<'_>,
+    db: DbId,
+    args: &Args<'k>,
+    request: Request<'k>,
+) {
+    let mut list = KeyList::new();
+    // A key count that makes no sense is refused by the handler, with its own words.
+    if keyspec::keys_of(request.found.command, args, &mut list).is_err() {
+        return;
+    }
+    match &list[..] {
+        [] => {}
+        [only] => {
+            let key = args.at(only.index);
+            let hash = request.hash.unwrap_or_else(|| batch.hash_key(key));
+            keys.guards = Guards::One(batch.lock(db, hash));
+            keys.push(db, hash, key);
+        }
+        many => {
+            let named: SmallVec<[(DbId, KeyHash); 8]> =
+                many.iter().map(|k| (db, batch.hash_key(args.at(k.index)))).collect();
+            let mut set = LockSet::new();
+            batch.lock_many(&named, &mut set);
+            keys.guards = Guards::Many(set);
+            for (k, (_, hash)) in many.iter().zip(&named) {
+                keys.push(db, *hash, args.at(k.index));
+            }
+        }
+    }
+}
+
+/// Counters that follow from what happened to the keys.
+#[inline]
+fn settle(ctx: &mut Ctx<'_, '_>) {
+    if ctx.command.flags.contains(Flags::READONLY) {
+        let (hits, misses) = ctx.keys.found();
+        ctx.local.tally.hits += hits;
+        ctx.local.tally.misses += misses;
+    }
+    if ctx.keys.any_expired() {
+        ctx.local.tally.expired += ctx.keys.expired().count() as u64;
+    }
+    ctx.local.tally.dirty += ctx.fx.dirty;
+}
+
+/// Writes an error reply and counts it.
+pub fn fail(shared: &Shared, worker: u16, id: u16, out: &mut OutBuf, error: &Error) {
+    Reply::new(out, false).error(&*error.line());
+    let mut counters = shared.stats.lane(worker);
+    counters.error(&error.code());
+    counters.command(id).failed += 1;
+}
+
+/// Refuses a command before it runs (unknown, wrong arity, not allowed now).
+pub fn reject(shared: &Shared, worker: u16, id: Option<u16>, out: &mut OutBuf, error: &Error) {
+    Reply::new(out, false).error(&*error.line());
+    let mut counters = shared.stats.lane(worker);
+    counters.error(&error.code());
+    if let Some(id) = id {
+        counters.command(id).rejected += 1;
+    }
+}
+
+/// Why this client may not run this command now, if so.
+#[inline]
+pub fn refusal(env: Env<'_>, session: &Session, found: Found) -> Option<Error> {
+    let flags = found.command.flags;
+    if !session.authenticated && !flags.contains(Flags::NO_AUTH) {
+        return Some(Error::Line("NOAUTH Authentication required."));
+    }
+    if session.subscriptions.is_some() && session.subscriber_mode() && !allowed_while_subscribed(found) {
+        return Some(Error::text(format!(
+            "ERR Can't execute '{}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context",
+            table::full_name(found.id),
+        )));
+    }
+    if flags.contains(Flags::PROTECTED) && !protected_allowed(env.config, session, found) {
+        return Some(Error::text(format!(
+            "ERR {} command not allowed. If the enable-{}-command option is set to \"local\", you can run it from a local connection, otherwise you need to set this option in the configuration file, and then restart the server.",
+            found.command.name.to_ascii_uppercase(),
+            found.command.name,
+        )));
+    }
+    None
+}
+
+fn allowed_while_subscribed(found: Found) -> bool {
+    matches!(
+        found.command.name,
+        "subscribe"
+            | "unsubscribe"
+            | "psubscribe"
+            | "punsubscribe"
+            | "ssubscribe"
+            | "sunsubscribe"
+            | "ping"
+            | "quit"
+            | "reset"
+    )
+}
+
+fn protected_allowed(config: &Config, session: &Session, found: Found) -> bool {
+    let setting = match found.command.name {
+        "debug" => config.enable_debug_command,
+        _ => config.enable_module_command,
+    };
+    match setting {
+        Allow::Yes => true,
+        Allow::No => false,
+        Allow::Local => session.is_local(),
+    }
+}
+
+/// The error for a request that names no command.
+pub fn unknown<'x>(mut args: impl Iterator<Item = &'x [u8]>) -> Error {
+    use std::fmt::Write as _;
+    let name = args.next().unwrap_or(b"");
+    let mut line = format!("ERR unknown command '{}', with args beginning with: ", shown(name));
+    let mut budget = 128usize;
+    for arg in args {
+        let text = shown(arg);
+        let text: String = text.chars().take(budget).collect();
+        budget -= text.chars().count().min(budget);
+        let _ = write!(line, "'{text}' ");
+        if budget == 0 {
+            break;
+        }
+    }
+    Error::text(line)
+}
+
+/// A client's bytes inside an error text, at most 128 of them.
+pub fn shown(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(&bytes[..bytes.len().min(128)]).into_owned()
+}
+
+/// Notes who ran what, for CLIENT LIST.
+#[inline]
+pub fn note(session: &Session, id: u16) {
+    session.handle.figures.cmd.store(id, Relaxed);
+}

@@ -1,0 +1,82 @@
+//! Everything that a handler may touch, as disjoint fields.
+
+use crate::commands::args::Args;
+use crate::commands::command::Command;
+use crate::commands::error::Error;
+use crate::commands::keys::Keys;
+use crate::commands::local::Local;
+use crate::commands::session::Session;
+use crate::config::Config;
+use crate::effects::Effects;
+use crate::keyspace::{Batch, DbId, KeyHash};
+use crate::protocol::reply::Reply;
+use crate::shared::Shared;
+
+/// Who runs a command. Read by `call`, not by handlers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// A connection, directly.
+    Client,
+    /// A connection's EXEC.
+    Exec,
+}
+
+/// The context of one command.
+pub struct Ctx<'a, 'k> {
+    /// Cursor over the arguments after the name.
+    pub args: Args<'k>,
+    /// The declared keys, locked.
+    pub keys: Keys<'a, 'k>,
+    /// The only writer of the reply.
+    pub reply: Reply<'a>,
+    /// What happened.
+    pub fx: Effects,
+    /// Unix milliseconds; the same for a whole batch.
+    pub now: u64,
+    /// The database of the keys.
+    pub db: DbId,
+    /// The connection.
+    pub session: &'a mut Session,
+    /// What all workers share.
+    pub shared: &'a Shared,
+    /// The settings as they were when the batch began.
+    pub config: &'a Config,
+    /// The worker's own scratch, wheel and counters.
+    pub local: &'a mut Local,
+    /// The command itself.
+    pub command: &'static Command,
+    /// Its dense number.
+    pub id: u16,
+    /// Who runs it.
+    pub origin: Origin,
+    pub(crate) batch: &'a Batch<'a>,
+}
+
+impl<'a> Ctx<'a, '_> {
+    /// Hash of a key.
+    pub fn hash(&self, key: &[u8]) -> KeyHash {
+        self.batch.hash_key(key)
+    }
+
+    /// The keyspace as a whole: scans, sizes; behind the exclusive gate also flush and swap.
+    /// Must not be used for single keys: those come by `keys`.
+    pub fn keyspace(&self) -> &'a Batch<'a> {
+        self.batch
+    }
+
+    /// Opens a key by name behind the exclusive gate; see [`Keys::open`].
+    pub fn open(&mut self, db: DbId, key: &[u8]) -> usize {
+        let hash = self.batch.hash_key(key);
+        self.keys.open(db, hash, key)
+    }
+
+    /// Whether a blocking command may block here, or must answer as on a time-out.
+    pub fn may_block(&self) -> bool {
+        self.origin == Origin::Client
+    }
+
+    /// An arity error of the running command (with its container's name).
+    pub fn arity_error(&self) -> Error {
+        Error::Arity(crate::commands::table::full_name(self.id).into())
+    }
+}

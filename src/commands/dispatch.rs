@@ -1,0 +1,183 @@
+//! From a parsed request to a command that may run now, or the reason why not.
+//!
+//! The order of the checks is Redis': existence, arity, protected commands, authentication,
+//! subscriber mode, then queueing in a transaction, then a pause.
+
+use crate::commands::args::Source;
+use crate::commands::call::{self, Env, Hands, Request};
+use crate::commands::command::{Access, Flags, Outcome};
+use crate::commands::ctx::Origin;
+use crate::commands::error::Error;
+use crate::commands::session::{ReplyMode, Session};
+use crate::commands::table::{self, Found, Lookup};
+use crate::keyspace::{Batch, KeyHash};
+use crate::protocol::{OutBuf, Reply};
+use crate::shared::PauseMode;
+
+/// What became of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// It was answered.
+    Done,
+    /// It was answered; close the connection once the reply is written.
+    Close,
+    /// It needs the exclusive gate: raise it and dispatch again.
+    Gate,
+    /// CLIENT PAUSE holds it back until this time (Unix ms): dispatch it again then.
+    Paused(u64),
+}
+
+/// Answers one request, unless it has to wait.
+#[inline]
+#[allow(clippy::too_many_arguments)] // each is a different owner's; bundling them would need a RefCell
+pub fn dispatch(
+    env: Env<'_>,
+    mut hands: Hands<'_>,
+    batch: &Batch<'_>,
+    session: &mut Session,
+    out: &mut OutBuf,
+    lookup: Lookup,
+    source: Source<'_>,
+    hash: Option<KeyHash>,
+) -> Fate {
+    let begin = out.position();
+    let Lookup::Found(found) = lookup else {
+        return refuse_unknown(env, &hands, session, out, lookup, source);
+    };
+    let command = found.command;
+    if !command.arity.accepts(source.len()) {
+        let error = Error::Arity(table::full_name(found.id).into());
+        return refuse(env, &hands, session, out, Some(found.id), &error);
+    }
+    if let Some(error) = call::refusal(env, session, found) {
+        return refuse(env, &hands, session, out, Some(found.id), &error);
+    }
+    if session.transaction.is_some() && !runs_in_multi(found) {
+        return queue(env, &hands, session, out, found, source);
+    }
+    if let Some((mode, until)) = env.shared.pause.active(env.now)
+        && held_back(mode, found, session)
+    {
+        return Fate::Paused(until);
+    }
+    if needs_gate(found, session) && !batch.is_exclusive() {
+        return Fate::Gate;
+    }
+    if session.reply_mode == ReplyMode::SkipNext {
+        session.reply_mode = ReplyMode::Skip;
+    }
+    call::note(session, found.id);
+    hands.local.redacted.clear();
+    let request = Request { found, source, hash, origin: Origin::Client };
+    let outcome = call::run(env, hands.reborrow(), batch, session, out, request);
+    if !env.shared.monitors.is_empty() && !command.flags.intersects(Flags::SKIP_MONITOR | Flags::ADMIN) {
+        feed_monitors(env, &hands, session, source);
+    }
+    silence(session, out, begin);
+    match outcome {
+        Outcome::Done => Fate::Done,
+        Outcome::Close => Fate::Close,
+    }
+}
+
+/// CLIENT REPLY OFF and SKIP: the reply is dropped, what others pushed is not in here.
+#[inline]
+fn silence(session: &mut Session, out: &mut OutBuf, begin: usize) {
+    match session.reply_mode {
+        ReplyMode::On | ReplyMode::SkipNext => {}
+        ReplyMode::Off => out.truncate_to(begin),
+        ReplyMode::Skip => {
+            out.truncate_to(begin);
+            session.reply_mode = ReplyMode::On;
+        }
+    }
+}
+
+fn needs_gate(found: Found, session: &Session) -> bool {
+    found.command.access == Access::Whole || (session.transaction.is_some() && found.command.name == "exec")
+}
+
+/// Commands that act at once although a transaction is open.
+fn runs_in_multi(found: Found) -> bool {
+    matches!(found.command.name, "exec" | "discard" | "multi" | "watch" | "quit" | "reset")
+}
+
+fn held_back(mode: PauseMode, found: Found, session: &Session) -> bool {
+    if mode == PauseMode::All {
+        // CLIENT must get through to end the pause.
+        return table::container(found.id).command.name != "client";
+    }
+    if found.command.name == "exec" {
+        return session.transaction.as_ref().is_some_and(|t| t.writes());
+    }
+    found.command.flags.intersects(Flags::WRITE | Flags::MAY_REPLICATE)
+}
+
+#[cold]
+fn queue(
+    env: Env<'_>,
+    hands: &Hands<'_>,
+    session: &mut Session,
+    out: &mut OutBuf,
+    found: Found,
+    source: Source<'_>,
+) -> Fate {
+    let begin = out.position();
+    if found.command.flags.contains(Flags::NO_MULTI) {
+        let error = Error::Line("ERR Command not allowed inside a transaction");
+        return refuse(env, hands, session, out, Some(found.id), &error);
+    }
+    if let Some(transaction) = session.transaction.as_mut() {
+        transaction.queue(found, source.to_owned());
+        let queued = i32::try_from(transaction.len()).unwrap_or(i32::MAX);
+        session.handle.figures.multi.store(queued, std::sync::atomic::Ordering::Relaxed);
+    }
+    Reply::new(out, session.resp3).simple("QUEUED");
+    silence(session, out, begin);
+    Fate::Done
+}
+
+#[cold]
+fn refuse(
+    env: Env<'_>,
+    hands: &Hands<'_>,
+    session: &mut Session,
+    out: &mut OutBuf,
+    id: Option<u16>,
+    error: &Error,
+) -> Fate {
+    let begin = out.position();
+    if let Some(transaction) = session.transaction.as_mut() {
+        transaction.abort();
+    }
+    call::reject(env.shared, hands.local.worker, id, out, error);
+    silence(session, out, begin);
+    Fate::Done
+}
+
+#[cold]
+fn refuse_unknown(
+    env: Env<'_>,
+    hands: &Hands<'_>,
+    session: &mut Session,
+    out: &mut OutBuf,
+    lookup: Lookup,
+    source: Source<'_>,
+) -> Fate {
+    let error = match lookup {
+        Lookup::UnknownSubcommand(container) => Error::text(format!(
+            "ERR unknown subcommand '{}'. Try {} HELP.",
+            call::shown(source.at(1)),
+            container.name.to_ascii_uppercase()
+        )),
+        _ => call::unknown(source.iter()),
+    };
+    refuse(env, hands, session, out, None, &error)
+}
+
+#[cold]
+fn feed_monitors(env: Env<'_>, hands: &Hands<'_>, session: &Session, source: Source<'_>) {
+    let redacted = &hands.local.redacted;
+    let args = source.iter().enumerate().map(|(i, a)| if redacted.contains(&i) { b"(redacted)" } else { a });
+    env.shared.monitors.feed(crate::clock::now_us(), session.db, &session.handle, args);
+}

@@ -1,0 +1,500 @@
+//! The keys of a command, locked and at hand.
+//!
+//! A handler reaches exactly the keys that its declaration names (or, behind the exclusive
+//! gate, those it opens by name). It never takes a lock, so it cannot deadlock. A key past
+//! its deadline is gone as soon as it is looked at: the view removes it and remembers the
+//! `expired` event, which the effects path delivers before the command's own.
+
+use smallvec::SmallVec;
+
+use crate::commands::error::Error;
+use crate::expiry::Expiry;
+use crate::keyspace::{Batch, Content, DbId, EntryRef, KeyHash, LockSet, Meta, Pos, ShardGuard, Taken};
+use crate::values::{Blob, Kind, Value};
+
+/// How the shards of the view are locked.
+pub enum Guards<'a> {
+    /// Nothing is locked (no keys).
+    None,
+    /// One shard.
+    One(ShardGuard<'a>),
+    /// The shards of several keys, each once.
+    Many(LockSet<'a>),
+    /// The gate is raised: a shard is locked for the time of one operation.
+    Open(&'a Batch<'a>),
+}
+
+/// What is known about one key of the view.
+#[derive(Clone, Copy)]
+enum Found {
+    Unknown,
+    Missing,
+    At(Pos),
+}
+
+struct Slot<'k> {
+    db: DbId,
+    hash: KeyHash,
+    key: std::borrow::Cow<'k, [u8]>,
+    found: Found,
+    /// Removed because its time had come, during this command.
+    expired: bool,
+}
+
+/// What to do with a key's deadline when its value is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ttl {
+    /// Remove it (SET).
+    Clear,
+    /// Leave it as it is (APPEND, INCR, KEEPTTL).
+    Keep,
+    /// Set it, in Unix milliseconds.
+    At(u64),
+}
+
+/// A string value to store.
+pub enum NewString<'v> {
+    /// Bytes to copy; reported as int or embstr/raw by their form.
+    Bytes(&'v [u8]),
+    /// Bytes to copy that stay `raw` whatever their form (APPEND, SETRANGE, …).
+    Raw(&'v [u8]),
+    /// A large value by reference.
+    Blob(Blob),
+}
+
+/// A string value as it is stored.
+#[derive(Clone, Copy)]
+pub enum Text<'v> {
+    /// Packed in the keyspace; valid only under the lock.
+    Packed(&'v [u8]),
+    /// In an allocation of its own, which a reply may refer to.
+    Blob(&'v Blob),
+}
+
+impl std::ops::Deref for Text<'_> {
+    type Target = [u8];
+    #[inline]
+    fn deref(&self) -> &[u8] {
+        match self {
+            Text::Packed(b) => b,
+            Text::Blob(b) => b.as_slice(),
+        }
+    }
+}
+
+/// The locked keys of one command.
+pub struct Keys<'a, 'k> {
+    pub(crate) guards: Guards<'a>,
+    slots: SmallVec<[Slot<'k>; 2]>,
+    expiry: &'a mut Expiry,
+    /// Values to drop once the locks are released.
+    graveyard: &'a mut Vec<Box<Value>>,
+    now: u64,
+    policy: Touch,
+    /// Any key expired during this command?
+    any_expired: bool,
+}
+
+/// How an access is recorded in the entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Touch {
+    /// Not at all (CLIENT NO-TOUCH, OBJECT, DEBUG …).
+    No,
+    /// As the time of the access.
+    Lru,
+    /// As a logarithmic counter with decay.
+    Lfu {
+        /// `lfu-log-factor`
+        log_factor: u32,
+        /// `lfu-decay-time`, minutes
+        decay_minutes: u32,
+    },
+}
+
+/// Edits a large string where it is, unless a reply that is under way refers to it.
+fn edit_blob<R>(value: Option<&mut Value>, len: usize, f: impl FnOnce(&mut [u8]) -> R) -> Result<R, Error> {
+    let Some(Value::Str(blob)) = value else { return Err(Error::WrongType) };
+    let vec = blob.make_mut();
+    if vec.len() < len {
+        vec.try_reserve(len - vec.len()).map_err(|_| Error::OutOfMemory)?;
+        vec.resize(len, 0);
+    }
+    Ok(f(vec))
+}
+
+impl<'a, 'k> Keys<'a, 'k> {
+    /// A view without keys; see [`push`](Self::push).
+    #[inline]
+    pub fn new(
+        guards: Guards<'a>,
+        expiry: &'a mut Expiry,
+        graveyard: &'a mut Vec<Box<Value>>,
+        now: u64,
+        policy: Touch,
+    ) -> Keys<'a, 'k> {
+        Keys { guards, slots: SmallVec::new(), expiry, graveyard, now, policy, any_expired: false }
+    }
+
+    /// Adds a key whose shard the guards hold, in the order of the lock set.
+    #[inline]
+    pub fn push(&mut self, db: DbId, hash: KeyHash, key: &'k [u8]) -> usize {
+        self.slots.push(Slot { db, hash, key: key.into(), found: Found::Unknown, expired: false });
+        self.slots.len() - 1
+    }
+
+    /// Opens a further key by name. Only behind the exclusive gate.
+    ///
+    /// # Panics
+    /// If the gate is not raised: the command's `access` is declared wrongly.
+    pub fn open(&mut self, db: DbId, hash: KeyHash, key: &[u8]) -> usize {
+        assert!(matches!(self.guards, Guards::Open(_)), "invariant: keys are opened behind the gate only");
+        if let Some(i) = self.slots.iter().position(|s| s.db == db && s.hash == hash && *s.key == *key) {
+            return i;
+        }
+        self.slots.push(Slot {
+            db,
+            hash,
+            key: key.to_vec().into(),
+            found: Found::Unknown,
+            expired: false,
+        });
+        self.slots.len() - 1
+    }
+
+    /// How accesses are recorded.
+    pub(crate) fn touch(&self) -> Touch {
+        self.policy
+    }
+
+    /// What a command run inside this one needs.
+    pub(crate) fn parts(&mut self) -> (&mut Expiry, &mut Vec<Box<Value>>) {
+        (self.expiry, self.graveyard)
+    }
+
+    /// Number of keys.
+    pub fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.slots.is_empty()
+    }
+
+    /// The bytes of key `i`.
+    pub fn key(&self, i: usize) -> &[u8] {
+        &self.slots[i].key
+    }
+
+    /// The database of key `i`.
+    pub fn db(&self, i: usize) -> DbId {
+        self.slots[i].db
+    }
+
+    /// The hash of key `i`.
+    pub fn hash(&self, i: usize) -> KeyHash {
+        self.slots[i].hash
+    }
+
+    /// Keys that were found past their deadline and removed, by index.
+    pub(crate) fn expired(&self) -> impl Iterator<Item = usize> + '_ {
+        let any = self.any_expired;
+        self.slots.iter().enumerate().filter(move |(_, s)| any && s.expired).map(|(i, _)| i)
+    }
+
+    /// How many keys of the view are there and how many were looked for in vain.
+    #[inline]
+    pub(crate) fn found(&self) -> (u64, u64) {
+        let mut found = (0, 0);
+        for slot in &self.slots {
+            match slot.found {
+                Found::At(_) => found.0 += 1,
+                Found::Missing => found.1 += 1,
+                Found::Unknown => {}
+            }
+        }
+        found
+    }
+
+    pub(crate) fn any_expired(&self) -> bool {
+        self.any_expired
+    }
+
+    /// From now on accesses are not recorded (OBJECT FREQ must not change what it reports).
+    pub fn no_touch(&mut self) {
+        self.policy = Touch::No;
+    }
+
+    #[inline]
+    fn with_guard<R>(&mut self, i: usize, f: impl FnOnce(&mut ShardGuard<'_>, &Slot<'k>) -> R) -> R {
+        let slot = &self.slots[i];
+        match &mut self.guards {
+            Guards::One(g) => f(g, slot),
+            Guards::Many(set) => f(set.guard(i), slot),
+            Guards::Open(batch) => f(&mut batch.lock(slot.db, slot.hash), slot),
+            Guards::None => unreachable!("invariant: a slot is only pushed with its guard"),
+        }
+    }
+
+    /// Where key `i` is, having removed it if its time has come.
+    #[inline]
+    fn locate(&mut self, i: usize) -> Option<Pos> {
+        match self.slots[i].found {
+            // Behind the gate the guard does not outlive an operation, but nobody else is there
+            // to move anything; still only the live guard may vouch for a position.
+            Found::At(pos) if !matches!(self.guards, Guards::Open(_)) => return Some(pos),
+            Found::Missing => return None,
+            _ => {}
+        }
+        let now = self.now;
+        let policy = self.policy;
+        let first_look = matches!(self.slots[i].found, Found::Unknown);
+        let found = self.with_guard(i, |g, s| {
+            let pos = g.find(s.hash, &s.key)?;
+            let entry = g.entry(pos);
+            if entry.deadline().is_some_and(|d| crate::expiry::is_past(d, now)) {
+                return Some(Err(pos));
+            }
+            if first_look && policy != Touch::No {
+                let access = crate::eviction::access::touched(policy, entry.access(), now);
+                g.set_access(pos, access);
+            }
+            Some(Ok(pos))
+        });
+        match found {
+            Some(Ok(pos)) => {
+                self.slots[i].found = Found::At(pos);
+                Some(pos)
+            }
+            None => {
+                self.slots[i].found = Found::Missing;
+                None
+            }
+            Some(Err(pos)) => {
+                self.expire(i, pos);
+                None
+            }
+        }
+    }
+
+    #[cold]
+    fn expire(&mut self, i: usize, pos: Pos) {
+        if self.expiry.may_delete() {
+            let dropped = self.with_guard(i, |g, _| g.remove(pos));
+            self.graveyard.extend(dropped);
+            self.slots[i].expired = true;
+            self.any_expired = true;
+            self.forget_positions();
+        }
+        self.slots[i].found = Found::Missing;
+    }
+
+    /// Positions are valid until the shard changes structurally.
+    fn forget_positions(&mut self) {
+        for slot in &mut self.slots {
+            if matches!(slot.found, Found::At(_)) {
+                slot.found = Found::Unknown;
+            }
+        }
+    }
+
+    /// After key `i` was written at `pos`: the same key may stand in the view twice
+    /// (`MSET a 1 a 2`), so every other position and absence is looked up again.
+    #[inline]
+    fn written(&mut self, i: usize, found: Found) {
+        if self.slots.len() > 1 {
+            for slot in &mut self.slots {
+                slot.found = Found::Unknown;
+            }
+        }
+        self.slots[i].found = found;
+    }
+
+    /// Whether key `i` is there.
+    #[inline]
+    pub fn exists(&mut self, i: usize) -> bool {
+        self.locate(i).is_some()
+    }
+
+    /// The type of key `i`.
+    pub fn kind(&mut self, i: usize) -> Option<Kind> {
+        self.with_entry(i, |e| e.kind())
+    }
+
+    /// Looks at the entry of key `i`.
+    #[inline]
+    pub fn with_entry<R>(&mut self, i: usize, f: impl FnOnce(EntryRef<'_>) -> R) -> Option<R> {
+        let pos = self.locate(i)?;
+        Some(self.with_guard(i, |g, _| f(g.entry(pos))))
+    }
+
+    /// The deadline of key `i` in Unix milliseconds: `None` no key, `Some(None)` no deadline.
+    pub fn deadline(&mut self, i: usize) -> Option<Option<u64>> {
+        self.with_entry(i, |e| e.deadline())
+    }
+
+    /// The string at key `i`, handed to `f` (`None`: no such key).
+    #[inline]
+    pub fn string<R>(&mut self, i: usize, f: impl FnOnce(Option<Text<'_>>) -> R) -> Result<R, Error> {
+        let Some(pos) = self.locate(i) else { return Ok(f(None)) };
+        self.with_guard(i, |g, _| {
+            let entry = g.entry(pos);
+            if let Some(bytes) = entry.bytes() {
+                return Ok(f(Some(Text::Packed(bytes))));
+            }
+            match entry.value() {
+                Some(Value::Str(blob)) => Ok(f(Some(Text::Blob(blob)))),
+                _ => Err(Error::WrongType),
+            }
+        })
+    }
+
+    /// WRONGTYPE unless key `i` is absent or of this type.
+    pub fn expect_kind(&mut self, i: usize, kind: Kind) -> Result<bool, Error> {
+        match self.kind(i) {
+            None => Ok(false),
+            Some(k) if k == kind => Ok(true),
+            Some(_) => Err(Error::WrongType),
+        }
+    }
+
+    /// The collection at key `i` (out-of-line value), handed to `f`.
+    pub fn value<R>(&mut self, i: usize, f: impl FnOnce(Option<&Value>) -> R) -> R {
+        let Some(pos) = self.locate(i) else { return f(None) };
+        self.with_guard(i, |g, _| f(g.entry(pos).value()))
+    }
+
+    /// The collection at key `i` to be changed in place. `None` if there is none out of line.
+    pub fn value_mut<R>(&mut self, i: usize, f: impl FnOnce(&mut Value) -> R) -> Option<R> {
+        let pos = self.locate(i)?;
+        self.with_guard(i, |g, _| g.value_mut(pos).map(f))
+    }
+
+    /// Stores a collection (or any out-of-line value) at key `i`, replacing what is there.
+    pub fn put_value(&mut self, i: usize, value: Value, ttl: Ttl) -> Result<(), Error> {
+        self.put(i, Content::Value(value), false, ttl)
+    }
+
+    /// Stores a string at key `i`, replacing what is there.
+    #[inline]
+    pub fn put_string(&mut self, i: usize, value: NewString<'_>, ttl: Ttl) -> Result<(), Error> {
+        match value {
+            NewString::Bytes(b) => self.put(i, Content::Bytes(b), false, ttl),
+            NewString::Raw(b) => self.put(i, Content::Bytes(b), true, ttl),
+            NewString::Blob(b) => self.put(i, Content::Value(Value::Str(b)), false, ttl),
+        }
+    }
+
+    #[inline]
+    fn put(&mut self, i: usize, content: Content<'_>, raw: bool, ttl: Ttl) -> Result<(), Error> {
+        let old = self.locate(i);
+        let (old_ttl, access) = match old {
+            Some(pos) => self.with_guard(i, |g, _| {
+                let e = g.entry(pos);
+                (e.deadline().map(|d| (d, e.armed())), e.access())
+            }),
+            None => (None, crate::eviction::access::fresh(self.policy, self.now)),
+        };
+        let deadline = match ttl {
+            Ttl::Clear => None,
+            Ttl::Keep => old_ttl.map(|(d, _)| d),
+            Ttl::At(ms) => Some(ms),
+        };
+        let armed = self.arm(i, old_ttl, deadline);
+        let meta = Meta { deadline, armed, access, raw };
+        let (pos, dropped) = self.with_guard(i, |g, slot| match old {
+            Some(pos) => g.replace(pos, slot.hash, content, meta),
+            None => g.insert(slot.hash, &slot.key, content, meta).map(|pos| (pos, None)),
+        })?;
+        self.graveyard.extend(dropped);
+        self.written(i, Found::At(pos));
+        Ok(())
+    }
+
+    /// The armed tick for a deadline that changes from `old` to `new`.
+    #[inline]
+    fn arm(&mut self, i: usize, old: Option<(u64, u32)>, new: Option<u64>) -> u32 {
+        match (old, new) {
+            (None, None) => 0,
+            _ => self.expiry.change(self.slots[i].db, self.slots[i].hash, old, new),
+        }
+    }
+
+    /// Edits the string at key `i` as a buffer of at least `len` bytes (zero-filled where it was
+    /// shorter; created where there was none). The deadline stays, the encoding becomes raw.
+    pub fn edit_string<R>(&mut self, i: usize, len: usize, f: impl FnOnce(&mut [u8]) -> R) -> Result<R, Error> {
+        self.expect_kind(i, Kind::String)?;
+        if let Some(pos) = self.locate(i) {
+            if self.with_entry(i, |e| !e.is_packed()).unwrap_or(false) {
+                return self.with_guard(i, |g, _| edit_blob(g.value_mut(pos), len, f));
+            }
+            let mut buf: Vec<u8> = Vec::new();
+            let wanted = self.string(i, |s| s.map_or(0, |s| s.len()))?.max(len);
+            buf.try_reserve_exact(wanted).map_err(|_| Error::OutOfMemory)?;
+            self.string(i, |s| buf.extend_from_slice(s.as_deref().unwrap_or(&[])))?;
+            buf.resize(wanted, 0);
+            let r = f(&mut buf);
+            self.store_edited(i, buf)?;
+            return Ok(r);
+        }
+        let mut buf = Vec::new();
+        buf.try_reserve_exact(len).map_err(|_| Error::OutOfMemory)?;
+        buf.resize(len, 0);
+        let r = f(&mut buf);
+        self.store_edited(i, buf)?;
+        Ok(r)
+    }
+
+    fn store_edited(&mut self, i: usize, buf: Vec<u8>) -> Result<(), Error> {
+        if buf.len() > crate::keyspace::PACKED_VALUE_MAX {
+            self.put_string(i, NewString::Blob(Blob::from_vec(buf)), Ttl::Keep)
+        } else {
+            self.put_string(i, NewString::Raw(&buf), Ttl::Keep)
+        }
+    }
+
+    /// Sets or removes the deadline of key `i`; false if there is no such key.
+    pub fn set_deadline(&mut self, i: usize, deadline: Option<u64>) -> Result<bool, Error> {
+        let Some(pos) = self.locate(i) else { return Ok(false) };
+        let (old, access, raw) = self.with_guard(i, |g, _| {
+            let e = g.entry(pos);
+            (e.deadline().map(|d| (d, e.armed())), e.access(), e.raw_encoding())
+        });
+        let armed = self.arm(i, old, deadline);
+        let meta = Meta { deadline, armed, access, raw };
+        let pos = self.with_guard(i, |g, _| g.set_meta(pos, meta))?;
+        self.written(i, Found::At(pos));
+        Ok(true)
+    }
+
+    /// Removes key `i`; false if there is no such key.
+    pub fn remove(&mut self, i: usize) -> bool {
+        let Some(pos) = self.locate(i) else { return false };
+        let (dropped, had_ttl) = self.with_guard(i, |g, _| {
+            let ttl = g.entry(pos).deadline().map(|d| (d, g.entry(pos).armed()));
+            (g.remove(pos), ttl)
+        });
+        self.arm(i, had_ttl, None);
+        self.graveyard.extend(dropped);
+        self.written(i, Found::Missing);
+        true
+    }
+
+    /// Moves what is at `from` to `to` with its deadline, replacing what is there.
+    /// False if there is nothing at `from`.
+    pub fn rename(&mut self, from: usize, to: usize) -> Result<bool, Error> {
+        let Some(pos) = self.locate(from) else { return Ok(false) };
+        let (taken, meta) = self.with_guard(from, |g, _| g.take(pos));
+        if let Some(deadline) = meta.deadline {
+            self.arm(from, Some((deadline, meta.armed)), None);
+        }
+        self.written(from, Found::Missing);
+        self.remove(to);
+        let ttl = meta.deadline.map_or(Ttl::Clear, Ttl::At);
+        match taken {
+            Taken::Bytes(bytes) => self.put(to, Content::Bytes(&bytes), meta.raw, ttl)?,
+            Taken::Value(value) => self.put(to, Content::Value(*value), meta.raw, ttl)?,
+        }
+        Ok(true)
+    }
+}

@@ -1,0 +1,52 @@
+//! What a worker keeps to itself and lends to the commands it runs.
+
+use crate::expiry::Expiry;
+use crate::values::Value;
+
+/// The part of a worker's state that handlers see. Never shared, so nothing here is locked.
+pub struct Local {
+    /// Index of the worker.
+    pub worker: u16,
+    /// Random numbers for RANDOMKEY and its kin. Not for secrets.
+    pub rng: fastrand::Rng,
+    /// A buffer for whoever needs one for the time of a command.
+    pub scratch: Vec<u8>,
+    /// Arguments of the running command that no log may show.
+    pub redacted: smallvec::SmallVec<[usize; 2]>,
+    /// Counts that are added to the worker's counters with the next run of commands.
+    pub tally: Tally,
+}
+
+/// Figures that commands leave behind.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Tally {
+    /// Keys that a read found.
+    pub hits: u64,
+    /// Keys that a read did not find.
+    pub misses: u64,
+    /// Keys removed because their time had come.
+    pub expired: u64,
+    /// Changes to the data set.
+    pub dirty: u64,
+}
+
+/// A worker's state as far as running commands needs it.
+pub struct Lane {
+    /// What handlers see.
+    pub local: Local,
+    /// Timers of the keys that this worker gave a deadline.
+    pub expiry: Expiry,
+    /// Values removed by the running batch, dropped after its locks are released.
+    pub graveyard: Vec<Box<Value>>,
+}
+
+impl Lane {
+    /// A worker's state at its start.
+    pub fn new(worker: u16, databases: u16, now_ms: u64) -> Lane {
+        Lane {
+            local: Local { worker, rng: fastrand::Rng::new(), scratch: Vec::new(), redacted: Default::default(), tally: Tally::default() },
+            expiry: Expiry::new(databases, now_ms),
+            graveyard: Vec::new(),
+        }
+    }
+}

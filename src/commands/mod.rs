@@ -1,0 +1,26 @@
+//! The commands: what they are, how they are found and run, and one file per family.
+//!
+//! Architecture invariant: a handler takes no lock, reads no clock, writes to no socket and
+//! notifies nobody. It reads arguments, changes the keys it was given, states what it did,
+//! and replies.
+
+pub mod args;
+pub mod call;
+pub mod command;
+pub mod connection;
+pub mod ctx;
+pub mod dispatch;
+pub mod error;
+pub mod keys;
+pub mod keyspec;
+pub mod local;
+pub mod number;
+pub mod session;
+pub mod string;
+pub mod table;
+pub mod transaction;
+
+use command::Command;
+
+/// Every family of commands.
+pub static FAMILIES: &[&[Command]] = &[string::COMMANDS, connection::COMMANDS];

@@ -1,0 +1,65 @@
+//! The consequences of a command, in their fixed order, while its keys are still locked.
+
+use crate::commands::keys::Keys;
+use crate::effects::{Class, Effects};
+use crate::keyspace::DbId;
+use crate::shared::Shared;
+
+/// Delivers what a command stated. Keys that it found expired come first.
+#[inline]
+pub fn apply(shared: &Shared, keys: &Keys<'_, '_>, fx: &Effects) {
+    if fx.is_empty() && !keys.any_expired() {
+        return;
+    }
+    if !shared.anyone_listens() {
+        return;
+    }
+    deliver(shared, keys, fx);
+}
+
+#[cold]
+#[inline(never)]
+fn deliver(shared: &Shared, keys: &Keys<'_, '_>, fx: &Effects) {
+    for i in keys.expired() {
+        expired(shared, keys.db(i), keys.key(i));
+    }
+    for &db in &fx.databases {
+        shared.watches.touch_database(db);
+    }
+    if fx.dirty > 0 {
+        for event in &fx.events {
+            let i = usize::from(event.key);
+            shared.watches.touch(keys.db(i), keys.key(i));
+        }
+    }
+    for event in &fx.events {
+        let i = usize::from(event.key);
+        key_event(shared, keys.db(i), keys.key(i), event.class, event.name);
+    }
+}
+
+/// A key's time came, whoever found out: a command, the wheel or a migration.
+pub fn expired(shared: &Shared, db: DbId, key: &[u8]) {
+    if !shared.anyone_listens() {
+        return;
+    }
+    shared.watches.touch(db, key);
+    key_event(shared, db, key, Class::EXPIRED, "expired");
+}
+
+/// Publishes one keyspace notification, if its class is configured.
+pub fn key_event(shared: &Shared, db: DbId, key: &[u8], class: Class, event: &'static str) {
+    let wanted = shared.notify_classes();
+    if !wanted.intersects(class) || shared.pubsub.is_silent() {
+        return;
+    }
+    if wanted.contains(Class::KEYSPACE) {
+        let mut channel = format!("__keyspace@{db}__:").into_bytes();
+        channel.extend_from_slice(key);
+        shared.pubsub.publish(&channel, event.as_bytes());
+    }
+    if wanted.contains(Class::KEYEVENT) {
+        let channel = format!("__keyevent@{db}__:{event}");
+        shared.pubsub.publish(channel.as_bytes(), key);
+    }
+}

@@ -1,0 +1,9 @@
+//! Who hears of what: channels, patterns, sharded channels, and the monitors.
+//!
+//! Architecture invariant: events know clients only as mailboxes. A message is appended to
+//! a mailbox and its owner's worker is woken; nobody waits for a reader here.
+
+pub mod monitor;
+pub mod pubsub;
+
+pub use pubsub::{PubSub, Scope, Subscriptions};

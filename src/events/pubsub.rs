@@ -1,0 +1,187 @@
+//! Publish and subscribe: exact channels, glob patterns and sharded channels.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+use parking_lot::RwLock;
+
+use crate::clients::{ClientHandle, ClientId};
+use crate::glob;
+use crate::protocol::reply::Reply;
+
+/// The three name spaces of subscriptions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// SUBSCRIBE
+    Channel,
+    /// PSUBSCRIBE
+    Pattern,
+    /// SSUBSCRIBE
+    Shard,
+}
+
+/// What one client is subscribed to, in the order of the names.
+#[derive(Debug, Default)]
+pub struct Subscriptions {
+    channels: BTreeSet<Box<[u8]>>,
+    patterns: BTreeSet<Box<[u8]>>,
+    shards: BTreeSet<Box<[u8]>>,
+}
+
+impl Subscriptions {
+    /// The names in one scope.
+    pub fn of(&self, scope: Scope) -> &BTreeSet<Box<[u8]>> {
+        match scope {
+            Scope::Channel => &self.channels,
+            Scope::Pattern => &self.patterns,
+            Scope::Shard => &self.shards,
+        }
+    }
+
+    /// The names in one scope, to be changed.
+    pub fn of_mut(&mut self, scope: Scope) -> &mut BTreeSet<Box<[u8]>> {
+        match scope {
+            Scope::Channel => &mut self.channels,
+            Scope::Pattern => &mut self.patterns,
+            Scope::Shard => &mut self.shards,
+        }
+    }
+
+    /// Whether there is none at all.
+    pub fn is_empty(&self) -> bool {
+        self.channels.is_empty() && self.patterns.is_empty() && self.shards.is_empty()
+    }
+
+    /// The count that (P)SUBSCRIBE replies with: channels and patterns, or shard channels.
+    pub fn count(&self, scope: Scope) -> usize {
+        match scope {
+            Scope::Shard => self.shards.len(),
+            _ => self.channels.len() + self.patterns.len(),
+        }
+    }
+}
+
+type Listeners = Vec<Arc<ClientHandle>>;
+type Names = HashMap<Box<[u8]>, Listeners>;
+
+/// The registry. Read-mostly: PUBLISH takes a shared lock, subscribing an exclusive one.
+#[derive(Default)]
+pub struct PubSub {
+    channels: RwLock<Names>,
+    patterns: RwLock<Names>,
+    shards: RwLock<Names>,
+    /// Number of names in all scopes; lets a keyspace event that nobody hears cost one load.
+    names: AtomicUsize,
+}
+
+impl PubSub {
+    fn names_of(&self, scope: Scope) -> &RwLock<Names> {
+        match scope {
+            Scope::Channel => &self.channels,
+            Scope::Pattern => &self.patterns,
+            Scope::Shard => &self.shards,
+        }
+    }
+
+    /// Whether anybody listens to anything.
+    #[inline]
+    pub fn is_silent(&self) -> bool {
+        self.names.load(Relaxed) == 0
+    }
+
+    /// Adds a listener. The caller keeps the client's own list and calls this once per name.
+    pub fn subscribe(&self, scope: Scope, name: &[u8], client: &Arc<ClientHandle>) {
+        let mut names = self.names_of(scope).write();
+        names.entry(name.into()).or_insert_with(|| {
+            self.names.fetch_add(1, Relaxed);
+            Vec::new()
+        });
+        if let Some(listeners) = names.get_mut(name) {
+            listeners.push(Arc::clone(client));
+        }
+    }
+
+    /// Removes a listener.
+    pub fn unsubscribe(&self, scope: Scope, name: &[u8], client: ClientId) {
+        let mut names = self.names_of(scope).write();
+        let Some(listeners) = names.get_mut(name) else { return };
+        listeners.retain(|l| l.id != client);
+        if listeners.is_empty() {
+            names.remove(name);
+            self.names.fetch_sub(1, Relaxed);
+            if names.capacity() > 64 && names.len() < names.capacity() / 4 {
+                names.shrink_to_fit();
+            }
+        }
+    }
+
+    /// Removes every subscription of a client that goes away.
+    pub fn forget(&self, subscriptions: &Subscriptions, client: ClientId) {
+        for scope in [Scope::Channel, Scope::Pattern, Scope::Shard] {
+            for name in subscriptions.of(scope) {
+                self.unsubscribe(scope, name, client);
+            }
+        }
+    }
+
+    /// Delivers a message to the listeners of a channel and of the patterns that match it.
+    /// Returns how many clients it went to.
+    pub fn publish(&self, channel: &[u8], message: &[u8]) -> usize {
+        let mut receivers = 0;
+        if let Some(listeners) = self.channels.read().get(channel) {
+            for client in listeners {
+                deliver(client, &[b"message", channel, message]);
+            }
+            receivers += listeners.len();
+        }
+        let patterns = self.patterns.read();
+        for (pattern, listeners) in patterns.iter() {
+            if glob::matches(pattern, channel, false) {
+                for client in listeners {
+                    deliver(client, &[b"pmessage", pattern, channel, message]);
+                }
+                receivers += listeners.len();
+            }
+        }
+        receivers
+    }
+
+    /// Delivers a message to the listeners of a shard channel.
+    pub fn publish_shard(&self, channel: &[u8], message: &[u8]) -> usize {
+        let shards = self.shards.read();
+        let Some(listeners) = shards.get(channel) else { return 0 };
+        for client in listeners {
+            deliver(client, &[b"smessage", channel, message]);
+        }
+        listeners.len()
+    }
+
+    /// Channels with at least one listener that match `pattern`.
+    pub fn active(&self, scope: Scope, pattern: Option<&[u8]>) -> Vec<Box<[u8]>> {
+        let names = self.names_of(scope).read();
+        names.keys().filter(|n| pattern.is_none_or(|p| glob::matches(p, n, false))).cloned().collect()
+    }
+
+    /// Listeners of one channel.
+    pub fn listeners(&self, scope: Scope, channel: &[u8]) -> usize {
+        self.names_of(scope).read().get(channel).map_or(0, Vec::len)
+    }
+
+    /// Number of distinct names in a scope.
+    pub fn count(&self, scope: Scope) -> usize {
+        self.names_of(scope).read().len()
+    }
+}
+
+/// Writes one push frame into a client's mailbox.
+fn deliver(client: &ClientHandle, frame: &[&[u8]]) {
+    let resp3 = client.resp3();
+    client.push(|out| {
+        let mut reply = Reply::new(out, resp3);
+        reply.push(frame.len());
+        for part in frame {
+            reply.bulk(part);
+        }
+    });
+}

@@ -1,0 +1,3 @@
+//! Recency and frequency of access, and (as it is built) what is evicted by them.
+
+pub mod access;

@@ -1,0 +1,174 @@
+//! Counters of the request path.
+//!
+//! Each worker counts for itself, behind a mutex that it takes once per run of commands and
+//! that is contended only while somebody reads the sum. So the request path writes to its
+//! own cache lines and INFO is exact.
+
+use std::collections::BTreeMap;
+
+use crossbeam_utils::CachePadded;
+use hdrhistogram::Histogram;
+use parking_lot::Mutex;
+
+/// Figures of one command.
+#[derive(Debug, Default, Clone)]
+pub struct CommandStats {
+    /// Calls that ran.
+    pub calls: u64,
+    /// Nanoseconds spent in them.
+    pub nanos: u64,
+    /// Calls refused before running.
+    pub rejected: u64,
+    /// Calls that ran and answered an error.
+    pub failed: u64,
+    /// Durations in nanoseconds, while `latency-tracking` is on.
+    pub durations: Option<Box<Histogram<u32>>>,
+}
+
+/// Longest duration that a histogram tells apart, in nanoseconds (as Redis: one second).
+const DURATION_MAX_NS: u64 = 1_000_000_000;
+
+impl CommandStats {
+    /// Counts `calls` calls that took `nanos` together.
+    #[inline]
+    pub fn record(&mut self, calls: u64, nanos: u64, track: bool) {
+        self.calls += calls;
+        self.nanos += nanos;
+        if track {
+            let each = (nanos / calls.max(1)).clamp(1, DURATION_MAX_NS);
+            let histogram = self.durations.get_or_insert_with(|| Box::new(new_histogram()));
+            histogram.saturating_record_n(each, u32::try_from(calls).unwrap_or(u32::MAX));
+        }
+    }
+
+    fn add(&mut self, other: &CommandStats) {
+        self.calls += other.calls;
+        self.nanos += other.nanos;
+        self.rejected += other.rejected;
+        self.failed += other.failed;
+        if let Some(theirs) = &other.durations {
+            let mine = self.durations.get_or_insert_with(|| Box::new(new_histogram()));
+            // Same bounds by construction, so adding cannot fail.
+            let _ = mine.add(&**theirs);
+        }
+    }
+}
+
+fn new_histogram() -> Histogram<u32> {
+    Histogram::new_with_bounds(1, DURATION_MAX_NS, 2).unwrap_or_else(|_| {
+        unreachable!("invariant: the bounds are constants that hdrhistogram accepts")
+    })
+}
+
+/// Counters of one worker, or the sum of all.
+#[derive(Debug, Default, Clone)]
+#[allow(missing_docs)] // names of INFO
+pub struct Counters {
+    pub commands: Vec<CommandStats>,
+    pub total_commands: u64,
+    pub connections: u64,
+    pub rejected_connections: u64,
+    pub net_in: u64,
+    pub net_out: u64,
+    pub reads: u64,
+    pub writes: u64,
+    pub keyspace_hits: u64,
+    pub keyspace_misses: u64,
+    pub expired_keys: u64,
+    pub expired_fields: u64,
+    pub evicted_keys: u64,
+    pub dirty: u64,
+    pub error_replies: u64,
+    pub errors: BTreeMap<Box<str>, u64>,
+    pub query_buffer_closed: u64,
+    pub output_buffer_closed: u64,
+    pub denied_auth: u64,
+}
+
+/// Distinct error codes that are counted; scripts could invent any number of them.
+const ERROR_CODES_MAX: usize = 128;
+
+impl Counters {
+    /// The figures of command `id`.
+    #[inline]
+    pub fn command(&mut self, id: u16) -> &mut CommandStats {
+        let id = usize::from(id);
+        if id >= self.commands.len() {
+            self.commands.resize_with(id + 1, CommandStats::default);
+        }
+        &mut self.commands[id]
+    }
+
+    /// Counts an error reply by its code.
+    pub fn error(&mut self, code: &str) {
+        self.error_replies += 1;
+        if let Some(n) = self.errors.get_mut(code) {
+            *n += 1;
+        } else if self.errors.len() < ERROR_CODES_MAX {
+            self.errors.insert(code.into(), 1);
+        }
+    }
+
+    fn add(&mut self, o: &Counters) {
+        for (id, theirs) in o.commands.iter().enumerate() {
+            self.command(u16::try_from(id).unwrap_or(u16::MAX)).add(theirs);
+        }
+        for (code, n) in &o.errors {
+            *self.errors.entry(code.clone()).or_default() += n;
+        }
+        self.total_commands += o.total_commands;
+        self.connections += o.connections;
+        self.rejected_connections += o.rejected_connections;
+        self.net_in += o.net_in;
+        self.net_out += o.net_out;
+        self.reads += o.reads;
+        self.writes += o.writes;
+        self.keyspace_hits += o.keyspace_hits;
+        self.keyspace_misses += o.keyspace_misses;
+        self.expired_keys += o.expired_keys;
+        self.expired_fields += o.expired_fields;
+        self.evicted_keys += o.evicted_keys;
+        self.dirty += o.dirty;
+        self.error_replies += o.error_replies;
+        self.query_buffer_closed += o.query_buffer_closed;
+        self.output_buffer_closed += o.output_buffer_closed;
+        self.denied_auth += o.denied_auth;
+    }
+}
+
+/// The counters of all workers, and one set for the helper thread.
+pub struct Stats {
+    lanes: Box<[CachePadded<Mutex<Counters>>]>,
+}
+
+impl Stats {
+    /// Counters for `workers` workers.
+    pub fn new(workers: usize) -> Stats {
+        Stats { lanes: (0..=workers).map(|_| CachePadded::default()).collect() }
+    }
+
+    /// The counters of one worker. Held for a few additions only; never while another is taken.
+    #[inline]
+    pub fn lane(&self, worker: u16) -> parking_lot::MutexGuard<'_, Counters> {
+        let lane = usize::from(worker).min(self.lanes.len() - 1);
+        self.lanes[lane].lock()
+    }
+
+    /// The sum over all workers.
+    pub fn sum(&self) -> Counters {
+        let mut sum = Counters::default();
+        for lane in &self.lanes {
+            sum.add(&lane.lock());
+        }
+        sum
+    }
+
+    /// CONFIG RESETSTAT.
+    pub fn reset(&self) {
+        for lane in &self.lanes {
+            let mut lane = lane.lock();
+            let dirty = lane.dirty;
+            *lane = Counters { dirty, ..Counters::default() };
+        }
+    }
+}

@@ -1,0 +1,369 @@
+//! Runs the requests of one read: hash and prefetch in passes, then one after the other.
+//!
+//! Prefetching shard headers, buckets and entries for the whole batch before the first
+//! command runs overlaps their cache misses; it is worth more than all other tuning of the
+//! request path together (`docs/architecture.md`, "The request path").
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use smallvec::SmallVec;
+use tokio::sync::Notify;
+
+use crate::clock;
+use crate::commands::args::Source;
+use crate::commands::call::Env;
+use crate::commands::command::Flags;
+use crate::commands::dispatch::{Fate, dispatch};
+use crate::commands::keys::Touch;
+use crate::commands::local::{Lane, Tally};
+use crate::commands::session::Session;
+use crate::commands::table::{self, Lookup};
+use crate::config::{Config, EvictionPolicy};
+use crate::effects::deliver;
+use crate::keyspace::{Batch, KeyHash, Participant};
+use crate::protocol::OutBuf;
+use crate::protocol::request::{BATCH_MAX, Requests};
+use crate::shared::Shared;
+
+/// Microseconds of maintenance that a worker does after a batch when inserts outrun the helper.
+const HELP_US: u64 = 100;
+/// With a slow log threshold below this, every command is timed alone.
+const EXACT_BELOW_US: i64 = 1_000;
+
+/// What a worker needs to run commands.
+pub struct Runner {
+    /// What all workers share.
+    pub shared: Arc<Shared>,
+    /// This worker's place in the gate and the epochs.
+    pub participant: Participant,
+    /// Its own state.
+    pub lane: Lane,
+    config: arc_swap::Cache<Arc<arc_swap::ArcSwap<Config>>, Arc<Config>>,
+    earlier: Rc<Notify>,
+    /// The deadline for which the expiry task sleeps.
+    sleeping_until: u64,
+}
+
+/// A request that was looked up.
+#[derive(Clone, Copy)]
+struct Resolved {
+    lookup: Lookup,
+    hash: Option<KeyHash>,
+}
+
+/// How far a batch came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ran {
+    /// All of it.
+    All,
+    /// Up to this request, which asked for the end of the connection.
+    Closed,
+    /// Up to this request, which CLIENT PAUSE holds back until then.
+    Paused {
+        /// Index of the request that waits.
+        at: usize,
+        /// Unix milliseconds.
+        until_ms: u64,
+    },
+}
+
+/// Commands that ran since the clock was last read.
+struct Segment {
+    began_ns: u64,
+    ids: SmallVec<[u16; BATCH_MAX]>,
+}
+
+impl Runner {
+    /// The parts of a worker that run commands.
+    ///
+    /// `earlier` is told when a deadline was set before the one that the expiry task sleeps for.
+    pub fn new(shared: Arc<Shared>, worker: u16, earlier: Rc<Notify>) -> Runner {
+        Runner {
+            participant: shared.keyspace.register(),
+            lane: Lane::new(worker, shared.keyspace.databases(), clock::now_ms()),
+            config: arc_swap::Cache::new(Arc::clone(&shared.config)),
+            earlier,
+            sleeping_until: u64::MAX,
+            shared,
+        }
+    }
+
+    /// The expiry task is going to sleep until this deadline.
+    pub fn wake_for(&mut self, deadline: Option<u64>) {
+        self.sleeping_until = deadline.unwrap_or(u64::MAX);
+        self.lane.expiry.forget_earliest();
+    }
+
+    /// Works off due keys for at most `budget_us`. True if more is due.
+    pub fn expire(&mut self, budget_us: u64) -> bool {
+        let now = clock::now_ms();
+        if self.shared.pause.active(now).is_some() {
+            return false;
+        }
+        let shared = Arc::clone(&self.shared);
+        let mut fired = 0;
+        let more = {
+            let batch = self.participant.enter();
+            let lane = &mut self.lane;
+            lane.expiry.run(&batch, now, budget_us, &mut lane.graveyard, &mut |db, entry| {
+                fired += 1;
+                deliver::expired(&shared, db, entry.key());
+            })
+        };
+        if fired > 0 {
+            let mut counters = shared.stats.lane(self.lane.local.worker);
+            counters.expired_keys += fired;
+            counters.dirty += fired;
+        }
+        self.after(&shared, now);
+        more
+    }
+
+    /// The settings as they are now.
+    pub fn config(&mut self) -> &Config {
+        self.config.load()
+    }
+
+    /// Runs the requests of `requests` from `first` on.
+    pub fn run(
+        &mut self,
+        session: &mut Session,
+        out: &mut OutBuf,
+        buf: &[u8],
+        requests: &Requests,
+        first: usize,
+    ) -> Ran {
+        let sources: SmallVec<[Source<'_>; BATCH_MAX]> = requests.spans[first..]
+            .iter()
+            .map(|span| Source::Buffer { buf, side: &requests.side, ranges: requests.args_of(span) })
+            .collect();
+        match self.run_sources(session, out, &sources) {
+            Ran::Paused { at, until_ms } => Ran::Paused { at: at + first, until_ms },
+            other => other,
+        }
+    }
+
+    /// Runs requests wherever their bytes are.
+    pub fn run_sources(&mut self, session: &mut Session, out: &mut OutBuf, sources: &[Source<'_>]) -> Ran {
+        let config = Arc::clone(self.config.load());
+        let shared = Arc::clone(&self.shared);
+        let mut env = Env { shared: &shared, config: &config, now: clock::now_ms(), touch: touch(&config) };
+        let mut segment = Segment { began_ns: clock::mono_ns(), ids: SmallVec::new() };
+        self.lane.expiry.begin(env.now, shared.pause.active(env.now).is_none());
+        let mut at = 0;
+        let ran = loop {
+            let stop = self.shared_part(env, session, out, sources, &mut at, &mut segment);
+            match stop {
+                None => break Ran::All,
+                Some(Fate::Done) => {}
+                Some(Fate::Close) => break Ran::Closed,
+                Some(Fate::Paused(until_ms)) => break Ran::Paused { at, until_ms },
+                Some(Fate::Gate) => {
+                    self.flush(env, session, &mut segment);
+                    match self.exclusive(env, session, out, sources[at], &mut segment) {
+                        Fate::Close => break Ran::Closed,
+                        Fate::Paused(until_ms) => break Ran::Paused { at, until_ms },
+                        Fate::Done | Fate::Gate => {}
+                    }
+                    at += 1;
+                    self.flush(env, session, &mut segment);
+                    env.now = clock::now_ms();
+                }
+            }
+        };
+        self.flush(env, session, &mut segment);
+        self.after(&shared, env.now);
+        ran
+    }
+
+    /// Runs requests inside one batch of the gate until one needs it exclusively.
+    fn shared_part(
+        &mut self,
+        env: Env<'_>,
+        session: &mut Session,
+        out: &mut OutBuf,
+        sources: &[Source<'_>],
+        at: &mut usize,
+        segment: &mut Segment,
+    ) -> Option<Fate> {
+        let batch = self.participant.enter();
+        let resolved = resolve(&batch, session, &sources[*at..]);
+        let begin = *at;
+        let exact = every_command_alone(env.config);
+        while *at < sources.len() {
+            let Resolved { lookup, hash } = resolved[*at - begin];
+            let alone = exact || lookup.found().is_none_or(|f| table::timed_alone(f.id));
+            if alone && !segment.ids.is_empty() {
+                record(env, session, self.lane.local.worker, segment, None);
+            }
+            let fate =
+                dispatch(env, self.lane.hands(), &batch, session, out, lookup, sources[*at], hash);
+            match fate {
+                Fate::Gate | Fate::Paused(_) => return Some(fate),
+                Fate::Done | Fate::Close => {}
+            }
+            if let Some(found) = lookup.found() {
+                segment.ids.push(found.id);
+                if alone {
+                    record(env, session, self.lane.local.worker, segment, Some((sources[*at], found)));
+                }
+            }
+            *at += 1;
+            if fate == Fate::Close || session.killed() {
+                return Some(Fate::Close);
+            }
+        }
+        None
+    }
+
+    /// Runs one request behind the raised gate.
+    fn exclusive(
+        &mut self,
+        env: Env<'_>,
+        session: &mut Session,
+        out: &mut OutBuf,
+        source: Source<'_>,
+        segment: &mut Segment,
+    ) -> Fate {
+        let batch = self.participant.enter_exclusive();
+        segment.began_ns = clock::mono_ns();
+        let lookup = table::lookup_request(|i| source.at(i), source.len());
+        let fate = dispatch(env, self.lane.hands(), &batch, session, out, lookup, source, None);
+        if let (Fate::Done | Fate::Close, Some(found)) = (fate, lookup.found()) {
+            segment.ids.push(found.id);
+            record(env, session, self.lane.local.worker, segment, Some((source, found)));
+        }
+        fate
+    }
+
+    fn flush(&mut self, env: Env<'_>, session: &Session, segment: &mut Segment) {
+        if !segment.ids.is_empty() {
+            record(env, session, self.lane.local.worker, segment, None);
+        }
+        let tally = std::mem::take(&mut self.lane.local.tally);
+        if tally != Tally::default() {
+            let mut counters = self.shared.stats.lane(self.lane.local.worker);
+            counters.keyspace_hits += tally.hits;
+            counters.keyspace_misses += tally.misses;
+            counters.expired_keys += tally.expired;
+            counters.dirty += tally.dirty;
+        }
+    }
+
+    /// What is done between batches, when no lock is held.
+    pub fn after(&mut self, shared: &Shared, now: u64) {
+        if !self.lane.graveyard.is_empty() {
+            bury(shared, &mut self.lane.graveyard);
+        }
+        if self.lane.expiry.earliest() < self.sleeping_until {
+            self.sleeping_until = self.lane.expiry.earliest();
+            self.earlier.notify_one();
+        }
+        if shared.keyspace.needs_help() {
+            let mut purge =
+                super::helper::ExpiredByMigration { shared, worker: self.lane.local.worker };
+            shared.keyspace.maintain(&mut self.participant, HELP_US, now, &mut purge);
+            shared.keyspace.wake_helper();
+        }
+    }
+}
+
+/// Drops small values here and hands large ones to the helper thread.
+fn bury(shared: &Shared, graveyard: &mut Vec<Box<crate::values::Value>>) {
+    graveyard.retain(|v| v.is_large());
+    if !graveyard.is_empty() {
+        shared.helper.drop_later(graveyard.drain(..));
+        shared.keyspace.wake_helper();
+    }
+    if graveyard.capacity() > 1024 {
+        graveyard.shrink_to(64);
+    }
+}
+
+/// Looks the commands up, hashes single keys, and prefetches where they will be found.
+#[inline]
+fn resolve(
+    batch: &Batch<'_>,
+    session: &Session,
+    sources: &[Source<'_>],
+) -> SmallVec<[Resolved; BATCH_MAX]> {
+    let db = session.db;
+    let resolved: SmallVec<[Resolved; BATCH_MAX]> = sources
+        .iter()
+        .map(|source| {
+            let lookup = table::lookup_request(|i| source.at(i), source.len());
+            let hash = lookup.found().and_then(|f| table::single_key(f.id)).and_then(|i| {
+                (i < source.len()).then(|| {
+                    let hash = batch.hash_key(source.at(i));
+                    batch.prefetch_shard(db, hash);
+                    hash
+                })
+            });
+            Resolved { lookup, hash }
+        })
+        .collect();
+    if sources.len() > 1 {
+        for r in &resolved {
+            if let Some(hash) = r.hash {
+                batch.prefetch_bucket(db, hash);
+            }
+        }
+        for r in &resolved {
+            if let Some(hash) = r.hash {
+                batch.prefetch_entry(db, hash);
+            }
+        }
+    }
+    resolved
+}
+
+/// Reads the clock and divides the time since the last reading among the commands that ran.
+/// A command that was timed alone may go to the slow log.
+fn record(
+    env: Env<'_>,
+    session: &Session,
+    worker: u16,
+    segment: &mut Segment,
+    alone: Option<(Source<'_>, table::Found)>,
+) {
+    let now_ns = clock::mono_ns();
+    let took = now_ns.saturating_sub(segment.began_ns);
+    let each = took / segment.ids.len().max(1) as u64;
+    let track = env.config.latency_tracking;
+    {
+        let mut counters = env.shared.stats.lane(worker);
+        counters.total_commands += segment.ids.len() as u64;
+        for &id in &segment.ids {
+            counters.command(id).record(1, each, track);
+        }
+    }
+    segment.ids.clear();
+    segment.began_ns = now_ns;
+    if let Some((source, found)) = alone {
+        slow(env, session, took / 1000, source, found);
+    }
+}
+
+fn slow(env: Env<'_>, session: &Session, micros: u64, source: Source<'_>, found: table::Found) {
+    let threshold = env.config.slowlog_log_slower_than;
+    if threshold < 0 || micros < threshold.unsigned_abs() || found.command.flags.contains(Flags::SKIP_SLOWLOG)
+    {
+        return;
+    }
+    let name = session.handle.labels().name;
+    let max = usize::try_from(env.config.slowlog_max_len).unwrap_or(usize::MAX);
+    env.shared.slowlog.add(max, clock::now_ms() / 1000, micros, &session.handle.addr, &name, source.iter());
+}
+
+fn every_command_alone(config: &Config) -> bool {
+    (0..EXACT_BELOW_US).contains(&config.slowlog_log_slower_than)
+}
+
+fn touch(config: &Config) -> Touch {
+    if matches!(config.maxmemory_policy, EvictionPolicy::AllkeysLfu | EvictionPolicy::VolatileLfu) {
+        Touch::Lfu { log_factor: config.lfu_log_factor, decay_minutes: config.lfu_decay_time }
+    } else {
+        Touch::Lru
+    }
+}

@@ -1,0 +1,576 @@
+//! One client: receive, run, send, and wait for whichever comes next.
+//!
+//! A connection stays on its worker for life. While it is idle it holds no buffer: bytes are
+//! received into the worker's scratch buffer, and only an unfinished request is kept.
+
+use std::cell::RefCell;
+use std::future::{Future, poll_fn};
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::task::Poll;
+use std::time::Duration;
+
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+
+use crate::clients::{ClientHandle, State};
+use crate::clock;
+use crate::commands::args::Source;
+use crate::commands::session::Session;
+use crate::protocol::limits::{Limits, ProtocolError};
+use crate::protocol::owned::OwnedRequest;
+use crate::protocol::OutBuf;
+use crate::protocol::request::{Parser, Progress, Requests};
+use crate::server::batch::{Ran, Runner};
+use crate::server::stream::Stream;
+use crate::values::Blob;
+
+/// Bytes received at once.
+pub const SCRATCH_BYTES: usize = 64 * 1024;
+/// Bytes by which the buffer of an unfinished request grows.
+const TAIL_STEP: usize = 16 * 1024;
+/// After so many full reads a client lets the others of its worker run.
+const READS_PER_TURN: usize = 4;
+/// What may wait for a client that has not authenticated.
+const UNAUTHENTICATED_OUTPUT_MAX: usize = 1 << 20;
+/// Buffers of output up to this size are kept between batches by the worker.
+const OUTPUT_KEEP: usize = 64 * 1024;
+
+/// What the connections of one worker share.
+pub struct Desk {
+    /// Runs commands.
+    pub runner: Runner,
+    /// Ranges of the requests being run.
+    pub requests: Requests,
+    /// Where bytes are received.
+    pub scratch: Vec<u8>,
+    /// Where replies are written.
+    pub out: OutBuf,
+}
+
+/// Why a connection ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// The peer closed or the socket failed.
+    Gone,
+    /// A command or a protocol error asked for it; replies are sent first.
+    Asked,
+    /// Killed by others; nothing more is sent.
+    Killed,
+}
+
+/// What woke the task.
+enum Wake {
+    Readable,
+    Writable,
+    Mail,
+    Resume,
+}
+
+/// A request that waits for the end of CLIENT PAUSE.
+struct Held {
+    args: Vec<Vec<Blob>>,
+    timer: Pin<Box<tokio::time::Sleep>>,
+}
+
+/// A connected client.
+pub struct Connection {
+    io: AsyncFd<Stream>,
+    desk: Rc<RefCell<Desk>>,
+    session: Session,
+    parser: Parser,
+    /// An unfinished request, or requests that a pause holds back.
+    tail: Vec<u8>,
+    /// A request whose large value is being received.
+    large: Option<Box<OwnedRequest>>,
+    /// Replies that the socket did not take.
+    pending: OutBuf,
+    /// A second registration of the socket, made only while replies wait.
+    writable: Option<AsyncFd<std::os::fd::OwnedFd>>,
+    held: Option<Box<Held>>,
+}
+
+impl Connection {
+    /// Takes over a connected, non-blocking socket.
+    pub fn new(
+        stream: Stream,
+        desk: Rc<RefCell<Desk>>,
+        handle: Arc<ClientHandle>,
+        authenticated: bool,
+    ) -> io::Result<Connection> {
+        Ok(Connection {
+            io: AsyncFd::register_with_interest(stream, Interest::READABLE)?,
+            desk,
+            session: Session::new(handle, authenticated),
+            parser: Parser::new(),
+            tail: Vec::new(),
+            large: None,
+            pending: OutBuf::default(),
+            writable: None,
+            held: None,
+        })
+    }
+
+    /// Serves the client until it goes.
+    pub async fn serve(mut self) {
+        let end = loop {
+            let step = match self.wait().await {
+                Wake::Readable => self.readable().await,
+                Wake::Writable => self.flush(),
+                Wake::Mail => self.mail(),
+                Wake::Resume => self.resume(),
+            };
+            if let Err(end) = step {
+                break end;
+            }
+        };
+        self.finish(end);
+    }
+
+    /// Sleeps until there is something to do.
+    async fn wait(&mut self) -> Wake {
+        let handle = Arc::clone(&self.session.handle);
+        poll_fn(|cx| {
+            if let Some(held) = &mut self.held {
+                if held.timer.as_mut().poll(cx).is_ready() {
+                    return Poll::Ready(Wake::Resume);
+                }
+            } else if self.io.poll_read_ready(cx).is_ready() {
+                return Poll::Ready(Wake::Readable);
+            }
+            if let Some(writable) = &self.writable
+                && writable.poll_write_ready(cx).is_ready()
+            {
+                return Poll::Ready(Wake::Writable);
+            }
+            handle.register(cx.waker());
+            // After registering: a message or a kill that came before is seen here, one that
+            // comes later wakes the task.
+            if handle.has_mail() || handle.state().intersects(State::KILLED) {
+                return Poll::Ready(Wake::Mail);
+            }
+            if self.held.is_some() && self.pause_is_over() {
+                return Poll::Ready(Wake::Resume);
+            }
+            Poll::Pending
+        })
+        .await
+    }
+
+    fn pause_is_over(&self) -> bool {
+        let desk = self.desk.borrow();
+        desk.runner.shared.pause.active(clock::now_ms()).is_none()
+    }
+
+    /// Receives and runs until the socket is empty or others should have their turn.
+    async fn readable(&mut self) -> Result<(), End> {
+        for _ in 0..READS_PER_TURN {
+            let more = self.receive()?;
+            self.flush()?;
+            if !more || self.held.is_some() {
+                return Ok(());
+            }
+        }
+        tokio::task::yield_now().await;
+        Ok(())
+    }
+
+    /// Receives once and runs what is complete. True if the socket may hold more.
+    fn receive(&mut self) -> Result<bool, End> {
+        let desk = Rc::clone(&self.desk);
+        let mut desk = desk.borrow_mut();
+        let desk = &mut *desk;
+        if self.large.is_some() {
+            return self.receive_large(desk);
+        }
+        if self.tail.is_empty() {
+            let Some((n, more)) = recv(&self.io, &mut desk.scratch)? else { return Ok(false) };
+            self.count_in(desk, n);
+            let scratch = std::mem::take(&mut desk.scratch);
+            let result = self.consume(desk, &scratch[..n]);
+            let kept = result.map(|consumed| self.tail.extend_from_slice(&scratch[consumed..n]));
+            desk.scratch = scratch;
+            kept?;
+            self.note_buffers();
+            return Ok(more);
+        }
+        let have = self.tail.len();
+        let room = TAIL_STEP.max(have / 2);
+        if self.tail.try_reserve(room).is_err() {
+            return Err(End::Gone);
+        }
+        self.tail.resize(have + room, 0);
+        let received = recv(&self.io, &mut self.tail[have..]);
+        let (n, more) = match received {
+            Ok(Some((n, more))) => (n, more),
+            Ok(None) => {
+                self.tail.truncate(have);
+                return Ok(false);
+            }
+            Err(end) => {
+                self.tail.truncate(have);
+                return Err(end);
+            }
+        };
+        self.tail.truncate(have + n);
+        self.count_in(desk, n);
+        let tail = std::mem::take(&mut self.tail);
+        let consumed = self.consume(desk, &tail)?;
+        self.keep_tail(tail, consumed);
+        self.note_buffers();
+        Ok(more)
+    }
+
+    /// What follows `consumed` is an unfinished request; a large buffer is not kept for a small one.
+    fn keep_tail(&mut self, mut tail: Vec<u8>, consumed: usize) {
+        if consumed == tail.len() {
+            return;
+        }
+        if consumed > 0 {
+            tail.drain(..consumed);
+        }
+        if tail.capacity() > 4 * tail.len().max(TAIL_STEP) {
+            tail.shrink_to(tail.len());
+        }
+        self.tail = tail;
+    }
+
+    fn receive_large(&mut self, desk: &mut Desk) -> Result<bool, End> {
+        let Some(request) = self.large.as_mut() else { return Ok(true) };
+        let (n, more) = match request.spare(SCRATCH_BYTES) {
+            Err(error) => {
+                self.protocol_error(desk, error);
+                return Err(End::Asked);
+            }
+            Ok(Some(spare)) => {
+                let Some((n, more)) = recv(&self.io, spare)? else { return Ok(false) };
+                request.advance(n);
+                (n, more)
+            }
+            // The large argument is complete; small ones follow and are fed from the scratch buffer.
+            Ok(None) => {
+                let Some((n, more)) = recv(&self.io, &mut desk.scratch)? else { return Ok(false) };
+                let scratch = std::mem::take(&mut desk.scratch);
+                let fed = request.feed(&scratch[..n]);
+                match fed {
+                    Ok(used) => self.tail.extend_from_slice(&scratch[used..n]),
+                    Err(error) => {
+                        desk.scratch = scratch;
+                        self.protocol_error(desk, error);
+                        return Err(End::Asked);
+                    }
+                }
+                desk.scratch = scratch;
+                (n, more)
+            }
+        };
+        self.count_in(desk, n);
+        if self.large.as_ref().is_some_and(|r| r.is_complete()) {
+            self.run_large(desk)?;
+            let tail = std::mem::take(&mut self.tail);
+            let consumed = self.consume(desk, &tail)?;
+            self.keep_tail(tail, consumed);
+        }
+        self.note_buffers();
+        Ok(more)
+    }
+
+    fn run_large(&mut self, desk: &mut Desk) -> Result<(), End> {
+        let Some(request) = self.large.take() else { return Ok(()) };
+        let args: Vec<Blob> = request.into_args().into_iter().map(Blob::from_vec).collect();
+        let ran = desk.runner.run_sources(&mut self.session, &mut desk.out, &[Source::Owned(&args)]);
+        self.after_run(desk, ran, |_| vec![args.clone()])
+    }
+
+    /// Parses and runs the requests in `buf`; returns how many of its bytes are done with.
+    fn consume(&mut self, desk: &mut Desk, buf: &[u8]) -> Result<usize, End> {
+        let mut at = 0;
+        loop {
+            let limits = limits(desk.runner.config(), self.session.authenticated);
+            let mut requests = std::mem::take(&mut desk.requests);
+            let progress = self.parser.parse(&buf[at..], &limits, &mut requests);
+            let mut ran = Ok(());
+            if !requests.spans.is_empty() {
+                let r = desk.runner.run(&mut self.session, &mut desk.out, &buf[at..], &requests, 0);
+                ran = self.after_run(desk, r, |from| copies(&buf[at..], &requests, from));
+            }
+            desk.requests = requests;
+            ran?;
+            match progress {
+                Err(error) => {
+                    self.protocol_error(desk, error);
+                    return Err(End::Asked);
+                }
+                Ok(Progress::All { consumed }) => return Ok(at + consumed),
+                Ok(Progress::Full { consumed }) => at += consumed,
+                Ok(Progress::Large { consumed, request }) => {
+                    self.large = Some(request);
+                    return Ok(at + consumed);
+                }
+            }
+            if self.held.is_some() {
+                return Ok(at);
+            }
+            self.relieve(desk)?;
+        }
+    }
+
+    /// Hands the replies of a batch over to the socket's queue and acts on how the batch ended.
+    fn after_run(
+        &mut self,
+        desk: &mut Desk,
+        ran: Ran,
+        rest: impl FnOnce(usize) -> Vec<Vec<Blob>>,
+    ) -> Result<(), End> {
+        if self.session.handle.has_mail() {
+            let mut mail = self.session.handle.take_mail();
+            desk.out.append(&mut mail);
+        }
+        match ran {
+            Ran::All => Ok(()),
+            Ran::Closed => {
+                self.collect(desk);
+                Err(if self.session.killed() { End::Killed } else { End::Asked })
+            }
+            Ran::Paused { at, until_ms } => {
+                let wait = Duration::from_millis(until_ms.saturating_sub(clock::now_ms()).max(1));
+                self.held = Some(Box::new(Held {
+                    args: rest(at),
+                    timer: Box::pin(tokio::time::sleep(wait)),
+                }));
+                Ok(())
+            }
+        }
+    }
+
+    /// A pause ended: runs what it held back.
+    fn resume(&mut self) -> Result<(), End> {
+        let Some(held) = self.held.take() else { return Ok(()) };
+        let desk = Rc::clone(&self.desk);
+        let mut desk = desk.borrow_mut();
+        let desk = &mut *desk;
+        let sources: Vec<Source<'_>> = held.args.iter().map(|a| Source::Owned(a)).collect();
+        let ran = desk.runner.run_sources(&mut self.session, &mut desk.out, &sources);
+        self.after_run(desk, ran, |from| held.args[from..].to_vec())?;
+        if self.held.is_none() && !self.tail.is_empty() {
+            let tail = std::mem::take(&mut self.tail);
+            let consumed = self.consume(desk, &tail)?;
+            self.keep_tail(tail, consumed);
+        }
+        self.collect(desk);
+        self.send()
+    }
+
+    /// Others pushed something, or want the connection to end.
+    fn mail(&mut self) -> Result<(), End> {
+        if self.session.killed() {
+            return Err(End::Killed);
+        }
+        let mut mail = self.session.handle.take_mail();
+        self.pending.append(&mut mail);
+        self.send()
+    }
+
+    /// Moves the worker's output buffer to this connection if the socket cannot take it now.
+    fn collect(&mut self, desk: &mut Desk) {
+        if !desk.out.is_empty() {
+            self.pending.append(&mut desk.out);
+            desk.out.shrink(OUTPUT_KEEP);
+        }
+    }
+
+    /// Sends early when a long pipeline produced much.
+    fn relieve(&mut self, desk: &mut Desk) -> Result<(), End> {
+        if desk.out.len() >= SCRATCH_BYTES {
+            return self.send_from(desk);
+        }
+        Ok(())
+    }
+
+    /// Sends what the last batch wrote.
+    fn flush(&mut self) -> Result<(), End> {
+        let desk = Rc::clone(&self.desk);
+        let mut desk = desk.borrow_mut();
+        self.send_from(&mut desk)
+    }
+
+    fn send_from(&mut self, desk: &mut Desk) -> Result<(), End> {
+        if self.pending.is_empty() && !desk.out.is_empty() {
+            write_all(&self.io, &mut desk.out, &self.session.handle)?;
+        }
+        self.collect(desk);
+        self.send()
+    }
+
+    fn send(&mut self) -> Result<(), End> {
+        if !self.pending.is_empty() {
+            if let Some(writable) = &self.writable {
+                // Forget the readiness; a write that blocks again will be told of the next one.
+                drop(writable.try_io(Interest::WRITABLE, |_| {
+                    Err::<(), _>(io::Error::from(io::ErrorKind::WouldBlock))
+                }));
+            }
+            write_all(&self.io, &mut self.pending, &self.session.handle)?;
+        }
+        let waiting = self.pending.len();
+        self.session.handle.figures.out.store(waiting, Relaxed);
+        if waiting == 0 {
+            self.writable = None;
+            self.pending.shrink(0);
+            self.session.handle.figures.over_soft_since_ms.store(0, Relaxed);
+            return Ok(());
+        }
+        self.check_output(waiting)?;
+        if self.writable.is_none() {
+            let fd = rustix::io::dup(self.io.get_ref()).map_err(|_| End::Gone)?;
+            let again = AsyncFd::register_with_interest(fd, Interest::WRITABLE).map_err(|_| End::Gone)?;
+            self.writable = Some(again);
+        }
+        Ok(())
+    }
+
+    /// Output limits; a client before AUTH gets a small one.
+    fn check_output(&mut self, waiting: usize) -> Result<(), End> {
+        let hard = if self.session.authenticated {
+            self.session.handle.output_hard()
+        } else {
+            UNAUTHENTICATED_OUTPUT_MAX
+        };
+        if waiting > hard {
+            self.session.handle.set(State::KILLED | State::OVER_LIMIT);
+            return Err(End::Killed);
+        }
+        crate::server::sweep::note_output(&self.session.handle, waiting, &self.desk.borrow().runner.shared);
+        Ok(())
+    }
+
+    fn protocol_error(&mut self, desk: &mut Desk, error: ProtocolError) {
+        if let Some(reply) = error.reply() {
+            desk.out.extend(&reply);
+            let mut counters = desk.runner.shared.stats.lane(desk.runner.lane.local.worker);
+            counters.error("ERR");
+        }
+        tracing::info!(client = self.session.handle.id, addr = %self.session.handle.addr, "closing client: {error}");
+        if error == ProtocolError::QueryBufferLimit {
+            let mut counters = desk.runner.shared.stats.lane(desk.runner.lane.local.worker);
+            counters.query_buffer_closed += 1;
+        }
+        self.collect(desk);
+    }
+
+    fn count_in(&self, desk: &mut Desk, n: usize) {
+        let figures = &self.session.handle.figures;
+        figures.last_ms.store(clock::mono_ms(), Relaxed);
+        figures.total_in.store(figures.total_in.load(Relaxed) + n as u64, Relaxed);
+        let mut counters = desk.runner.shared.stats.lane(desk.runner.lane.local.worker);
+        counters.net_in += n as u64;
+        counters.reads += 1;
+    }
+
+    /// Publishes what the connection holds, and since when a request is unfinished.
+    fn note_buffers(&self) {
+        let figures = &self.session.handle.figures;
+        let large = self.large.as_ref().map_or(0, |l| l.heap_bytes());
+        let held = self.tail.len() + large;
+        figures.qbuf.store(held, Relaxed);
+        figures.qbuf_free.store(self.tail.capacity() - self.tail.len(), Relaxed);
+        if held == 0 {
+            figures.partial_since_ms.store(0, Relaxed);
+        } else if figures.partial_since_ms.load(Relaxed) == 0 {
+            figures.partial_since_ms.store(clock::mono_ms().max(1), Relaxed);
+            self.desk.try_borrow().ok();
+        }
+    }
+
+    /// Says goodbye: what is due is sent if the socket takes it, everything registered is undone.
+    fn finish(mut self, end: End) {
+        let desk = Rc::clone(&self.desk);
+        let mut desk = desk.borrow_mut();
+        self.collect(&mut desk);
+        if end == End::Asked {
+            let _ = write_all(&self.io, &mut self.pending, &self.session.handle);
+        }
+        let over = self.session.handle.state().contains(State::OVER_LIMIT);
+        if over {
+            tracing::warn!(client = self.session.handle.id, addr = %self.session.handle.addr,
+                "client closed for overcoming of output buffer limits");
+            desk.runner.shared.stats.lane(desk.runner.lane.local.worker).output_buffer_closed += 1;
+        }
+        crate::commands::connection::forget(&mut self.session, &desk.runner.shared);
+        desk.runner.shared.clients.remove(self.session.handle.id);
+    }
+}
+
+fn limits(config: &crate::config::Config, authenticated: bool) -> Limits {
+    Limits {
+        bulk_len_max: config.proto_max_bulk_len,
+        query_buffer_max: usize::try_from(config.client_query_buffer_limit).unwrap_or(usize::MAX),
+        authenticated,
+        ..Limits::default()
+    }
+}
+
+/// Copies of the requests from `from` on, for the time of a pause.
+fn copies(buf: &[u8], requests: &Requests, from: usize) -> Vec<Vec<Blob>> {
+    requests.spans[from..]
+        .iter()
+        .map(|span| {
+            Source::Buffer { buf, side: &requests.side, ranges: requests.args_of(span) }.to_owned()
+        })
+        .collect()
+}
+
+/// Receives once. `None` when nothing is there; the flag says whether more may be.
+fn recv(io: &AsyncFd<Stream>, buf: &mut [u8]) -> Result<Option<(usize, bool)>, End> {
+    loop {
+        match io.get_ref().recv(buf) {
+            Ok(0) => return Err(End::Gone),
+            Ok(n) => {
+                if n < buf.len() {
+                    clear_readable(io);
+                }
+                return Ok(Some((n, n == buf.len())));
+            }
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                clear_readable(io);
+                return Ok(None);
+            }
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(_) => return Err(End::Gone),
+        }
+    }
+}
+
+/// A short read means the socket is empty: forget its readiness without asking it again. The
+/// next edge sets it anew, also one that came since (tokio compares ticks).
+fn clear_readable(io: &AsyncFd<Stream>) {
+    drop(io.try_io(Interest::READABLE, |_| Err::<(), _>(io::Error::from(io::ErrorKind::WouldBlock))));
+}
+
+/// Sends as much as the socket takes.
+fn write_all(io: &AsyncFd<Stream>, out: &mut OutBuf, handle: &ClientHandle) -> Result<(), End> {
+    while !out.is_empty() {
+        let sent = match out.single() {
+            Some(bytes) => io.get_ref().send(&[io::IoSlice::new(bytes)]),
+            None => {
+                let mut slices = [io::IoSlice::new(&[]); 64];
+                let n = out.io_slices(&mut slices);
+                io.get_ref().send(&slices[..n])
+            }
+        };
+        match sent {
+            Ok(n) => {
+                out.advance(n);
+                let figures = &handle.figures;
+                figures.total_out.store(figures.total_out.load(Relaxed) + n as u64, Relaxed);
+            }
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(_) => return Err(End::Gone),
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,90 @@
+//! The helper thread: migration, compaction and frees, so that workers do none of them.
+
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use crate::clock;
+use crate::effects::deliver;
+use crate::keyspace::{DbId, EntryRef, Purge};
+use crate::shared::Shared;
+use crate::values::Value;
+
+/// Longest slice of maintenance between two looks at the mailbox.
+const SLICE_US: u64 = 2_000;
+
+/// Values that are too large to be dropped on a worker.
+#[derive(Default)]
+pub struct Mailbox {
+    values: Mutex<Vec<Box<Value>>>,
+    pending: std::sync::atomic::AtomicUsize,
+    freed: std::sync::atomic::AtomicU64,
+}
+
+impl Mailbox {
+    /// Number of values that wait to be freed (`lazyfree_pending_objects`).
+    pub fn pending(&self) -> usize {
+        self.pending.load(std::sync::atomic::Ordering::Relaxed)
+    }
+
+    /// Number of values freed here (`lazyfreed_objects`).
+    pub fn freed(&self) -> u64 {
+        self.freed.load(std::sync::atomic::Ordering::Relaxed)
+    }
+
+    /// CONFIG RESETSTAT.
+    pub fn reset(&self) {
+        self.freed.store(0, std::sync::atomic::Ordering::Relaxed);
+    }
+
+    /// Hands values over; wake the helper afterwards.
+    pub fn drop_later(&self, values: impl Iterator<Item = Box<Value>>) {
+        let mut queue = self.values.lock();
+        let before = queue.len();
+        queue.extend(values);
+        let added = queue.len() - before;
+        self.pending.fetch_add(added, std::sync::atomic::Ordering::Relaxed);
+    }
+
+    fn empty(&self) {
+        let values = std::mem::take(&mut *self.values.lock());
+        let count = values.len();
+        drop(values);
+        self.pending.fetch_sub(count, std::sync::atomic::Ordering::Relaxed);
+        self.freed.fetch_add(count as u64, std::sync::atomic::Ordering::Relaxed);
+    }
+}
+
+/// Delivers the keys that a migration found past their time.
+pub struct ExpiredByMigration<'s> {
+    /// The process' state.
+    pub shared: &'s Shared,
+    /// Worker whose counters are used; the helper has its own.
+    pub worker: u16,
+}
+
+impl Purge for ExpiredByMigration<'_> {
+    fn enabled(&self) -> bool {
+        self.shared.pause.active(clock::now_ms()).is_none()
+    }
+
+    fn expired(&mut self, db: DbId, entry: EntryRef<'_>) {
+        deliver::expired(self.shared, db, entry.key());
+        let mut counters = self.shared.stats.lane(self.worker);
+        counters.expired_keys += 1;
+        counters.dirty += 1;
+    }
+}
+
+/// Runs until the process ends. Sleeps without a tick while there is nothing to do.
+pub fn run(shared: Arc<Shared>) {
+    let mut participant = shared.keyspace.register_helper();
+    let mut purge = ExpiredByMigration { shared: &shared, worker: shared.workers };
+    loop {
+        shared.helper.empty();
+        let more = shared.keyspace.maintain(&mut participant, SLICE_US, clock::now_ms(), &mut purge);
+        if !more && shared.helper.pending() == 0 {
+            shared.keyspace.wait_for_work(None);
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! Listening sockets: a unix socket with its final mode before anybody can connect, and TCP.
+
+use std::fs;
+use std::io;
+use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+
+use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+
+/// A bound unix socket, which removes its file when it is dropped, if the file is still its own.
+#[derive(Debug)]
+pub struct UnixSocket {
+    /// The listener.
+    pub listener: UnixListener,
+    path: PathBuf,
+    identity: (u64, u64),
+}
+
+impl std::os::fd::AsFd for UnixSocket {
+    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+        self.listener.as_fd()
+    }
+}
+
+impl Drop for UnixSocket {
+    fn drop(&mut self) {
+        if let Ok(meta) = fs::symlink_metadata(&self.path)
+            && (meta.dev(), meta.ino()) == self.identity
+        {
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// Binds `path`. A socket file that nobody answers on is replaced; anything else there is an error.
+///
+/// # Errors
+/// If the path is taken by a live socket or by something that is no socket, or cannot be bound.
+pub fn unix(path: &Path, mode: u32, backlog: i32) -> io::Result<UnixSocket> {
+    clear_stale(path)?;
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    socket.bind(&SockAddr::unix(path)?)?;
+    // Nobody can connect before `listen`, so the mode is final before the first client.
+    if mode != 0 {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
+    }
+    let meta = fs::symlink_metadata(path)?;
+    socket.listen(backlog)?;
+    socket.set_nonblocking(true)?;
+    Ok(UnixSocket {
+        listener: socket.into(),
+        path: path.to_owned(),
+        identity: (meta.dev(), meta.ino()),
+    })
+}
+
+fn clear_stale(path: &Path) -> io::Result<()> {
+    let meta = match fs::symlink_metadata(path) {
+        Ok(meta) => meta,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(e) => return Err(e),
+    };
+    if !meta.file_type().is_socket() {
+        let what = "the path exists and is not a socket";
+        return Err(io::Error::new(io::ErrorKind::AlreadyExists, what));
+    }
+    match UnixStream::connect(path) {
+        Ok(_) => {
+            Err(io::Error::new(io::ErrorKind::AddrInUse, "another process is listening on this socket"))
+        }
+        Err(e) if e.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path),
+        Err(e) => Err(e),
+    }
+}
+
+/// Binds one TCP address for `shares` workers, each with a listener of its own; the kernel
+/// spreads connections over them.
+///
+/// # Errors
+/// If the address cannot be bound.
+pub fn tcp(ip: IpAddr, port: u16, backlog: i32, shares: u16) -> io::Result<Vec<TcpListener>> {
+    // With SO_REUSEPORT a second process of the same user could bind as well and take some of the
+    // connections, so a plain bind finds out first whether the port is free.
+    let mut port = tcp_one(SocketAddr::new(ip, port), backlog, false)?.local_addr()?.port();
+    let mut listeners = Vec::new();
+    for _ in 0..shares {
+        let listener = tcp_one(SocketAddr::new(ip, port), backlog, shares > 1)?;
+        port = listener.local_addr()?.port();
+        listeners.push(listener);
+    }
+    Ok(listeners)
+}
+
+fn tcp_one(addr: SocketAddr, backlog: i32, shared: bool) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
+    if addr.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    socket.set_reuse_address(true)?;
+    if shared {
+        socket.set_reuse_port(true)?;
+    }
+    socket.set_nonblocking(true)?;
+    socket.bind(&addr.into())?;
+    socket.listen(backlog)?;
+    Ok(socket.into())
+}

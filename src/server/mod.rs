@@ -1,0 +1,15 @@
+//! The process: listeners, workers, the helper thread, signals, shutdown.
+//!
+//! Architecture invariant: nothing here knows a command or a value type. Bytes come in and
+//! go to `commands::dispatch`, bytes go out.
+
+pub mod batch;
+pub mod connection;
+pub mod helper;
+pub mod listen;
+mod start;
+pub mod stream;
+pub mod sweep;
+pub mod worker;
+
+pub use start::run;

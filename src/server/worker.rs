@@ -1,0 +1,261 @@
+//! A worker: one thread, one runtime, the connections that were given to it, and its timers.
+
+use std::cell::RefCell;
+use std::io;
+use std::net::TcpListener;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use tokio::io::unix::AsyncFd;
+use tokio::sync::{Notify, mpsc};
+use tokio::task::LocalSet;
+
+use crate::clients::NewClient;
+use crate::clock;
+use crate::protocol::{OutBuf, Requests};
+use crate::server::batch::Runner;
+use crate::server::connection::{Connection, Desk, SCRATCH_BYTES};
+use crate::server::listen::UnixSocket;
+use crate::server::stream::Stream;
+use crate::shared::Shared;
+
+/// Microseconds of expiry between two looks at the connections.
+const EXPIRY_SLICE_US: u64 = 200;
+/// Sockets that may wait for a worker to take them.
+pub const HANDOVER_MAX: usize = 1024;
+
+/// What a worker is given at its start.
+pub struct Inlets {
+    /// Its share of every TCP address.
+    pub tcp: Vec<TcpListener>,
+    /// The unix socket, for the worker that accepts for all.
+    pub unix: Option<UnixSocket>,
+    /// Where sockets accepted for it arrive.
+    pub sockets: mpsc::Receiver<Stream>,
+    /// Where the accepting worker puts sockets for each worker.
+    pub outlets: Vec<mpsc::Sender<Stream>>,
+}
+
+/// Runs a worker until the process shuts down.
+///
+/// # Errors
+/// If its runtime or a listener cannot be set up.
+pub fn run(shared: Arc<Shared>, index: u16, inlets: Inlets) -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
+    let local = LocalSet::new();
+    local.block_on(&runtime, serve(shared, index, inlets))
+}
+
+/// What the tasks of one worker share.
+struct Worker {
+    index: u16,
+    shared: Arc<Shared>,
+    desk: Rc<RefCell<Desk>>,
+    /// Told when a deadline may be earlier than the one the expiry task sleeps for.
+    earlier: Rc<Notify>,
+}
+
+async fn serve(shared: Arc<Shared>, index: u16, mut inlets: Inlets) -> io::Result<()> {
+    let earlier = Rc::new(Notify::new());
+    let desk = Rc::new(RefCell::new(Desk {
+        runner: Runner::new(Arc::clone(&shared), index, Rc::clone(&earlier)),
+        requests: Requests::new(),
+        scratch: vec![0; SCRATCH_BYTES],
+        out: OutBuf::default(),
+    }));
+    let worker = Rc::new(Worker { index, shared: Arc::clone(&shared), desk, earlier });
+    for listener in inlets.tcp {
+        tokio::task::spawn_local(accept_tcp(Rc::clone(&worker), listener));
+    }
+    if let Some(unix) = inlets.unix {
+        tokio::task::spawn_local(accept_unix(Rc::clone(&worker), unix, inlets.outlets));
+    }
+    tokio::task::spawn_local(expire(Rc::clone(&worker)));
+    if index == 0 {
+        tokio::task::spawn_local(crate::server::sweep::run(Arc::clone(&shared)));
+    }
+    let mut shutdown = shared.watch_shutdown();
+    loop {
+        tokio::select! {
+            _ = shutdown.wait_for(Option::is_some) => break,
+            stream = inlets.sockets.recv() => match stream {
+                Some(stream) => worker.adopt(stream),
+                None => break,
+            },
+        }
+    }
+    // Replies of the running batch were sent by the batch itself; whoever asked for the
+    // shutdown needs one more turn for its own.
+    tokio::task::yield_now().await;
+    Ok(())
+}
+
+impl Worker {
+    /// Makes a client of a connected socket, or turns it away.
+    fn adopt(self: &Rc<Self>, stream: Stream) {
+        let config = self.shared.config.load_full();
+        let (addr, laddr) = addresses(&stream, &config);
+        let new = NewClient {
+            worker: self.index,
+            fd: std::os::fd::AsRawFd::as_raw_fd(&stream),
+            addr,
+            laddr,
+            unix: stream.is_unix(),
+            now_ms: clock::mono_ms(),
+        };
+        if refused_by_protected_mode(&new, &config) {
+            turn_away(&stream, PROTECTED_MODE);
+            self.shared.stats.lane(self.index).rejected_connections += 1;
+            return;
+        }
+        let max = usize::try_from(config.maxclients).unwrap_or(usize::MAX);
+        let Some(handle) = self.shared.clients.admit(max, new) else {
+            turn_away(&stream, "-ERR max number of clients reached\r\n");
+            self.shared.stats.lane(self.index).rejected_connections += 1;
+            return;
+        };
+        self.shared.stats.lane(self.index).connections += 1;
+        crate::server::sweep::apply_output_limit(&handle, &config);
+        if let Stream::Tcp(tcp) = &stream {
+            let _ = tcp.set_nodelay(true);
+            keepalive(tcp, config.tcp_keepalive);
+        }
+        let id = handle.id;
+        let authenticated = config.requirepass.as_bytes().is_empty();
+        match Connection::new(stream, Rc::clone(&self.desk), handle, authenticated) {
+            Ok(connection) => {
+                tokio::task::spawn_local(connection.serve());
+            }
+            Err(error) => {
+                tracing::warn!("cannot watch a new connection: {error}");
+                self.shared.clients.remove(id);
+            }
+        }
+    }
+}
+
+const PROTECTED_MODE: &str = "-DENIED tandem is running in protected mode: no password is set and this \
+    connection does not come from the same machine. Connect by the unix socket or the loopback \
+    interface, set a password with requirepass, or turn protected-mode off.\r\n";
+
+fn refused_by_protected_mode(new: &NewClient, config: &crate::config::Config) -> bool {
+    let local = new.unix || new.addr.starts_with("127.") || new.addr.starts_with("[::1]");
+    config.protected_mode && !local && config.requirepass.as_bytes().is_empty()
+}
+
+fn turn_away(stream: &Stream, line: &str) {
+    // The buffer of a fresh socket takes one line; if it does not, the close says it all.
+    let _ = stream.send(&[io::IoSlice::new(line.as_bytes())]);
+}
+
+fn keepalive(tcp: &std::net::TcpStream, seconds: u32) {
+    if seconds == 0 {
+        return;
+    }
+    let interval = Duration::from_secs(u64::from(seconds / 3).max(1));
+    let alive = socket2::TcpKeepalive::new()
+        .with_time(Duration::from_secs(u64::from(seconds)))
+        .with_interval(interval)
+        .with_retries(3);
+    let _ = socket2::SockRef::from(tcp).set_tcp_keepalive(&alive);
+}
+
+fn addresses(stream: &Stream, config: &crate::config::Config) -> (Box<str>, Box<str>) {
+    match stream {
+        Stream::Unix(_) => {
+            let path: Box<str> = format!("{}:0", config.unixsocket.to_str_lossy()).into();
+            (path.clone(), path)
+        }
+        Stream::Tcp(tcp) => {
+            let text = |a: io::Result<std::net::SocketAddr>| match a {
+                Ok(a) => a.to_string().into(),
+                Err(_) => Box::from("?:0"),
+            };
+            (text(tcp.peer_addr()), text(tcp.local_addr()))
+        }
+    }
+}
+
+/// Accepts on this worker's share of a TCP address; the kernel spreads the connections.
+async fn accept_tcp(worker: Rc<Worker>, listener: TcpListener) {
+    let Ok(listener) = tokio::net::TcpListener::from_std(listener) else { return };
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                if let Ok(stream) = stream.into_std() {
+                    worker.adopt(Stream::Tcp(stream));
+                }
+            }
+            Err(error) => pause_accepting(&error).await,
+        }
+    }
+}
+
+/// Accepts for all workers and gives each socket to the one with the fewest clients.
+async fn accept_unix(worker: Rc<Worker>, unix: UnixSocket, outlets: Vec<mpsc::Sender<Stream>>) {
+    let Ok(listener) = AsyncFd::register(unix) else { return };
+    loop {
+        let Ok(mut ready) = listener.readable().await else { return };
+        match ready.try_io(|l| l.get_ref().listener.accept()) {
+            Err(_) => {}
+            Ok(Ok((stream, _))) => {
+                if stream.set_nonblocking(true).is_ok() {
+                    hand_over(&worker, &outlets, Stream::Unix(stream)).await;
+                }
+            }
+            Ok(Err(error)) => pause_accepting(&error).await,
+        }
+    }
+}
+
+async fn hand_over(worker: &Rc<Worker>, outlets: &[mpsc::Sender<Stream>], stream: Stream) {
+    let load = |i: usize| worker.shared.clients.of_worker(i) + HANDOVER_MAX - outlets[i].capacity();
+    let least = (0..outlets.len()).min_by_key(|&i| load(i)).unwrap_or(0);
+    if least == usize::from(worker.index) {
+        worker.adopt(stream);
+    } else if outlets[least].send(stream).await.is_err() {
+        tracing::debug!("a worker is gone; its new connection is closed");
+    }
+}
+
+/// One failed accept must not end the accepting; out of descriptors, a pause lets others close.
+async fn pause_accepting(error: &io::Error) {
+    tracing::warn!("accepting a connection failed: {error}");
+    let wait = if error.kind() == io::ErrorKind::ConnectionAborted { 0 } else { 50 };
+    tokio::time::sleep(Duration::from_millis(wait)).await;
+}
+
+/// Works off due keys between batches; sleeps until the next deadline, without a tick.
+async fn expire(worker: Rc<Worker>) {
+    loop {
+        let next = {
+            let mut desk = worker.desk.borrow_mut();
+            if worker.shared.active_expire.load(Relaxed) {
+                if desk.runner.expire(EXPIRY_SLICE_US) {
+                    drop(desk);
+                    tokio::task::yield_now().await;
+                    continue;
+                }
+            }
+            let next = desk.runner.lane.expiry.next_deadline();
+            desk.runner.wake_for(next);
+            next
+        };
+        match next {
+            Some(at) => {
+                // A key lives through the millisecond of its deadline.
+                let now_us = clock::now_us();
+                let wait = (at + 1).saturating_mul(1000).saturating_sub(now_us);
+                // Bounded, so that a step of the wall clock is noticed.
+                let wait = Duration::from_micros(wait).min(Duration::from_secs(1));
+                tokio::select! {
+                    () = tokio::time::sleep(wait) => {}
+                    () = worker.earlier.notified() => {}
+                }
+            }
+            None => worker.earlier.notified().await,
+        }
+    }
+}

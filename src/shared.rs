@@ -1,0 +1,181 @@
+//! What all workers share.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering::*};
+
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
+
+use crate::clients::Clients;
+use crate::config::Config;
+use crate::effects::Class;
+use crate::effects::watch::Watches;
+use crate::events::PubSub;
+use crate::events::monitor::Monitors;
+use crate::keyspace::Keyspace;
+use crate::observe::slowlog::SlowLog;
+use crate::observe::stats::Stats;
+
+/// CLIENT PAUSE.
+#[derive(Debug, Default)]
+pub struct Pause {
+    /// Unix milliseconds until which it lasts; 0 when there is none.
+    until_ms: AtomicU64,
+    /// 0 none, 1 writes, 2 all.
+    mode: AtomicU8,
+}
+
+/// Which commands a pause holds back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum PauseMode {
+    /// Those that write (and PUBLISH and the like).
+    Writes,
+    /// All.
+    All,
+}
+
+impl Pause {
+    /// Begins or prolongs a pause; the more restrictive mode and the later end win.
+    pub fn begin(&self, until_ms: u64, mode: PauseMode) {
+        let code = match mode {
+            PauseMode::Writes => 1,
+            PauseMode::All => 2,
+        };
+        self.mode.fetch_max(code, AcqRel);
+        self.until_ms.fetch_max(until_ms, AcqRel);
+    }
+
+    /// Ends it.
+    pub fn end(&self) {
+        self.until_ms.store(0, Release);
+        self.mode.store(0, Release);
+    }
+
+    /// The pause in force, with its end. One load when there is none.
+    #[inline]
+    pub fn active(&self, now_ms: u64) -> Option<(PauseMode, u64)> {
+        let until = self.until_ms.load(Relaxed);
+        if until == 0 {
+            return None;
+        }
+        if until <= now_ms {
+            self.end();
+            return None;
+        }
+        let mode = if self.mode.load(Relaxed) >= 2 { PauseMode::All } else { PauseMode::Writes };
+        Some((mode, until))
+    }
+}
+
+/// State of the process, shared by the workers, the helper thread and whoever observes.
+pub struct Shared {
+    /// All databases.
+    pub keyspace: Arc<Keyspace>,
+    /// The settings; exchanged as a whole by CONFIG SET.
+    pub config: Arc<ArcSwap<Config>>,
+    /// One writer at a time: CONFIG SET reads, changes and stores under this lock.
+    pub config_write: Mutex<()>,
+    /// Connected clients.
+    pub clients: Clients,
+    /// Channels.
+    pub pubsub: PubSub,
+    /// MONITOR.
+    pub monitors: Monitors,
+    /// WATCH.
+    pub watches: Watches,
+    /// Counters.
+    pub stats: Stats,
+    /// Slow log.
+    pub slowlog: SlowLog,
+    /// CLIENT PAUSE.
+    pub pause: Pause,
+    /// Number of workers.
+    pub workers: u16,
+    /// Unix milliseconds of the start.
+    pub started_ms: u64,
+    /// 40 hexadecimal digits that name this run.
+    pub run_id: String,
+    /// TCP port that is really bound (0: none).
+    pub tcp_port: AtomicU32,
+    /// DEBUG SET-ACTIVE-EXPIRE.
+    pub active_expire: AtomicBool,
+    notify: AtomicU32,
+    shutdown: tokio::sync::watch::Sender<Option<Shutdown>>,
+    /// Wakes the thread that does what workers must not.
+    pub helper: crate::server::helper::Mailbox,
+}
+
+/// How to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shutdown {
+    /// Exit code of the process.
+    pub code: u8,
+}
+
+impl Shared {
+    /// The state of a process that starts with these settings.
+    pub fn new(config: Config, keyspace: Arc<Keyspace>, workers: u16) -> Shared {
+        Shared {
+            keyspace,
+            clients: Clients::new(workers),
+            config_write: Mutex::new(()),
+            pubsub: PubSub::default(),
+            monitors: Monitors::default(),
+            watches: Watches::default(),
+            stats: Stats::new(usize::from(workers)),
+            slowlog: SlowLog::default(),
+            pause: Pause::default(),
+            workers,
+            started_ms: crate::clock::now_ms(),
+            run_id: run_id(),
+            tcp_port: AtomicU32::new(0),
+            active_expire: AtomicBool::new(true),
+            notify: AtomicU32::new(config.notify_keyspace_events.bits()),
+            shutdown: tokio::sync::watch::Sender::new(None),
+            helper: crate::server::helper::Mailbox::default(),
+            config: Arc::new(ArcSwap::from_pointee(config)),
+        }
+    }
+
+    /// Classes of keyspace notifications in force.
+    #[inline]
+    pub fn notify_classes(&self) -> Class {
+        Class::from_bits_truncate(self.notify.load(Relaxed))
+    }
+
+    /// Follows `notify-keyspace-events`.
+    pub fn set_notify_classes(&self, classes: Class) {
+        self.notify.store(classes.bits(), Relaxed);
+    }
+
+    /// Whether any effect has a consumer; while nobody listens the effects path is this branch.
+    #[inline]
+    pub fn anyone_listens(&self) -> bool {
+        self.notify.load(Relaxed) != 0 || !self.watches.is_empty()
+    }
+
+    /// Asks every worker to stop.
+    pub fn begin_shutdown(&self, how: Shutdown) {
+        self.shutdown.send_if_modified(|s| {
+            let first = s.is_none();
+            if first {
+                *s = Some(how);
+            }
+            first
+        });
+    }
+
+    /// Exit code that the shutdown asked for.
+    pub fn shutdown_code(&self) -> u8 {
+        self.shutdown.borrow().map_or(0, |s| s.code)
+    }
+
+    /// Follows the shutdown.
+    pub fn watch_shutdown(&self) -> tokio::sync::watch::Receiver<Option<Shutdown>> {
+        self.shutdown.subscribe()
+    }
+}
+
+fn run_id() -> String {
+    (0..40).map(|_| char::from_digit(fastrand::u32(0..16), 16).unwrap_or('0')).collect()
+}

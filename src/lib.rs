@@ -2,6 +2,7 @@
 #![warn(missing_docs)]
 
 pub mod config;
+pub mod expiry;
 pub mod glob;
 pub mod keyspace;
 pub mod protocol;

@@ -26,4 +26,5 @@ pub mod observe;
 pub mod protocol;
 pub mod server;
 pub mod shared;
+pub mod sys;
 pub mod values;

@@ -26,6 +26,7 @@ use crate::protocol::OutBuf;
 use crate::protocol::request::{Parser, Progress, Requests};
 use crate::server::batch::{Ran, Runner};
 use crate::server::stream::Stream;
+use crate::sys::readiness;
 use crate::values::Blob;
 
 /// Bytes received at once.
@@ -102,7 +103,7 @@ impl Connection {
         authenticated: bool,
     ) -> io::Result<Connection> {
         Ok(Connection {
-            io: AsyncFd::register_with_interest(stream, Interest::READABLE)?,
+            io: readiness::watch(stream, Interest::READABLE)?,
             desk,
             session: Session::new(handle, authenticated),
             parser: Parser::new(),
@@ -426,7 +427,7 @@ impl Connection {
         self.check_output(waiting)?;
         if self.writable.is_none() {
             let fd = rustix::io::dup(self.io.get_ref()).map_err(|_| End::Gone)?;
-            let again = AsyncFd::register_with_interest(fd, Interest::WRITABLE).map_err(|_| End::Gone)?;
+            let again = readiness::watch(fd, Interest::WRITABLE).map_err(|_| End::Gone)?;
             self.writable = Some(again);
         }
         Ok(())

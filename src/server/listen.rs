@@ -18,9 +18,9 @@ pub struct UnixSocket {
     identity: (u64, u64),
 }
 
-impl std::os::fd::AsFd for UnixSocket {
-    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
-        self.listener.as_fd()
+impl std::os::fd::AsRawFd for UnixSocket {
+    fn as_raw_fd(&self) -> std::os::fd::RawFd {
+        self.listener.as_raw_fd()
     }
 }
 

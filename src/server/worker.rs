@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use tokio::io::unix::AsyncFd;
+use tokio::io::Interest;
 use tokio::sync::{Notify, mpsc};
 use tokio::task::LocalSet;
 
@@ -20,6 +20,7 @@ use crate::server::connection::{Connection, Desk, SCRATCH_BYTES};
 use crate::server::listen::UnixSocket;
 use crate::server::stream::Stream;
 use crate::shared::Shared;
+use crate::sys::readiness;
 
 /// Microseconds of expiry between two looks at the connections.
 const EXPIRY_SLICE_US: u64 = 200;
@@ -195,7 +196,7 @@ async fn accept_tcp(worker: Rc<Worker>, listener: TcpListener) {
 
 /// Accepts for all workers and gives each socket to the one with the fewest clients.
 async fn accept_unix(worker: Rc<Worker>, unix: UnixSocket, outlets: Vec<mpsc::Sender<Stream>>) {
-    let Ok(listener) = AsyncFd::register(unix) else { return };
+    let Ok(listener) = readiness::watch(unix, Interest::READABLE) else { return };
     loop {
         let Ok(mut ready) = listener.readable().await else { return };
         match ready.try_io(|l| l.get_ref().listener.accept()) {

@@ -6,13 +6,16 @@
 //!
 //! ```text
 //! blob        large strings, shared by reference count
+//! list        listpack, or a sequence of them
 //! packed      listpack, intset: small collections as one run of bytes
 //! ```
 
 pub mod blob;
+pub mod list;
 pub mod packed;
 
 pub use blob::Blob;
+pub use list::List;
 
 /// The type of a key's value. The numbers are part of the keyspace's entry
 /// layout and of the RDB writer's tables: never renumber them.
@@ -82,6 +85,8 @@ impl Kind {
 pub enum Value {
     /// A string too long to stand in the entry.
     Str(Blob),
+    /// A list.
+    List(List),
 }
 
 const _: () = assert!(size_of::<Value>() <= 32);
@@ -91,6 +96,7 @@ impl Value {
     pub const fn kind(&self) -> Kind {
         match self {
             Value::Str(_) => Kind::String,
+            Value::List(_) => Kind::List,
         }
     }
 
@@ -98,6 +104,7 @@ impl Value {
     pub fn encoding(&self) -> &'static str {
         match self {
             Value::Str(_) => "raw",
+            Value::List(list) => list.encoding(),
         }
     }
 
@@ -107,6 +114,7 @@ impl Value {
         size_of::<Self>()
             + match self {
                 Value::Str(blob) => blob.memory(),
+                Value::List(list) => list.memory(),
             }
     }
 
@@ -115,12 +123,16 @@ impl Value {
     pub fn is_large(&self) -> bool {
         match self {
             Value::Str(blob) => blob.len() >= LARGE_BYTES,
+            Value::List(list) => list.allocations() > LARGE_ALLOCATIONS,
         }
     }
 }
 
 /// From this size on one free may unmap pages.
 const LARGE_BYTES: usize = 1 << 20;
+
+/// More frees than this are worth a message to the helper thread.
+const LARGE_ALLOCATIONS: usize = 64;
 
 #[cfg(test)]
 mod tests {

@@ -1,0 +1,3 @@
+//! The few system interfaces that no safe crate wraps.
+
+pub mod readiness;

@@ -1,0 +1,122 @@
+//! How two replies are compared: byte for byte, unless the command's row says what may differ.
+
+use std::collections::BTreeMap;
+
+use crate::common::{Reply, Value};
+
+/// What may differ between two right replies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Compare {
+    /// Nothing.
+    Exact,
+    /// The order of the elements.
+    Unordered,
+    /// A non-negative number, by so much; a negative one has a meaning and must be the same.
+    Near(i64),
+    /// Everything but the reply's type: random, machine-bound or own words.
+    Shape,
+    /// The first word of an error; other replies exactly. For texts that name what the server's version knows.
+    ErrorCode,
+    /// The values of HELLO's `server`, `version` and `id`.
+    Hello,
+    /// A cursor: the command is repeated until it ends, and the elements found are compared as a set.
+    /// The cursor is the argument of this number.
+    Scan {
+        /// Number of the argument.
+        cursor: usize,
+    },
+    /// The order in which an UNSUBSCRIBE of everything names the channels.
+    Unsubscribe,
+}
+
+impl Compare {
+    /// Whether these are both right, if one of them is.
+    pub fn agree(self, ours: &[Reply], theirs: &[Reply]) -> bool {
+        if ours == theirs {
+            return true;
+        }
+        match self {
+            Compare::Unsubscribe => channels(ours) == channels(theirs),
+            _ if ours.len() == 1 && theirs.len() == 1 => self.agree_one(&ours[0], &theirs[0]),
+            // Messages: each subscription's own order counts, not how they interleave.
+            _ => by_subscription(ours) == by_subscription(theirs),
+        }
+    }
+
+    fn agree_one(self, ours: &Reply, theirs: &Reply) -> bool {
+        if ours.raw == theirs.raw {
+            return true;
+        }
+        match self {
+            Compare::Exact | Compare::Unsubscribe => false,
+            Compare::Unordered | Compare::Scan { .. } => {
+                ours.raw.first() == theirs.raw.first() && sorted(&ours.value) == sorted(&theirs.value)
+            }
+            Compare::Near(tolerance) => match (&ours.value, &theirs.value) {
+                (Value::Int(a), Value::Int(b)) => *a >= 0 && *b >= 0 && a.abs_diff(*b) <= tolerance as u64,
+                _ => false,
+            },
+            Compare::Shape => shape(ours) == shape(theirs),
+            Compare::ErrorCode => match (&ours.value, &theirs.value) {
+                (Value::Error(a), Value::Error(b)) => a.split(' ').next() == b.split(' ').next(),
+                _ => false,
+            },
+            Compare::Hello => {
+                ours.raw.first() == theirs.raw.first() && hello(&ours.value) == hello(&theirs.value)
+            }
+        }
+    }
+}
+
+fn sorted(value: &Value) -> Vec<Value> {
+    let mut items = value.items();
+    items.sort();
+    items
+}
+
+/// The type; for an error its code as well, since a wrong error is not "random".
+fn shape(reply: &Reply) -> (u8, String) {
+    let kind = reply.raw.first().copied().unwrap_or_default();
+    match &reply.value {
+        Value::Error(text) => (kind, text.clone()),
+        Value::Null => (b'_', String::new()),
+        _ => (kind, String::new()),
+    }
+}
+
+fn hello(value: &Value) -> Vec<Value> {
+    let mut items = value.items();
+    for at in 1..items.len() {
+        if at % 2 == 1 && ["server", "version", "id"].contains(&items[at - 1].text().as_str()) {
+            items[at] = Value::Null;
+        }
+    }
+    items
+}
+
+/// What an unsubscription named, in order of names, and the count of subscriptions at its end.
+fn channels(replies: &[Reply]) -> (Vec<Vec<Value>>, Option<Value>) {
+    let mut names: Vec<Vec<Value>> = replies
+        .iter()
+        .map(|reply| reply.value.items())
+        .map(|items| items.into_iter().take(2).collect())
+        .collect();
+    names.sort();
+    // The last one is the PONG after it.
+    let last = replies
+        .len()
+        .checked_sub(2)
+        .and_then(|at| replies[at].value.items().last().cloned());
+    (names, last)
+}
+
+/// Messages by the subscription that they belong to.
+fn by_subscription(replies: &[Reply]) -> BTreeMap<Vec<Value>, Vec<Vec<u8>>> {
+    let mut groups: BTreeMap<Vec<Value>, Vec<Vec<u8>>> = BTreeMap::new();
+    for reply in replies {
+        let items = reply.value.items();
+        let subscription = items.iter().take(2).cloned().collect();
+        groups.entry(subscription).or_default().push(reply.raw.clone());
+    }
+    groups
+}

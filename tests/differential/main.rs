@@ -1,0 +1,111 @@
+//! The same random commands to tandem and to redis-server: every reply and the final data must be the same.
+//!
+//! A sequence is made from a seed alone, so a failure names its seed, and is then cut down to the few commands that
+//! still show it. To reproduce: `TANDEM_DIFF_SEED=… TANDEM_DIFF_SEQUENCES=1 scripts/test differential`.
+//!
+//! | variable | default | meaning |
+//! |---|---|---|
+//! | `TANDEM_DIFF_SEED` | 1 | seed of the first sequence; the following ones count up |
+//! | `TANDEM_DIFF_SEQUENCES` | 40 | sequences per test |
+//! | `TANDEM_DIFF_STEPS` | 300 | commands per sequence |
+//! | `TANDEM_DIFF_GROUPS` | all | comma-separated groups of `table.rs` |
+//!
+//! A new command is one line of `table.rs`; a reply that may differ in a new way is one variant of `Compare`.
+#![allow(
+    clippy::disallowed_methods,
+    reason = "tests measure real time and have no src/clock.rs"
+)]
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod compare;
+mod generate;
+mod table;
+mod twins;
+
+use common::{Options, env_number};
+use generate::Generator;
+use table::Template;
+use twins::Twins;
+
+/// Which groups a test takes: those of the environment, less those that the test cannot have.
+fn templates(without: &[&str]) -> Vec<&'static Template> {
+    let wanted = std::env::var("TANDEM_DIFF_GROUPS").unwrap_or_default();
+    let wanted: Vec<&str> = wanted
+        .split(',')
+        .map(str::trim)
+        .filter(|group| !group.is_empty())
+        .collect();
+    let chosen = |template: &&Template| {
+        (wanted.is_empty() || wanted.contains(&template.group)) && !without.contains(&template.group)
+    };
+    table::TEMPLATES.iter().filter(chosen).collect()
+}
+
+fn compare_sequences(protocol: u8, workers: usize, without: &[&str]) {
+    let templates = templates(without);
+    if templates.is_empty() {
+        return;
+    }
+    let settings = |options: Options| options.set("notify-keyspace-events", "KEA");
+    let tandem = settings(Options::tandem()).workers(workers).start();
+    let redis = settings(Options::redis()).start();
+    let mut twins = Twins::new(&tandem, &redis, protocol);
+    let first = env_number("TANDEM_DIFF_SEED", 1);
+    let steps = env_number("TANDEM_DIFF_STEPS", 300) as usize;
+    for seed in first..first + env_number("TANDEM_DIFF_SEQUENCES", 40) {
+        let sequence = Generator::new(seed, &templates).sequence(steps);
+        if let Err(mismatch) = twins.play(&sequence) {
+            let (short, mismatch) = twins.shrink(sequence, mismatch);
+            let commands: Vec<String> = short.iter().map(ToString::to_string).collect();
+            panic!(
+                "TANDEM_DIFF_SEED={seed}, RESP{protocol}, {workers} worker(s); shortest sequence found:\n  {}\n{mismatch}",
+                commands.join("\n  ")
+            );
+        }
+    }
+}
+
+#[test]
+fn resp2_replies_and_data_are_those_of_redis() {
+    compare_sequences(2, 1, &[]);
+}
+
+#[test]
+fn resp3_replies_and_data_are_those_of_redis() {
+    compare_sequences(3, 1, &[]);
+}
+
+/// Without pub/sub: with several workers a message may pass a PING on another connection.
+#[test]
+fn four_workers_answer_as_redis_does() {
+    compare_sequences(3, 4, &["pubsub"]);
+}
+
+/// The generator makes what it is meant to make: otherwise the tests above could pass without testing.
+#[test]
+fn every_template_is_generated() {
+    let templates = templates(&[]);
+    let mut seen = std::collections::BTreeSet::new();
+    for seed in 0..60 {
+        for step in Generator::new(seed, &templates).sequence(400) {
+            seen.insert(
+                step.args
+                    .first()
+                    .map(|name| name.to_ascii_lowercase())
+                    .unwrap_or_default(),
+            );
+        }
+    }
+    for template in templates {
+        let name = template
+            .name
+            .split(' ')
+            .next()
+            .unwrap_or_default()
+            .as_bytes()
+            .to_ascii_lowercase();
+        assert!(seen.contains(&name), "{} is never generated", template.name);
+    }
+}

@@ -1,0 +1,302 @@
+//! Plays a sequence to both servers and finds the first difference.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use crate::common::resp::escape;
+use crate::common::{Client, Reply, Server, Value};
+use crate::compare::Compare;
+use crate::generate::{CONNECTIONS, DATABASES, Step};
+
+/// How many replays a shrinking may take.
+const SHRINK_REPLAYS_MAX: usize = 600;
+/// By how much two deadlines may differ: the time between the two commands, on a busy machine.
+const DEADLINE_TOLERANCE_MS: u64 = 5_000;
+/// SCAN rounds after which a cursor is said never to end.
+const SCAN_ROUNDS_MAX: usize = 100_000;
+
+/// The first difference of a sequence.
+#[derive(Debug)]
+pub struct Mismatch {
+    what: String,
+    tandem: String,
+    redis: String,
+}
+
+impl fmt::Display for Mismatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "differs: {}\n  tandem: {}\n  redis:  {}",
+            self.what, self.tandem, self.redis
+        )
+    }
+}
+
+/// Everything that is compared of a key at the end.
+#[derive(Debug, PartialEq, Eq)]
+struct Content {
+    kind: Vec<u8>,
+    encoding: Vec<u8>,
+    value: Vec<Vec<u8>>,
+}
+
+struct Twin<'s> {
+    server: &'s Server,
+    protocol: u8,
+    clients: Vec<Client>,
+    fences: u64,
+}
+
+impl<'s> Twin<'s> {
+    fn new(server: &'s Server, protocol: u8) -> Twin<'s> {
+        Twin {
+            server,
+            protocol,
+            clients: Vec::new(),
+            fences: 0,
+        }
+    }
+
+    /// An empty server and fresh connections.
+    fn reset(&mut self) {
+        self.clients.clear();
+        self.fences = 0;
+        let mut cleaner = self.server.client();
+        let reply = cleaner.command("FLUSHALL");
+        assert_eq!(reply, Value::Simple("OK".to_owned()), "FLUSHALL");
+        for _ in 0..CONNECTIONS {
+            let mut client = self.server.client();
+            if self.protocol == 3 {
+                let hello = client.command("HELLO 3");
+                assert!(matches!(hello, Value::Map(_)), "HELLO 3 answered {hello:?}");
+            }
+            self.clients.push(client);
+        }
+        // The server has seen that the connections of the sequence before are gone when their subscriptions are.
+        crate::common::wait_until(
+            "old subscriptions are gone",
+            std::time::Duration::from_secs(10),
+            || {
+                cleaner.command("PUBSUB CHANNELS").items().is_empty()
+                    && cleaner.command("PUBSUB NUMPAT").int() == Some(0)
+                    && cleaner.command("PUBSUB SHARDCHANNELS").items().is_empty()
+            },
+        );
+    }
+
+    fn run(&mut self, step: &Step) -> std::io::Result<Vec<Reply>> {
+        if let Compare::Scan { cursor } = step.compare {
+            return self.scan(&step.args, cursor).map(|reply| vec![reply]);
+        }
+        let client = &mut self.clients[step.connection];
+        if step.connection == 0 {
+            return client.call(&step.args).map(|reply| vec![reply]);
+        }
+        // A subscriber gets any number of messages: all that come before the answer to this PING.
+        self.fences += 1;
+        let token = format!("fence-{}", self.fences);
+        if !step.args.is_empty() {
+            client.send(&step.args)?;
+        }
+        client.send(&["PING", &token])?;
+        let mut replies = Vec::new();
+        loop {
+            let reply = client.read()?;
+            let is_fence = reply.value.text() == token
+                || reply
+                    .value
+                    .items()
+                    .last()
+                    .is_some_and(|last| last.text() == token);
+            replies.push(reply);
+            if is_fence {
+                return Ok(replies);
+            }
+        }
+    }
+
+    fn scan(&mut self, args: &[Vec<u8>], cursor: usize) -> std::io::Result<Reply> {
+        let mut args = args.to_vec();
+        let mut found = Vec::new();
+        for _ in 0..SCAN_ROUNDS_MAX {
+            let reply = self.clients[0].call(&args)?;
+            let items = reply.value.items();
+            let (Some(Value::Bulk(next)), Some(elements)) = (items.first(), items.get(1)) else {
+                return Ok(reply);
+            };
+            found.extend(elements.items());
+            if next == b"0" {
+                found.sort();
+                found.dedup();
+                return Ok(Reply {
+                    raw: format!("{found:?}").into_bytes(),
+                    value: Value::Array(found),
+                });
+            }
+            args[cursor].clone_from(next);
+        }
+        Err(std::io::Error::other("the cursor never came back to 0"))
+    }
+
+    /// All data of all databases used, and the deadlines.
+    fn data(&self) -> (BTreeMap<(i64, Vec<u8>), Content>, BTreeMap<(i64, Vec<u8>), i64>) {
+        let mut client = self.server.client();
+        let (mut contents, mut deadlines) = (BTreeMap::new(), BTreeMap::new());
+        for database in 0..DATABASES {
+            client.command(&format!("SELECT {database}"));
+            for key in client.command("KEYS *").items() {
+                let Value::Bulk(key) = key else {
+                    panic!("KEYS answered {key:?}")
+                };
+                let mut ask = |args: &[&[u8]]| client.call(args).expect("reply");
+                let kind = ask(&[b"TYPE", &key]);
+                let encoding = ask(&[b"OBJECT", b"ENCODING", &key]);
+                let value = match kind.value.text().as_str() {
+                    "string" => vec![ask(&[b"GET", &key]).raw],
+                    "list" => vec![ask(&[b"LRANGE", &key, b"0", b"-1"]).raw],
+                    "set" => elements(&ask(&[b"SMEMBERS", &key]), 1),
+                    "hash" => elements(&ask(&[b"HGETALL", &key]), 2),
+                    "zset" => vec![ask(&[b"ZRANGE", &key, b"0", b"-1", b"WITHSCORES"]).raw],
+                    "stream" => vec![ask(&[b"XRANGE", &key, b"-", b"+"]).raw],
+                    other => panic!("TYPE answered {other}"),
+                };
+                let deadline = ask(&[b"PEXPIRETIME", &key]).value.int().expect("a time");
+                deadlines.insert((database, key.clone()), deadline);
+                contents.insert(
+                    (database, key),
+                    Content {
+                        kind: kind.raw,
+                        encoding: encoding.raw,
+                        value,
+                    },
+                );
+            }
+        }
+        (contents, deadlines)
+    }
+}
+
+/// The elements of a collection that has no order, sorted; a hash's fields with their values.
+fn elements(reply: &Reply, width: usize) -> Vec<Vec<u8>> {
+    let items = reply.value.items();
+    let mut rows: Vec<Vec<u8>> = items
+        .chunks(width)
+        .map(|row| format!("{row:?}").into_bytes())
+        .collect();
+    rows.sort();
+    rows
+}
+
+/// The two servers.
+pub struct Twins<'s> {
+    tandem: Twin<'s>,
+    redis: Twin<'s>,
+}
+
+impl<'s> Twins<'s> {
+    /// Both speak this protocol.
+    pub fn new(tandem: &'s Server, redis: &'s Server, protocol: u8) -> Twins<'s> {
+        Twins {
+            tandem: Twin::new(tandem, protocol),
+            redis: Twin::new(redis, protocol),
+        }
+    }
+
+    /// Plays a sequence to two empty servers.
+    pub fn play(&mut self, steps: &[Step]) -> Result<(), Mismatch> {
+        self.tandem.reset();
+        self.redis.reset();
+        for (number, step) in steps.iter().enumerate() {
+            let theirs = self
+                .redis
+                .run(step)
+                .unwrap_or_else(|error| panic!("redis-server: {step}: {error}"));
+            let ours = match self.tandem.run(step) {
+                Ok(replies) if step.compare.agree(&replies, &theirs) => continue,
+                Ok(replies) => show(&replies),
+                Err(error) => format!("no reply: {error}"),
+            };
+            return Err(Mismatch {
+                what: format!("step {number}: {step}"),
+                tandem: ours,
+                redis: show(&theirs),
+            });
+        }
+        self.compare_data()
+    }
+
+    fn compare_data(&self) -> Result<(), Mismatch> {
+        let (ours, our_deadlines) = self.tandem.data();
+        let (theirs, their_deadlines) = self.redis.data();
+        for key in ours.keys().chain(theirs.keys()) {
+            if ours.get(key) != theirs.get(key) {
+                return Err(Mismatch {
+                    what: format!("data at the end: db {} key \"{}\"", key.0, escape(&key.1)),
+                    tandem: show_content(ours.get(key)),
+                    redis: show_content(theirs.get(key)),
+                });
+            }
+            let (a, b) = (our_deadlines[key], their_deadlines[key]);
+            if a != b && (a < 0 || b < 0 || a.abs_diff(b) > DEADLINE_TOLERANCE_MS) {
+                return Err(Mismatch {
+                    what: format!("deadline at the end: db {} key \"{}\"", key.0, escape(&key.1)),
+                    tandem: a.to_string(),
+                    redis: b.to_string(),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes away commands for as long as a difference remains.
+    pub fn shrink(&mut self, steps: Vec<Step>, mismatch: Mismatch) -> (Vec<Step>, Mismatch) {
+        let (mut best, mut best_mismatch) = (steps, mismatch);
+        let mut replays = 0;
+        let mut width = best.len().div_ceil(2);
+        while width > 0 {
+            let (mut at, mut cut_any) = (0, false);
+            while at < best.len() && replays < SHRINK_REPLAYS_MAX {
+                let mut shorter = best.clone();
+                shorter.drain(at..(at + width).min(best.len()));
+                replays += 1;
+                match self.play(&shorter) {
+                    Err(mismatch) => {
+                        (best, best_mismatch) = (shorter, mismatch);
+                        cut_any = true;
+                    }
+                    Ok(()) => at += width,
+                }
+            }
+            if replays >= SHRINK_REPLAYS_MAX || (width == 1 && !cut_any) {
+                break;
+            }
+            width = if width == 1 { 1 } else { width / 2 };
+        }
+        (best, best_mismatch)
+    }
+}
+
+fn show(replies: &[Reply]) -> String {
+    let text = replies
+        .iter()
+        .map(|reply| escape(&reply.raw))
+        .collect::<Vec<_>>()
+        .join(" ");
+    match text.char_indices().nth(600) {
+        Some((end, _)) => format!("{}…({} bytes)", &text[..end], text.len()),
+        None => text,
+    }
+}
+
+fn show_content(content: Option<&Content>) -> String {
+    let Some(content) = content else {
+        return "no such key".to_owned();
+    };
+    let mut text = format!("{} {}", escape(&content.kind), escape(&content.encoding));
+    for row in &content.value {
+        text.push(' ');
+        text.push_str(&escape(&row[..row.len().min(300)]));
+    }
+    text
+}

@@ -265,3 +265,137 @@ impl OutBuf {
         &mut self.bytes
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn blob(len: usize, byte: u8) -> Blob {
+        Blob::from(vec![byte; len])
+    }
+
+    /// Three plain parts with two values in between.
+    fn mixed() -> (OutBuf, Vec<u8>) {
+        let mut out = OutBuf::new();
+        out.extend(b"one");
+        out.splice(&blob(50, b'a'));
+        out.extend(b"two");
+        out.splice(&blob(30, b'b'));
+        out.extend(b"three");
+        let all = [b"one", &[b'a'; 50][..], b"two", &[b'b'; 30], b"three"].concat();
+        (out, all)
+    }
+
+    /// Sends through a socket that takes `step` bytes and `width` slices at a time.
+    fn send(out: &mut OutBuf, step: usize, width: usize) -> Vec<u8> {
+        let mut sent = Vec::new();
+        while !out.is_empty() {
+            let before = out.len();
+            let taken: Vec<u8> = {
+                let mut slices = vec![IoSlice::new(&[]); width];
+                let n = out.io_slices(&mut slices);
+                slices[..n]
+                    .iter()
+                    .flat_map(|slice| slice.iter().copied())
+                    .take(step)
+                    .collect()
+            };
+            assert!(!taken.is_empty(), "unsent bytes but nothing to send");
+            out.advance(taken.len());
+            assert_eq!(out.len(), before - taken.len());
+            sent.extend(taken);
+        }
+        sent
+    }
+
+    #[test]
+    fn short_writes_at_every_length() {
+        for step in 1..100 {
+            for width in [1, 2, 16] {
+                let (mut out, all) = mixed();
+                assert_eq!(out.len(), all.len());
+                assert_eq!(send(&mut out, step, width), all, "{step} bytes, {width} slices");
+                assert_eq!((out.len(), out.position()), (0, 0));
+            }
+        }
+    }
+
+    #[test]
+    fn appending_goes_on_behind_what_is_under_way() {
+        for sent in 0..91 {
+            let (mut out, all) = mixed();
+            out.advance(sent);
+            let (mut more, more_all) = mixed();
+            out.append(&mut more);
+            assert!(more.is_empty());
+            out.extend(b"end");
+            let want = [&all[sent..], &more_all, b"end"].concat();
+            assert_eq!(out.to_vec(), want);
+            assert_eq!(send(&mut out, 7, 3), want);
+        }
+        let (mut half_sent, all) = mixed();
+        half_sent.advance(20);
+        let mut out = OutBuf::new();
+        out.append(&mut half_sent);
+        assert_eq!(out.to_vec(), all[20..]);
+    }
+
+    #[test]
+    fn values_are_let_go_as_soon_as_they_are_sent() {
+        let value = blob(1000, b'v');
+        let mut out = OutBuf::new();
+        out.splice(&value);
+        out.extend(b"\r\n");
+        out.advance(999);
+        assert!(value.is_shared());
+        out.advance(1);
+        assert!(!value.is_shared());
+        assert_eq!(out.to_vec(), b"\r\n");
+    }
+
+    #[test]
+    fn a_slow_reader_does_not_keep_what_it_has_read() {
+        let mut out = OutBuf::new();
+        for round in 0..1000 {
+            out.extend(&[b'x'; 1000]);
+            out.splice(&blob(10, b'b'));
+            if round > 10 {
+                out.advance(1010);
+            }
+        }
+        assert_eq!(out.len(), 11 * 1010);
+        assert!(out.capacity() < 1 << 20, "{}", out.capacity());
+        let to_vec = out.to_vec();
+        assert_eq!(send(&mut out, 333, 4), to_vec);
+    }
+
+    #[test]
+    fn truncating_drops_the_values_behind() {
+        let (mut out, all) = mixed();
+        out.truncate_to(5);
+        assert_eq!(out.to_vec(), all[..55]);
+        out.truncate_to(2);
+        assert_eq!(out.to_vec(), b"on");
+        out.truncate_to(0);
+        assert!(out.is_empty());
+        out.splice(&blob(0, 0));
+        assert!(out.is_empty(), "an empty value is nothing to send");
+    }
+
+    #[test]
+    fn memory_is_given_back_when_empty() {
+        let mut out = OutBuf::with_capacity(100_000);
+        out.extend(b"x");
+        out.shrink(16 * 1024);
+        assert_eq!(out.to_vec(), b"x");
+        out.advance(1);
+        out.shrink(16 * 1024);
+        assert!(out.capacity() <= 16 * 1024);
+    }
+
+    #[test]
+    #[should_panic(expected = "more bytes sent than there were")]
+    fn sending_more_than_there_is() {
+        OutBuf::new().advance(1);
+    }
+}

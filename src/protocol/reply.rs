@@ -344,3 +344,172 @@ fn long_header(out: &mut Vec<u8>, kind: u8, n: usize) {
     out.extend_from_slice(itoa::Buffer::new().format(n).as_bytes());
     out.extend_from_slice(b"\r\n");
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What `write` writes in RESP2 and in RESP3.
+    fn both(write: impl Fn(&mut Reply<'_>)) -> (String, String) {
+        let one = |resp3| {
+            let mut out = OutBuf::new();
+            write(&mut Reply::new(&mut out, resp3));
+            String::from_utf8(out.to_vec()).expect("text")
+        };
+        (one(false), one(true))
+    }
+
+    fn same(text: &str) -> (String, String) {
+        (text.to_owned(), text.to_owned())
+    }
+
+    fn forms(resp2: &str, resp3: &str) -> (String, String) {
+        (resp2.to_owned(), resp3.to_owned())
+    }
+
+    #[test]
+    fn each_form() {
+        assert_eq!(both(|r| r.ok()), same("+OK\r\n"));
+        assert_eq!(both(|r| r.simple("PONG")), same("+PONG\r\n"));
+        assert_eq!(
+            both(|r| r.error("ERR syntax error")),
+            same("-ERR syntax error\r\n")
+        );
+        assert_eq!(both(|r| r.bulk(b"")), same("$0\r\n\r\n"));
+        assert_eq!(both(|r| r.bulk(b"a\r\nb")), same("$4\r\na\r\nb\r\n"));
+        assert_eq!(both(|r| r.bulk_int(-12)), same("$3\r\n-12\r\n"));
+        assert_eq!(both(|r| r.null()), forms("$-1\r\n", "_\r\n"));
+        assert_eq!(both(|r| r.bulk_or_null(None)), forms("$-1\r\n", "_\r\n"));
+        assert_eq!(both(|r| r.null_array()), forms("*-1\r\n", "_\r\n"));
+        assert_eq!(both(|r| r.array(0)), same("*0\r\n"));
+        assert_eq!(both(|r| r.map(7)), forms("*14\r\n", "%7\r\n"));
+        assert_eq!(both(|r| r.set(12345)), forms("*12345\r\n", "~12345\r\n"));
+        assert_eq!(both(|r| r.push(3)), forms("*3\r\n", ">3\r\n"));
+        assert_eq!(both(|r| r.double(3.1)), forms("$3\r\n3.1\r\n", ",3.1\r\n"));
+        assert_eq!(
+            both(|r| r.double(f64::NEG_INFINITY)),
+            forms("$4\r\n-inf\r\n", ",-inf\r\n")
+        );
+        assert_eq!(both(|r| r.bool(true)), forms(":1\r\n", "#t\r\n"));
+        assert_eq!(both(|r| r.bool(false)), forms(":0\r\n", "#f\r\n"));
+        let big = "1234567999999999999999999999999999999";
+        assert_eq!(
+            both(|r| r.bignum(big)),
+            (format!("$37\r\n{big}\r\n"), format!("({big}\r\n"))
+        );
+        assert_eq!(
+            both(|r| r.verbatim("txt", b"a\nb")),
+            forms("$3\r\na\nb\r\n", "=7\r\ntxt:a\nb\r\n")
+        );
+        let mut out = OutBuf::new();
+        Reply::new(&mut out, true).attribute(1);
+        assert_eq!(out.to_vec(), b"|1\r\n");
+    }
+
+    #[test]
+    fn every_width_of_number() {
+        for n in [
+            0,
+            1,
+            9,
+            10,
+            99,
+            100,
+            999,
+            1000,
+            9999,
+            10_000,
+            65_535,
+            65_536,
+            1 << 40,
+        ] {
+            assert_eq!(both(|r| r.array(n)), same(&format!("*{n}\r\n")));
+        }
+        for n in [0, 9, 10, -1, -9, i64::MIN, i64::MAX] {
+            assert_eq!(both(|r| r.int(n)), same(&format!(":{n}\r\n")));
+        }
+    }
+
+    /// CVE-2025-67733: a client's bytes in an error never become a second reply.
+    #[test]
+    fn lines_stay_lines() {
+        let (text, _) = both(|r| r.error(b"ERR unknown command 'x\r\n+OK\r\n\0'"));
+        assert_eq!(text, "-ERR unknown command 'x  +OK   '\r\n");
+        let (text, _) = both(|r| r.simple("a\nb"));
+        assert_eq!(text, "+a b\r\n");
+    }
+
+    #[test]
+    fn deferred_lengths_nest() {
+        for (inner_len, outer_len, expected) in [(1, 1, 0), (12, 3, 0), (3, 1200, 0), (150, 11, 5000)] {
+            let write = |r: &mut Reply<'_>| {
+                r.int(7);
+                let outer = r.defer_array_of(expected);
+                for _ in 0..outer_len {
+                    let inner = r.defer_map();
+                    for _ in 0..inner_len {
+                        r.bulk(b"k");
+                        r.bulk(b"v");
+                    }
+                    r.finish(inner, inner_len);
+                }
+                let none = r.defer_set();
+                r.finish(none, 0);
+                r.finish(outer, outer_len + 1);
+                r.ok();
+            };
+            let at_once = |r: &mut Reply<'_>| {
+                r.int(7);
+                r.array(outer_len + 1);
+                for _ in 0..outer_len {
+                    r.map(inner_len);
+                    for _ in 0..inner_len {
+                        r.bulk(b"k");
+                        r.bulk(b"v");
+                    }
+                }
+                r.set(0);
+                r.ok();
+            };
+            assert_eq!(both(write), both(at_once));
+        }
+    }
+
+    #[test]
+    fn deferred_lengths_move_large_values_too() {
+        let blob = Blob::from(vec![b'v'; 20_000]);
+        let mut out = OutBuf::new();
+        let mut reply = Reply::new(&mut out, false);
+        reply.bulk_blob(&blob);
+        let mark = reply.defer_array();
+        (0..10).for_each(|_| reply.bulk_blob(&blob));
+        reply.finish(mark, 10);
+        let bulk = [b"$20000\r\n", &blob[..], b"\r\n"].concat();
+        assert!(out.to_vec() == [&bulk[..], b"*10\r\n", &bulk.repeat(10)].concat());
+    }
+
+    #[test]
+    fn taken_back_replies_leave_nothing() {
+        let blob = Blob::from(vec![b'v'; 20_000]);
+        let mut out = OutBuf::new();
+        let mut reply = Reply::new(&mut out, true);
+        reply.bulk_blob(&blob);
+        let start = reply.position();
+        reply.array(2);
+        reply.bulk_blob(&blob);
+        reply.truncate_to(start);
+        reply.error("WRONGTYPE Operation against a key holding the wrong kind of value");
+        assert_eq!(out.len(), 8 + 20_000 + 2 + 68);
+        assert_eq!(out.len(), out.to_vec().len());
+        out.clear();
+        assert!(!blob.is_shared(), "every reference was given back");
+    }
+
+    #[test]
+    fn small_blobs_are_copied() {
+        let blob = Blob::from(vec![b'v'; BLOB_REFERENCE_MIN - 1]);
+        let mut out = OutBuf::new();
+        Reply::new(&mut out, false).bulk_blob(&blob);
+        assert!(!blob.is_shared() && out.single().is_some());
+    }
+}

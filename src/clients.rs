@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU16, AtomicU32, AtomicU64, 
 use atomic_waker::AtomicWaker;
 use parking_lot::{Mutex, RwLock};
 
+use crate::config::{BufferLimit, Config};
 use crate::protocol::OutBuf;
 
 /// A client's number, never reused while the process lives.
@@ -169,6 +170,17 @@ impl ClientHandle {
     /// Sets or clears.
     pub fn put(&self, s: State, on: bool) {
         if on { self.set(s) } else { self.clear(s) }
+    }
+
+    /// RESET: back to the states and labels of a fresh connection.
+    pub fn reset(&self) {
+        let kept = State::UNIX | State::KILLED;
+        self.state.fetch_and(kept.bits(), AcqRel);
+        *self.labels.write() = Labels { user: b"default".to_vec(), ..Labels::default() };
+        for figure in [&self.figures.sub, &self.figures.psub, &self.figures.ssub, &self.figures.watch] {
+            figure.store(0, Relaxed);
+        }
+        self.figures.multi.store(-1, Relaxed);
     }
 
     /// Reads the labels.
@@ -384,4 +396,21 @@ impl Clients {
     pub fn list(&self) -> Vec<Arc<ClientHandle>> {
         self.all.read().values().cloned().collect()
     }
+}
+
+/// The output limits of a class of clients.
+pub fn output_limit(config: &Config, role: Role) -> BufferLimit {
+    let limits = &config.client_output_buffer_limit;
+    match role {
+        Role::Normal | Role::Master => limits.normal,
+        Role::Replica => limits.replica,
+        Role::PubSub => limits.pubsub,
+    }
+}
+
+/// Sets a client's hard output limit from the settings and its role.
+pub fn apply_output_limit(handle: &ClientHandle, config: &Config) {
+    let hard = output_limit(config, handle.role()).hard;
+    let hard = if hard == 0 { usize::MAX } else { usize::try_from(hard).unwrap_or(usize::MAX) };
+    handle.set_output_hard(hard);
 }

@@ -12,6 +12,9 @@
 //! * [`config`], [`observe`], [`clients`], [`shared`], [`clock`]: what all of these use.
 #![warn(missing_docs)]
 
+/// The version of Redis whose behaviour this is, as clients are told it.
+pub const REDIS_VERSION: &str = "7.2.4";
+
 pub mod clients;
 pub mod clock;
 pub mod commands;

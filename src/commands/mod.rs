@@ -15,6 +15,7 @@ pub mod keys;
 pub mod keyspec;
 pub mod local;
 pub mod number;
+pub mod pubsub;
 pub mod session;
 pub mod string;
 pub mod table;

@@ -7,14 +7,14 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use crate::clients::{ClientHandle, Role, State};
+use crate::clients::{ClientHandle, Role, State, output_limit};
 use crate::clock;
 use crate::config::Config;
 use crate::shared::Shared;
 
 /// Called by the owner after a write that left `waiting` bytes.
 pub fn note_output(handle: &ClientHandle, waiting: usize, shared: &Shared) {
-    let soft = limit_of(&shared.config.load(), handle.role()).soft;
+    let soft = output_limit(&shared.config.load(), handle.role()).soft;
     let over = soft > 0 && waiting as u64 > soft;
     let since = &handle.figures.over_soft_since_ms;
     if !over {
@@ -22,13 +22,6 @@ pub fn note_output(handle: &ClientHandle, waiting: usize, shared: &Shared) {
     } else if since.load(Relaxed) == 0 {
         since.store(clock::mono_ms().max(1), Relaxed);
     }
-}
-
-/// Sets a client's hard output limit from the settings.
-pub fn apply_output_limit(handle: &ClientHandle, config: &Config) {
-    let hard = limit_of(config, handle.role()).hard;
-    let hard = if hard == 0 { usize::MAX } else { usize::try_from(hard).unwrap_or(usize::MAX) };
-    handle.set_output_hard(hard);
 }
 
 /// Runs on one worker for the life of the process.
@@ -63,19 +56,10 @@ fn overdue(client: &ClientHandle, config: &Config, now: u64) -> Option<&'static 
         return Some("it was idle for too long");
     }
     let over = figures.over_soft_since_ms.load(Relaxed);
-    let soft = limit_of(config, client.role());
+    let soft = output_limit(config, client.role());
     if over > 0 && soft.seconds > 0 && now.saturating_sub(over) > soft.seconds * 1000 {
         client.set(State::OVER_LIMIT);
         return Some("its replies waited beyond the soft limit for too long");
     }
     None
-}
-
-fn limit_of(config: &Config, role: Role) -> crate::config::BufferLimit {
-    let limits = &config.client_output_buffer_limit;
-    match role {
-        Role::Normal | Role::Master => limits.normal,
-        Role::Replica => limits.replica,
-        Role::PubSub => limits.pubsub,
-    }
 }

@@ -118,7 +118,7 @@ impl Worker {
             return;
         };
         self.shared.stats.lane(self.index).connections += 1;
-        crate::server::sweep::apply_output_limit(&handle, &config);
+        crate::clients::apply_output_limit(&handle, &config);
         if let Stream::Tcp(tcp) = &stream {
             let _ = tcp.set_nodelay(true);
             keepalive(tcp, config.tcp_keepalive);

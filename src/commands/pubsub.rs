@@ -1,0 +1,175 @@
+//! SUBSCRIBE, PUBLISH and their kin.
+//!
+//! Confirmations are push frames in RESP3 and ordinary replies in RESP2, one per name.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use crate::clients::State;
+use crate::commands::command::Outcome;
+use crate::commands::ctx::Ctx;
+use crate::commands::error::Error;
+use crate::events::Scope;
+
+/// SUBSCRIBE
+pub fn subscribe(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
+    add(ctx, Scope::Channel, b"subscribe")
+}
+
+/// PSUBSCRIBE
+pub fn psubscribe(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
+    add(ctx, Scope::Pattern, b"psubscribe")
+}
+
+/// SSUBSCRIBE
+pub fn ssubscribe(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
+    add(ctx, Scope::Shard, b"ssubscribe")
+}
+
+/// UNSUBSCRIBE
+pub fn unsubscribe(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
+    remove(ctx, Scope::Channel, b"unsubscribe")
+}
+
+/// PUNSUBSCRIBE
+pub fn punsubscribe(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
+    remove(ctx, Scope::Pattern, b"punsubscribe")
+}
+
+/// SUNSUBSCRIBE
+pub fn sunsubscribe(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
+    remove(ctx, Scope::Shard, b"sunsubscribe")
+}
+
+fn add(ctx: &mut Ctx<'_, '_>, scope: Scope, verb: &[u8]) -> Result<Outcome, Error> {
+    for name in ctx.args.rest() {
+        let mine = ctx.session.subscriptions.get_or_insert_default();
+        if mine.of_mut(scope).insert(name.into()) {
+            ctx.shared.pubsub.subscribe(scope, name, &ctx.session.handle);
+        }
+        let count = mine.count(scope);
+        confirm(ctx, verb, Some(name), count);
+    }
+    publish_figures(ctx);
+    Ok(Outcome::Done)
+}
+
+fn remove(ctx: &mut Ctx<'_, '_>, scope: Scope, verb: &[u8]) -> Result<Outcome, Error> {
+    let names: Vec<Box<[u8]>> = if ctx.args.left() > 0 {
+        ctx.args.rest().map(Box::from).collect()
+    } else {
+        ctx.session.subscriptions.iter().flat_map(|s| s.of(scope).iter().cloned()).collect()
+    };
+    if names.is_empty() {
+        let count = ctx.session.subscriptions.as_ref().map_or(0, |s| s.count(scope));
+        confirm(ctx, verb, None, count);
+    }
+    for name in &names {
+        let mut count = 0;
+        if let Some(mine) = &mut ctx.session.subscriptions {
+            if mine.of_mut(scope).remove(name) {
+                ctx.shared.pubsub.unsubscribe(scope, name, ctx.session.handle.id);
+            }
+            count = mine.count(scope);
+        }
+        confirm(ctx, verb, Some(name), count);
+    }
+    publish_figures(ctx);
+    Ok(Outcome::Done)
+}
+
+fn confirm(ctx: &mut Ctx<'_, '_>, verb: &[u8], name: Option<&[u8]>, count: usize) {
+    ctx.reply.push(3);
+    ctx.reply.bulk(verb);
+    ctx.reply.bulk_or_null(name);
+    ctx.reply.int(i64::try_from(count).unwrap_or(i64::MAX));
+}
+
+/// Tells CLIENT LIST and the output limits what this connection has become.
+fn publish_figures(ctx: &mut Ctx<'_, '_>) {
+    let handle = Arc::clone(&ctx.session.handle);
+    let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+    let (sub, psub, ssub) = ctx.session.subscriptions.as_ref().map_or((0, 0, 0), |s| {
+        (s.of(Scope::Channel).len(), s.of(Scope::Pattern).len(), s.of(Scope::Shard).len())
+    });
+    handle.figures.sub.store(count(sub), Relaxed);
+    handle.figures.psub.store(count(psub), Relaxed);
+    handle.figures.ssub.store(count(ssub), Relaxed);
+    let any = sub + psub + ssub > 0;
+    if !any {
+        ctx.session.subscriptions = None;
+    }
+    if handle.state().contains(State::PUBSUB) != any {
+        handle.put(State::PUBSUB, any);
+        crate::clients::apply_output_limit(&handle, ctx.config);
+    }
+}
+
+/// PUBLISH
+pub fn publish(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
+    let channel = ctx.args.next()?;
+    let message = ctx.args.next()?;
+    let receivers = ctx.shared.pubsub.publish(channel, message);
+    ctx.reply.int(i64::try_from(receivers).unwrap_or(i64::MAX));
+    Ok(Outcome::Done)
+}
+
+/// SPUBLISH
+pub fn spublish(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
+    let channel = ctx.args.next()?;
+    let message = ctx.args.next()?;
+    let receivers = ctx.shared.pubsub.publish_shard(channel, message);
+    ctx.reply.int(i64::try_from(receivers).unwrap_or(i64::MAX));
+    Ok(Outcome::Done)
+}
+
+/// PUBSUB CHANNELS
+pub fn pubsub_channels(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
+    active(ctx, Scope::Channel)
+}
+
+/// PUBSUB SHARDCHANNELS
+pub fn pubsub_shardchannels(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
+    active(ctx, Scope::Shard)
+}
+
+fn active(ctx: &mut Ctx<'_, '_>, scope: Scope) -> Result<Outcome, Error> {
+    let pattern = ctx.args.next().ok();
+    if ctx.args.left() > 0 {
+        return Err(ctx.arity_error());
+    }
+    let names = ctx.shared.pubsub.active(scope, pattern);
+    ctx.reply.array(names.len());
+    for name in &names {
+        ctx.reply.bulk(name);
+    }
+    Ok(Outcome::Done)
+}
+
+/// PUBSUB NUMSUB
+pub fn pubsub_numsub(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
+    listeners(ctx, Scope::Channel)
+}
+
+/// PUBSUB SHARDNUMSUB
+pub fn pubsub_shardnumsub(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
+    listeners(ctx, Scope::Shard)
+}
+
+fn listeners(ctx: &mut Ctx<'_, '_>, scope: Scope) -> Result<Outcome, Error> {
+    let names = ctx.args.rest();
+    ctx.reply.array(2 * names.len());
+    for name in names {
+        let count = ctx.shared.pubsub.listeners(scope, name);
+        ctx.reply.bulk(name);
+        ctx.reply.int(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+    Ok(Outcome::Done)
+}
+
+/// PUBSUB NUMPAT
+pub fn pubsub_numpat(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
+    let count = ctx.shared.pubsub.count(Scope::Pattern);
+    ctx.reply.int(i64::try_from(count).unwrap_or(i64::MAX));
+    Ok(Outcome::Done)
+}

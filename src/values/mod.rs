@@ -7,15 +7,24 @@
 //! ```text
 //! blob        large strings, shared by reference count
 //! list        listpack, or a sequence of them
+//! set         intset, listpack or table
+//! hash        listpack or table, with deadlines of fields
+//! table       the hash table that grows bucket by bucket; random: choices
 //! packed      listpack, intset: small collections as one run of bytes
 //! ```
 
 pub mod blob;
+pub mod hash;
 pub mod list;
 pub mod packed;
+pub mod random;
+pub mod set;
+pub mod table;
 
 pub use blob::Blob;
+pub use hash::Hash;
 pub use list::List;
+pub use set::Set;
 
 /// The type of a key's value. The numbers are part of the keyspace's entry
 /// layout and of the RDB writer's tables: never renumber them.
@@ -87,6 +96,10 @@ pub enum Value {
     Str(Blob),
     /// A list.
     List(List),
+    /// A set.
+    Set(Set),
+    /// A hash.
+    Hash(Hash),
 }
 
 const _: () = assert!(size_of::<Value>() <= 32);
@@ -97,6 +110,8 @@ impl Value {
         match self {
             Value::Str(_) => Kind::String,
             Value::List(_) => Kind::List,
+            Value::Set(_) => Kind::Set,
+            Value::Hash(_) => Kind::Hash,
         }
     }
 
@@ -105,6 +120,8 @@ impl Value {
         match self {
             Value::Str(_) => "raw",
             Value::List(list) => list.encoding(),
+            Value::Set(set) => set.encoding(),
+            Value::Hash(hash) => hash.encoding(),
         }
     }
 
@@ -115,6 +132,8 @@ impl Value {
             + match self {
                 Value::Str(blob) => blob.memory(),
                 Value::List(list) => list.memory(),
+                Value::Set(set) => set.memory(),
+                Value::Hash(hash) => hash.memory(),
             }
     }
 
@@ -124,6 +143,8 @@ impl Value {
         match self {
             Value::Str(blob) => blob.len() >= LARGE_BYTES,
             Value::List(list) => list.allocations() > LARGE_ALLOCATIONS,
+            Value::Set(set) => set.allocations() > LARGE_ALLOCATIONS,
+            Value::Hash(hash) => hash.allocations() > LARGE_ALLOCATIONS,
         }
     }
 }

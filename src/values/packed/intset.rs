@@ -89,7 +89,7 @@ impl Intset {
     }
 
     /// All members, ascending.
-    pub fn iter(&self) -> impl DoubleEndedIterator<Item = i64> + ExactSizeIterator + '_ {
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = i64> + ExactSizeIterator + Clone + '_ {
         (0..self.len()).map(|i| self.get(i).expect("invariant: below the count"))
     }
 

@@ -19,7 +19,7 @@ pub mod listpack;
 
 pub use element::Elem;
 pub use intset::Intset;
-pub use listpack::Listpack;
+pub use listpack::{ELEMENT_BYTES_MAX, Listpack};
 
 /// Bytes from outside that are not a well-formed packed value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

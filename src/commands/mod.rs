@@ -6,6 +6,7 @@
 
 pub mod args;
 pub mod call;
+pub mod client;
 pub mod command;
 pub mod connection;
 pub mod ctx;

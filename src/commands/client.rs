@@ -1,0 +1,398 @@
+//! CLIENT: who is connected, and what may be done to them.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use crate::clients::{ClientHandle, ClientId, Role, State};
+use crate::clock;
+use crate::commands::command::Outcome;
+use crate::commands::connection::check_name;
+use crate::commands::ctx::Ctx;
+use crate::commands::error::Error;
+use crate::commands::session::ReplyMode;
+use crate::commands::{number, table};
+use crate::shared::PauseMode;
+
+/// CLIENT ID
+pub fn client_id(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
+    ctx.reply.int(i64::try_from(ctx.session.id()).unwrap_or(i64::MAX));
+    Ok(Outcome::Done)
+}
+
+/// CLIENT GETNAME
+pub fn client_getname(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
+    let name = ctx.session.handle.labels().name;
+    if name.is_empty() { ctx.reply.null() } else { ctx.reply.bulk(&name) }
+    Ok(Outcome::Done)
+}
+
+/// CLIENT SETNAME
+pub fn client_setname(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
+    let name = check_name(ctx.args.next()?)?;
+    ctx.session.handle.with_labels(|l| l.name = name.to_vec());
+    ctx.reply.ok();
+    Ok(Outcome::Done)
+}
+
+/// CLIENT SETINFO
+pub fn client_setinfo(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
+    let option = ctx.args.next()?;
+    let value = ctx.args.next()?;
+    let is = |word: &str| option.eq_ignore_ascii_case(word.as_bytes());
+    let (lib_name, lib_ver) = (is("lib-name"), is("lib-ver"));
+    if !lib_name && !lib_ver {
+        let shown = String::from_utf8_lossy(option);
+        return Err(Error::text(format!("ERR Unrecognized option '{shown}'")));
+    }
+    if check_name(value).is_err() {
+        let what = if lib_name { "lib-name" } else { "lib-ver" };
+        return Err(Error::text(format!(
+            "ERR {what} cannot contain spaces, newlines or special characters."
+        )));
+    }
+    ctx.session.handle.with_labels(|l| {
+        let field = if lib_name { &mut l.lib_name } else { &mut l.lib_ver };
+        *field = value.to_vec();
+    });
+    ctx.reply.ok();
+    Ok(Outcome::Done)
+}
+
+/// CLIENT CAPA: unknown capabilities are ignored, as the command promises.
+pub fn client_capa(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
+    let redirect = ctx.args.rest().any(|c| c.eq_ignore_ascii_case(b"redirect"));
+    ctx.session.capa_redirect |= redirect;
+    ctx.reply.ok();
+    Ok(Outcome::Done)
+}
+
+/// CLIENT REPLY
+pub fn client_reply(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
+    if ctx.args.token("ON") {
+        ctx.session.reply_mode = ReplyMode::On;
+        ctx.session.handle.clear(State::REPLY_OFF);
+        ctx.reply.ok();
+    } else if ctx.args.token("OFF") {
+        ctx.session.reply_mode = ReplyMode::Off;
+        ctx.session.handle.set(State::REPLY_OFF);
+    } else if ctx.args.token("SKIP") {
+        if ctx.session.reply_mode != ReplyMode::Off {
+            ctx.session.reply_mode = ReplyMode::SkipNext;
+        }
+    } else {
+        return Err(Error::Syntax);
+    }
+    Ok(Outcome::Done)
+}
+
+/// CLIENT NO-EVICT
+pub fn client_no_evict(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
+    let on = on_off(ctx)?;
+    ctx.session.handle.put(State::NO_EVICT, on);
+    ctx.reply.ok();
+    Ok(Outcome::Done)
+}
+
+/// CLIENT NO-TOUCH
+pub fn client_no_touch(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
+    let on = on_off(ctx)?;
+    ctx.session.no_touch = on;
+    ctx.session.handle.put(State::NO_TOUCH, on);
+    ctx.reply.ok();
+    Ok(Outcome::Done)
+}
+
+/// CLIENT IMPORT-SOURCE
+pub fn client_import_source(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
+    let _ = on_off(ctx)?;
+    Err(Error::Line("ERR Server is not in import mode"))
+}
+
+fn on_off(ctx: &mut Ctx<'_, '_>) -> Result<bool, Error> {
+    if ctx.args.token("ON") {
+        Ok(true)
+    } else if ctx.args.token("OFF") {
+        Ok(false)
+    } else {
+        Err(Error::Syntax)
+    }
+}
+
+/// CLIENT PAUSE
+pub fn client_pause(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
+    let ms = ctx.args.next()?;
+    let ms = number::parse_i64(ms).ok_or(Error::Line("ERR timeout is not an integer or out of range"))?;
+    let ms = u64::try_from(ms).map_err(|_| Error::Line("ERR timeout is negative"))?;
+    let mode = if ctx.args.left() == 0 || ctx.args.token("ALL") {
+        PauseMode::All
+    } else if ctx.args.token("WRITE") {
+        PauseMode::Writes
+    } else {
+        return Err(Error::Line("ERR CLIENT PAUSE mode must be WRITE or ALL"));
+    };
+    ctx.args.end()?;
+    let until = clock::now_ms()
+        .checked_add(ms)
+        .filter(|t| *t < i64::MAX.unsigned_abs())
+        .ok_or(Error::Line("ERR timeout is out of range"))?;
+    ctx.shared.pause.begin(until, mode);
+    ctx.reply.ok();
+    Ok(Outcome::Done)
+}
+
+/// CLIENT UNPAUSE
+pub fn client_unpause(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
+    ctx.shared.pause.end();
+    for client in ctx.shared.clients.list() {
+        client.wake();
+    }
+    ctx.reply.ok();
+    Ok(Outcome::Done)
+}
+
+/// CLIENT UNBLOCK
+pub fn client_unblock(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
+    let id = ctx.args.int()?;
+    let how = if ctx.args.left() == 0 || ctx.args.token("TIMEOUT") {
+        State::UNBLOCK_TIMEOUT
+    } else if ctx.args.token("ERROR") {
+        State::UNBLOCK_ERROR
+    } else {
+        return Err(Error::Line("ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR"));
+    };
+    let client = ClientId::try_from(id).ok().and_then(|id| ctx.shared.clients.get(id));
+    let blocked = client.filter(|c| c.state().contains(State::BLOCKED));
+    if let Some(client) = &blocked {
+        client.set(how);
+        client.wake();
+    }
+    ctx.reply.int(i64::from(blocked.is_some()));
+    Ok(Outcome::Done)
+}
+
+/// CLIENT INFO
+pub fn client_info(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
+    let mut text = describe(&ctx.session.handle, clock::mono_ms());
+    text.push('\n');
+    ctx.reply.verbatim("txt", text.as_bytes());
+    Ok(Outcome::Done)
+}
+
+/// CLIENT LIST
+pub fn client_list(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
+    let mut filter = Filter::default();
+    if ctx.args.token("TYPE") {
+        filter.role = Some(role(ctx.args.next()?)?);
+    } else if ctx.args.token("ID") {
+        if ctx.args.left() == 0 {
+            return Err(Error::Syntax);
+        }
+        for id in ctx.args.rest() {
+            filter.ids.push(client_number(id)?);
+        }
+        ctx.args.seek(ctx.args.count());
+    }
+    ctx.args.end()?;
+    let now = clock::mono_ms();
+    let mut text = String::new();
+    for client in ctx.shared.clients.list() {
+        if filter.accepts(&client, ctx.session.id()) {
+            text.push_str(&describe(&client, now));
+            text.push('\n');
+        }
+    }
+    ctx.reply.verbatim("txt", text.as_bytes());
+    Ok(Outcome::Done)
+}
+
+fn client_number(arg: &[u8]) -> Result<ClientId, Error> {
+    number::parse_i64(arg)
+        .and_then(|id| ClientId::try_from(id).ok())
+        .filter(|id| *id > 0)
+        .ok_or(Error::Line("ERR Invalid client ID"))
+}
+
+fn role(name: &[u8]) -> Result<Role, Error> {
+    Ok(match name.to_ascii_lowercase().as_slice() {
+        b"normal" => Role::Normal,
+        b"pubsub" => Role::PubSub,
+        b"slave" | b"replica" => Role::Replica,
+        b"master" => Role::Master,
+        _ => {
+            let shown = String::from_utf8_lossy(name);
+            return Err(Error::text(format!("ERR Unknown client type '{shown}'")));
+        }
+    })
+}
+
+/// Which clients CLIENT LIST shows and CLIENT KILL closes: those that meet every condition.
+#[derive(Default)]
+struct Filter {
+    ids: Vec<ClientId>,
+    role: Option<Role>,
+    addr: Option<Box<[u8]>>,
+    laddr: Option<Box<[u8]>>,
+    user: Option<Box<[u8]>>,
+    max_age_s: Option<u64>,
+    skip_me: bool,
+}
+
+impl Filter {
+    fn accepts(&self, client: &ClientHandle, me: ClientId) -> bool {
+        (self.ids.is_empty() || self.ids.contains(&client.id))
+            && self.role.is_none_or(|r| client.role() == r)
+            && self.addr.as_deref().is_none_or(|a| client.addr.as_bytes() == a)
+            && self.laddr.as_deref().is_none_or(|a| client.laddr.as_bytes() == a)
+            && self.user.as_deref().is_none_or(|u| client.labels().user == u)
+            && self.max_age_s.is_none_or(|s| (clock::mono_ms() - client.created_ms) / 1000 >= s)
+            && !(self.skip_me && client.id == me)
+    }
+}
+
+/// CLIENT KILL
+pub fn client_kill(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
+    let old_form = ctx.args.left() == 1;
+    let filter = if old_form {
+        Filter { addr: Some(ctx.args.next()?.into()), ..Filter::default() }
+    } else {
+        kill_filter(ctx)?
+    };
+    let me = ctx.session.id();
+    let mut killed = 0;
+    let mut myself = false;
+    for client in ctx.shared.clients.list() {
+        if !filter.accepts(&client, me) {
+            continue;
+        }
+        killed += 1;
+        if client.id == me {
+            // The reply still goes out.
+            myself = true;
+        } else {
+            client.kill();
+        }
+    }
+    match (old_form, killed) {
+        (true, 0) => return Err(Error::Line("ERR No such client")),
+        (true, _) => ctx.reply.ok(),
+        (false, n) => ctx.reply.int(n),
+    }
+    Ok(if myself { Outcome::Close } else { Outcome::Done })
+}
+
+fn kill_filter(ctx: &mut Ctx<'_, '_>) -> Result<Filter, Error> {
+    let mut filter = Filter { skip_me: true, ..Filter::default() };
+    while ctx.args.left() > 0 {
+        if ctx.args.left() < 2 {
+            return Err(Error::Syntax);
+        }
+        if ctx.args.token("ID") {
+            let id = ctx.args.next()?;
+            let id = client_number(id)
+                .map_err(|_| Error::Line("ERR client-id should be greater than 0"))?;
+            filter.ids.push(id);
+        } else if ctx.args.token("TYPE") {
+            filter.role = Some(role(ctx.args.next()?)?);
+        } else if ctx.args.token("ADDR") {
+            filter.addr = Some(ctx.args.next()?.into());
+        } else if ctx.args.token("LADDR") {
+            filter.laddr = Some(ctx.args.next()?.into());
+        } else if ctx.args.token("USER") {
+            let user = ctx.args.next()?;
+            if user != b"default" {
+                let shown = String::from_utf8_lossy(user);
+                return Err(Error::text(format!("ERR No such user '{shown}'")));
+            }
+            filter.user = Some(user.into());
+        } else if ctx.args.token("MAXAGE") {
+            let age = ctx.args.int().map_err(|_| Error::Line("ERR maxage is not an integer or out of range"))?;
+            filter.max_age_s = Some(
+                u64::try_from(age)
+                    .ok()
+                    .filter(|a| *a > 0)
+                    .ok_or(Error::Line("ERR maxage should be greater than 0"))?,
+            );
+        } else if ctx.args.token("SKIPME") {
+            let yes = ctx.args.token("YES");
+            if !yes && !ctx.args.token("NO") {
+                return Err(Error::Syntax);
+            }
+            filter.skip_me = yes;
+        } else {
+            return Err(Error::Syntax);
+        }
+    }
+    Ok(filter)
+}
+
+/// One line of CLIENT LIST.
+pub fn describe(client: &Arc<ClientHandle>, now_ms: u64) -> String {
+    let f = &client.figures;
+    let labels = client.labels();
+    let text = |b: &[u8]| String::from_utf8_lossy(b).into_owned();
+    let command = match f.cmd.load(Relaxed) {
+        u16::MAX => "NULL".into(),
+        id => table::full_name(id),
+    };
+    let mut line = String::with_capacity(320);
+    let _ = write!(
+        line,
+        "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={} db={} sub={} psub={} ssub={} multi={} watch={}",
+        client.id,
+        client.addr,
+        client.laddr,
+        client.fd,
+        text(&labels.name),
+        now_ms.saturating_sub(client.created_ms) / 1000,
+        now_ms.saturating_sub(f.last_ms.load(Relaxed)) / 1000,
+        flags(client),
+        f.db.load(Relaxed),
+        f.sub.load(Relaxed),
+        f.psub.load(Relaxed),
+        f.ssub.load(Relaxed),
+        f.multi.load(Relaxed),
+        f.watch.load(Relaxed),
+    );
+    let out = f.out.load(Relaxed) + client.mail_bytes();
+    let _ = write!(
+        line,
+        " qbuf={} qbuf-free={} argv-mem={} multi-mem={} rbs=0 rbp=0 obl=0 oll={} omem={} tot-mem={} events={}",
+        f.qbuf.load(Relaxed),
+        f.qbuf_free.load(Relaxed),
+        f.argv_mem.load(Relaxed),
+        f.multi_mem.load(Relaxed),
+        u8::from(out > 0),
+        out,
+        client.memory(),
+        if out > 0 { "rw" } else { "r" },
+    );
+    let _ = write!(
+        line,
+        " cmd={command} user={} redir=-1 resp={} lib-name={} lib-ver={}",
+        text(&labels.user),
+        f.resp.load(Relaxed),
+        text(&labels.lib_name),
+        text(&labels.lib_ver),
+    );
+    line
+}
+
+fn flags(client: &ClientHandle) -> String {
+    let state = client.state();
+    let letters = [
+        (State::MONITOR, 'O'),
+        (State::PUBSUB, 'P'),
+        (State::MULTI, 'x'),
+        (State::BLOCKED, 'b'),
+        (State::TRACKING, 't'),
+        (State::DIRTY_CAS, 'd'),
+        (State::CLOSE_AFTER_REPLY, 'c'),
+        (State::KILLED, 'A'),
+        (State::UNIX, 'U'),
+        (State::NO_EVICT, 'e'),
+        (State::NO_TOUCH, 'T'),
+    ];
+    let text: String = letters.iter().filter(|(s, _)| state.contains(*s)).map(|(_, c)| *c).collect();
+    if text.is_empty() { "N".to_owned() } else { text }
+}

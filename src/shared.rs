@@ -100,6 +100,7 @@ pub struct Shared {
     /// DEBUG SET-ACTIVE-EXPIRE.
     pub active_expire: AtomicBool,
     notify: AtomicU32,
+    stream_readers: AtomicU32,
     shutdown: tokio::sync::watch::Sender<Option<Shutdown>>,
     /// Wakes the thread that does what workers must not.
     pub helper: crate::server::helper::Mailbox,
@@ -131,6 +132,7 @@ impl Shared {
             tcp_port: AtomicU32::new(0),
             active_expire: AtomicBool::new(true),
             notify: AtomicU32::new(config.notify_keyspace_events.bits()),
+            stream_readers: AtomicU32::new(0),
             shutdown: tokio::sync::watch::Sender::new(None),
             helper: crate::server::helper::Mailbox::default(),
             config: Arc::new(ArcSwap::from_pointee(config)),
@@ -152,6 +154,13 @@ impl Shared {
     #[inline]
     pub fn anyone_listens(&self) -> bool {
         self.notify.load(Relaxed) != 0 || !self.watches.is_empty()
+    }
+
+    /// Whether anybody reads the propagation stream (AOF, replicas). While nobody does,
+    /// rewritten commands need not be composed.
+    #[inline]
+    pub fn stream_has_readers(&self) -> bool {
+        self.stream_readers.load(Relaxed) > 0
     }
 
     /// Asks every worker to stop.

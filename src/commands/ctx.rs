@@ -7,7 +7,7 @@ use crate::commands::keys::Keys;
 use crate::commands::local::Local;
 use crate::commands::session::Session;
 use crate::config::Config;
-use crate::effects::Effects;
+use crate::effects::{Class, Effects};
 use crate::keyspace::{Batch, DbId, KeyHash};
 use crate::protocol::reply::Reply;
 use crate::shared::Shared;
@@ -73,6 +73,14 @@ impl<'a> Ctx<'a, '_> {
     /// Whether a blocking command may block here, or must answer as on a time-out.
     pub fn may_block(&self) -> bool {
         self.origin == Origin::Client
+    }
+
+    /// States a `keymiss` event if key `i` was looked for in vain.
+    #[inline]
+    pub fn note_miss(&mut self, i: usize) {
+        if self.shared.notify_classes().contains(Class::KEY_MISS) && !self.keys.exists(i) {
+            self.fx.event(i, Class::KEY_MISS, "keymiss");
+        }
     }
 
     /// An arity error of the running command (with its container's name).

@@ -15,12 +15,14 @@ pub mod error;
 pub mod keys;
 pub mod keyspec;
 pub mod local;
+pub mod long_double;
 pub mod number;
 pub mod pubsub;
 pub mod session;
 pub mod string;
 pub mod table;
 pub mod transaction;
+pub mod ttl;
 
 use command::Command;
 

@@ -1,12 +1,17 @@
-//! Strings.
+//! Strings: GET, SET and what follows from them. LCS and INCRBYFLOAT have files of their own.
 
+use crate::commands::args::Args;
 use crate::commands::command::{
     Access, Arity, BeginSearch, Categories, Command, FindKeys, Flags, Group, KeyFlags, KeySpec, Outcome,
 };
 use crate::commands::ctx::Ctx;
 use crate::commands::error::Error;
 use crate::commands::keys::{NewString, Text, Ttl};
+use crate::commands::number;
+use crate::commands::ttl::{self, TtlOption};
 use crate::effects::Class;
+use crate::protocol::Reply;
+use crate::values::Kind;
 
 const ONE: FindKeys = FindKeys::Range { last: 0, step: 1, limit: 0 };
 
@@ -50,26 +55,460 @@ pub static COMMANDS: &[Command] = &[
     },
 ];
 
-fn get(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
-    let reply = &mut ctx.reply;
-    ctx.keys.string(0, |value| match value {
+/// Writes a stored string, a large one by reference.
+#[inline]
+pub fn reply_text(reply: &mut Reply<'_>, value: Option<Text<'_>>) {
+    match value {
         Some(Text::Packed(bytes)) => reply.bulk(bytes),
         Some(Text::Blob(blob)) => reply.bulk_blob(blob),
         None => reply.null(),
+    }
+}
+
+/// The argument at `i` as a value: by reference if it has an allocation of its own.
+fn value_at<'k>(args: &Args<'k>, i: usize) -> NewString<'k> {
+    match args.blob_at(i) {
+        Some(blob) if blob.len() > crate::keyspace::PACKED_VALUE_MAX => NewString::Blob(blob.clone()),
+        _ => NewString::Bytes(args.at(i)),
+    }
+}
+
+/// GET
+pub fn get(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
+    let reply = &mut ctx.reply;
+    ctx.keys.string(0, |value| reply_text(reply, value))?;
+    ctx.note_miss(0);
+    Ok(Outcome::Done)
+}
+
+/// When SET writes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum When<'k> {
+    Always,
+    Absent,
+    Present,
+    Equals(&'k [u8]),
+}
+
+struct SetOptions<'k> {
+    when: When<'k>,
+    get: bool,
+    ttl: TtlOption,
+}
+
+impl<'k> SetOptions<'k> {
+    fn parse(ctx: &mut Ctx<'_, 'k>) -> Result<SetOptions<'k>, Error> {
+        let mut options = SetOptions { when: When::Always, get: false, ttl: TtlOption::Clear };
+        let mut timed = false;
+        while ctx.args.left() > 0 {
+            let plain = options.when == When::Always;
+            if plain && ctx.args.token("NX") {
+                options.when = When::Absent;
+            } else if plain && ctx.args.token("XX") {
+                options.when = When::Present;
+            } else if plain && ctx.args.token("IFEQ") {
+                options.when = When::Equals(ctx.args.next()?);
+            } else if ctx.args.token("GET") {
+                options.get = true;
+            } else if !timed && let Some(ttl) = ttl::option(&mut ctx.args, true)? {
+                options.ttl = ttl;
+                timed = true;
+            } else {
+                return Err(Error::Syntax);
+            }
+        }
+        Ok(options)
+    }
+}
+
+/// SET
+pub fn set(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
+    if ctx.args.count() == 3 {
+        // The plain form, which is nearly every SET there is.
+        ctx.keys.put_string(0, value_at(&ctx.args, 2), Ttl::Clear)?;
+        ctx.fx.changed(0, Class::STRING, "set");
+        ctx.reply.ok();
+        return Ok(Outcome::Done);
+    }
+    ctx.args.seek(3);
+    let options = SetOptions::parse(ctx)?;
+    let ttl = options.ttl.resolve(ctx.now, "set")?;
+    let present = ctx.keys.exists(0);
+    let write = match options.when {
+        When::Always => true,
+        When::Absent => !present,
+        When::Present => present,
+        When::Equals(wanted) => {
+            if present { ctx.keys.string(0, |v| v.is_some_and(|v| *v == *wanted))? } else { false }
+        }
+    };
+    let reply = &mut ctx.reply;
+    if options.get {
+        // WRONGTYPE here refuses the whole command.
+        ctx.keys.string(0, |old| reply_text(reply, old))?;
+    }
+    if !write {
+        if !options.get {
+            reply.null();
+        }
+        return Ok(Outcome::Done);
+    }
+    store(ctx, 0, 2, ttl)?;
+    if !options.get {
+        ctx.reply.ok();
+    }
+    Ok(Outcome::Done)
+}
+
+/// Stores argument `at` at key `i` with the effects of SET; a relative deadline goes out as an
+/// absolute one.
+fn store(ctx: &mut Ctx<'_, '_>, i: usize, at: usize, ttl: Ttl) -> Result<(), Error> {
+    ctx.keys.put_string(i, value_at(&ctx.args, at), ttl)?;
+    ctx.fx.changed(i, Class::STRING, "set");
+    if let Ttl::At(deadline) = ttl {
+        ctx.fx.event(i, Class::GENERIC, "expire");
+        if ctx.shared.stream_has_readers() {
+            let key = ctx.keys.key(i).to_vec();
+            let ms = deadline.to_string();
+            ctx.fx.instead(&[b"SET", &key, ctx.args.at(at), b"PXAT", ms.as_bytes()]);
+        }
+    }
+    Ok(())
+}
+
+/// SETNX
+pub fn setnx(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
+    let write = !ctx.keys.exists(0);
+    if write {
+        store(ctx, 0, 2, Ttl::Clear)?;
+    }
+    ctx.reply.int(i64::from(write));
+    Ok(Outcome::Done)
+}
+
+/// SETEX
+pub fn setex(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
+    set_for(ctx, 1000, "setex")
+}
+
+/// PSETEX
+pub fn psetex(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
+    set_for(ctx, 1, "psetex")
+}
+
+fn set_for(ctx: &mut Ctx<'_, '_>, unit_ms: i64, name: &'static str) -> Result<Outcome, Error> {
+    ctx.args.seek(2);
+    let n = ctx.args.int()?;
+    let ttl = TtlOption::In { n, unit_ms }.resolve(ctx.now, name)?;
+    store(ctx, 0, 3, ttl)?;
+    ctx.reply.ok();
+    Ok(Outcome::Done)
+}
+
+/// GETSET
+pub fn getset(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
+    let reply = &mut ctx.reply;
+    ctx.keys.string(0, |old| reply_text(reply, old))?;
+    store(ctx, 0, 2, Ttl::Clear)?;
+    Ok(Outcome::Done)
+}
+
+/// GETDEL
+pub fn getdel(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
+    let reply = &mut ctx.reply;
+    let present = ctx.keys.string(0, |old| {
+        let present = old.is_some();
+        reply_text(reply, old);
+        present
+    })?;
+    if present {
+        ctx.keys.remove(0);
+        ctx.fx.changed(0, Class::GENERIC, "del");
+    }
+    Ok(Outcome::Done)
+}
+
+/// GETEX
+pub fn getex(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
+    ctx.args.seek(2);
+    let option = if ctx.args.token("PERSIST") {
+        Some(TtlOption::Clear)
+    } else {
+        ttl::option(&mut ctx.args, false)?
+    };
+    ctx.args.end()?;
+    let reply = &mut ctx.reply;
+    let present = ctx.keys.string(0, |old| {
+        let present = old.is_some();
+        reply_text(reply, old);
+        present
+    })?;
+    let (Some(option), true) = (option, present) else { return Ok(Outcome::Done) };
+    match option.resolve(ctx.now, "getex")? {
+        Ttl::Clear => {
+            if ctx.keys.deadline(0).flatten().is_some() {
+                ctx.keys.set_deadline(0, None)?;
+                ctx.fx.changed(0, Class::GENERIC, "persist");
+            }
+        }
+        Ttl::At(deadline) if deadline <= ctx.now => {
+            ctx.keys.remove(0);
+            ctx.fx.changed(0, Class::GENERIC, "del");
+        }
+        Ttl::At(deadline) => {
+            ctx.keys.set_deadline(0, Some(deadline))?;
+            ctx.fx.changed(0, Class::GENERIC, "expire");
+        }
+        Ttl::Keep => {}
+    }
+    Ok(Outcome::Done)
+}
+
+/// DELIFEQ (Valkey 9)
+pub fn delifeq(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
+    ctx.args.seek(2);
+    let wanted = ctx.args.next()?;
+    let equal = ctx.keys.string(0, |v| v.is_some_and(|v| *v == *wanted))?;
+    if equal {
+        ctx.keys.remove(0);
+        ctx.fx.changed(0, Class::GENERIC, "del");
+    }
+    ctx.reply.int(i64::from(equal));
+    Ok(Outcome::Done)
+}
+
+/// STRLEN
+pub fn strlen(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
+    let len = ctx.keys.string(0, |v| v.map_or(0, |v| v.len()))?;
+    ctx.reply.int(i64::try_from(len).unwrap_or(i64::MAX));
+    Ok(Outcome::Done)
+}
+
+/// MGET
+pub fn mget(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
+    let n = ctx.keys.len();
+    ctx.reply.array(n);
+    for i in 0..n {
+        let reply = &mut ctx.reply;
+        // Another type counts as absent here.
+        if ctx.keys.string(i, |v| reply_text(reply, v)).is_err() {
+            ctx.reply.null();
+        }
+        ctx.note_miss(i);
+    }
+    Ok(Outcome::Done)
+}
+
+/// MSET
+pub fn mset(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
+    check_pairs(ctx)?;
+    set_pairs(ctx, 1, Ttl::Clear)?;
+    ctx.reply.ok();
+    Ok(Outcome::Done)
+}
+
+/// MSETNX
+pub fn msetnx(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
+    check_pairs(ctx)?;
+    let any = (0..ctx.keys.len()).any(|i| ctx.keys.exists(i));
+    if !any {
+        set_pairs(ctx, 1, Ttl::Clear)?;
+    }
+    ctx.reply.int(i64::from(!any));
+    Ok(Outcome::Done)
+}
+
+fn check_pairs(ctx: &Ctx<'_, '_>) -> Result<(), Error> {
+    if ctx.args.count().is_multiple_of(2) { Err(ctx.arity_error()) } else { Ok(()) }
+}
+
+/// Stores key/value pairs that begin at argument `first`.
+fn set_pairs(ctx: &mut Ctx<'_, '_>, first: usize, ttl: Ttl) -> Result<(), Error> {
+    for i in 0..ctx.keys.len() {
+        ctx.keys.put_string(i, value_at(&ctx.args, first + 2 * i + 1), ttl)?;
+        ctx.fx.changed(i, Class::STRING, "set");
+        if let Ttl::At(_) = ttl {
+            ctx.fx.event(i, Class::GENERIC, "expire");
+        }
+    }
+    Ok(())
+}
+
+/// MSETEX (Valkey 9.1): numkeys key value … [NX | XX] [EX … | KEEPTTL]
+pub fn msetex(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
+    let count = ctx.args.int_in(1..=i64::from(i32::MAX), Error::Line("ERR invalid numkeys value"))?;
+    let count = usize::try_from(count).map_err(|_| Error::Syntax)?;
+    if count > ctx.args.left() / 2 {
+        return Err(Error::Line("ERR wrong number of key-value pairs"));
+    }
+    ctx.args.seek(2 + 2 * count);
+    let mut when = When::Always;
+    let mut ttl = None;
+    while ctx.args.left() > 0 {
+        if when == When::Always && ctx.args.token("NX") {
+            when = When::Absent;
+        } else if when == When::Always && ctx.args.token("XX") {
+            when = When::Present;
+        } else if ttl.is_none() && let Some(option) = ttl::option(&mut ctx.args, true)? {
+            ttl = Some(option);
+        } else {
+            return Err(Error::Syntax);
+        }
+    }
+    let ttl = ttl.unwrap_or(TtlOption::Clear).resolve(ctx.now, "msetex")?;
+    let present = (0..ctx.keys.len()).filter(|i| ctx.keys.exists(*i)).count();
+    let write = match when {
+        When::Absent => present == 0,
+        When::Present => present == ctx.keys.len(),
+        _ => true,
+    };
+    if write {
+        set_pairs(ctx, 2, ttl)?;
+    }
+    ctx.reply.int(i64::from(write));
+    Ok(Outcome::Done)
+}
+
+/// APPEND
+pub fn append(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
+    let suffix = ctx.args.at(2);
+    let old = ctx.keys.string(0, |v| v.map(|v| v.len()))?;
+    let Some(old) = old else {
+        ctx.keys.put_string(0, value_at(&ctx.args, 2), Ttl::Clear)?;
+        ctx.fx.changed(0, Class::STRING, "append");
+        ctx.reply.int(i64::try_from(suffix.len()).unwrap_or(i64::MAX));
+        return Ok(Outcome::Done);
+    };
+    let len = checked_len(ctx, old, suffix.len())?;
+    ctx.keys.edit_string(0, len, |buf| buf[old..].copy_from_slice(suffix))?;
+    ctx.fx.changed(0, Class::STRING, "append");
+    ctx.reply.int(i64::try_from(len).unwrap_or(i64::MAX));
+    Ok(Outcome::Done)
+}
+
+/// `a + b`, if a string may be that long.
+pub fn checked_len(ctx: &Ctx<'_, '_>, a: usize, b: usize) -> Result<usize, Error> {
+    a.checked_add(b)
+        .filter(|n| u64::try_from(*n).is_ok_and(|n| n <= ctx.config.proto_max_bulk_len))
+        .ok_or(Error::StringTooLong)
+}
+
+/// SETRANGE
+pub fn setrange(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
+    ctx.args.seek(2);
+    let offset = ctx.args.int()?;
+    let value = ctx.args.next()?;
+    let offset = usize::try_from(offset).map_err(|_| Error::Line("ERR offset is out of range"))?;
+    let old = ctx.keys.string(0, |v| v.map_or(0, |v| v.len()))?;
+    if value.is_empty() {
+        ctx.reply.int(i64::try_from(old).unwrap_or(i64::MAX));
+        return Ok(Outcome::Done);
+    }
+    let end = checked_len(ctx, offset, value.len())?;
+    ctx.keys.edit_string(0, end, |buf| buf[offset..end].copy_from_slice(value))?;
+    ctx.fx.changed(0, Class::STRING, "setrange");
+    ctx.reply.int(i64::try_from(end.max(old)).unwrap_or(i64::MAX));
+    Ok(Outcome::Done)
+}
+
+/// GETRANGE, SUBSTR
+pub fn getrange(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
+    ctx.args.seek(2);
+    let (start, end) = (ctx.args.int()?, ctx.args.int()?);
+    let reply = &mut ctx.reply;
+    ctx.keys.string(0, |v| {
+        let bytes = v.as_deref().unwrap_or(&[]);
+        reply.bulk(slice(bytes, start, end));
     })?;
     Ok(Outcome::Done)
 }
 
-fn set(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
-    ctx.args.next()?;
-    let at = ctx.args.position();
-    let value = ctx.args.next()?;
-    ctx.args.end()?;
-    match ctx.args.blob_at(at) {
-        Some(blob) => ctx.keys.put_string(0, NewString::Blob(blob.clone()), Ttl::Clear)?,
-        None => ctx.keys.put_string(0, NewString::Bytes(value), Ttl::Clear)?,
+/// `start..=end` with negative indices from the end, cut to what is there.
+fn slice(bytes: &[u8], start: i64, end: i64) -> &[u8] {
+    let len = i64::try_from(bytes.len()).unwrap_or(i64::MAX);
+    if len == 0 || (start < 0 && end < 0 && start > end) {
+        return &[];
     }
-    ctx.fx.changed(0, Class::STRING, "set");
-    ctx.reply.ok();
+    let from_end = |i: i64| if i < 0 { (len.saturating_add(i)).max(0) } else { i };
+    let (start, end) = (from_end(start), from_end(end).min(len - 1));
+    if start > end {
+        return &[];
+    }
+    let at = |i: i64| usize::try_from(i).unwrap_or(0);
+    &bytes[at(start)..=at(end)]
+}
+
+/// INCR
+pub fn incr(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
+    add(ctx, 1)
+}
+
+/// DECR
+pub fn decr(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
+    add(ctx, -1)
+}
+
+/// INCRBY
+pub fn incrby(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
+    ctx.args.seek(2);
+    let by = ctx.args.int()?;
+    add(ctx, by)
+}
+
+/// DECRBY
+pub fn decrby(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
+    ctx.args.seek(2);
+    let by = ctx.args.int()?;
+    let by = by.checked_neg().ok_or(Error::Line("ERR decrement would overflow"))?;
+    add(ctx, by)
+}
+
+fn add(ctx: &mut Ctx<'_, '_>, by: i64) -> Result<Outcome, Error> {
+    let old = ctx.keys.string(0, |v| match v {
+        Some(v) => number::parse_i64(&v).ok_or(Error::NotInteger),
+        None => Ok(0),
+    })??;
+    let new = old.checked_add(by).ok_or(Error::IncrOverflow)?;
+    let mut digits = itoa::Buffer::new();
+    ctx.keys.put_string(0, NewString::Bytes(digits.format(new).as_bytes()), Ttl::Keep)?;
+    ctx.fx.changed(0, Class::STRING, "incrby");
+    ctx.reply.int(new);
     Ok(Outcome::Done)
+}
+
+/// INCRBYFLOAT
+pub fn incrbyfloat(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
+    ctx.keys.expect_kind(0, Kind::String)?;
+    let by = crate::commands::long_double::parse(ctx.args.at(2)).ok_or(Error::NotFloat)?;
+    let old = ctx.keys.string(0, |v| match v {
+        Some(v) => crate::commands::long_double::parse(&v).ok_or(Error::NotFloat),
+        None => Ok(crate::commands::long_double::ZERO),
+    })??;
+    let sum = crate::commands::long_double::add(old, by)
+        .ok_or(Error::Line("ERR increment would produce NaN or Infinity"))?;
+    let text = crate::commands::long_double::format(sum);
+    ctx.keys.put_string(0, NewString::Bytes(text.as_bytes()), Ttl::Keep)?;
+    ctx.fx.changed(0, Class::STRING, "incrbyfloat");
+    if ctx.shared.stream_has_readers() {
+        let key = ctx.keys.key(0).to_vec();
+        ctx.fx.instead(&[b"SET", &key, text.as_bytes(), b"KEEPTTL"]);
+    }
+    ctx.reply.bulk(text.as_bytes());
+    Ok(Outcome::Done)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::slice;
+
+    #[test]
+    fn ranges_are_inclusive_and_cut_to_the_string() {
+        assert_eq!(slice(b"Hello World", 0, 3), b"Hell");
+        assert_eq!(slice(b"Hello World", 0, -1), b"Hello World");
+        assert_eq!(slice(b"Hello World", -4, -1), b"orld");
+        assert_eq!(slice(b"Hello World", 5, 3), b"");
+        assert_eq!(slice(b"Hello World", -5000, 10000), b"Hello World");
+        assert_eq!(slice(b"abc", i64::MIN, i64::MAX), b"abc");
+        assert_eq!(slice(b"", 0, 0), b"");
+    }
 }

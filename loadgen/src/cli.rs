@@ -188,10 +188,10 @@ pub struct CompareArgs {
     /// Key counts of the CPU part [default: 100k,1M, quick 100k]
     #[arg(long, value_delimiter = ',', value_parser = count)]
     pub keys: Vec<u64>,
-    /// Key counts at which memory is read [default: 1M,1.5M,2M,3M,4M, quick 250k,500k,1M]
+    /// Key counts at which memory is read [default: 1M,1.5M,2M,3M,4M, quick 500k,1M]
     #[arg(long, value_delimiter = ',', value_parser = count)]
     pub memory_keys: Vec<u64>,
-    /// Keys at the top of the growth part [default: 4M, quick 500k]
+    /// Keys at the top of the growth part [default: 4M, quick 300k]
     #[arg(long, value_parser = count)]
     pub growth_keys: Option<u64>,
     /// Requests per second that the growth part measures

@@ -47,6 +47,16 @@ pub struct Limit {
     pub deadline_ns: u64,
 }
 
+impl Limit {
+    /// From now on for so long.
+    pub fn after(ns: u64) -> Self {
+        Limit {
+            requests: u64::MAX,
+            deadline_ns: now_ns().saturating_add(ns),
+        }
+    }
+}
+
 impl Worker {
     pub fn connect(target: &Target, clients: usize, scanner: Scanner) -> Result<Self> {
         let epoll = epoll::create(CreateFlags::CLOEXEC)?;

@@ -9,24 +9,29 @@ use serde::Serialize;
 use super::table::{Spread, Table, count, us};
 use super::{Bench, counts};
 use crate::cli::CompareArgs;
-use crate::clock::now_ns;
 use crate::keys::{Dist, Picker};
 use crate::reply::Scanner;
 use crate::request::{Generator, Kind, Mix, Shape};
 use crate::server::Server;
 use crate::tally::Tally;
 use crate::worker::{Limit, Worker};
-use crate::{closed, compare};
+use crate::{closed, compare, proc};
 
 const PIPELINES: [u64; 3] = [1, 16, 64];
 const KINDS: [Kind; 3] = [Kind::Get, Kind::Set, Kind::Incr];
 const LOAD_PIPELINE: u64 = 64;
+/// A sample during which the server or loadgen waited for its core longer than this share of
+/// the time is taken again: a client that is held up makes requests arrive in heaps, which
+/// makes every server look cheaper than it is.
+const NOISE_MAX: f64 = 0.05;
 
 /// One measurement of one server.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub struct Sample {
     pub cpu_us: f64,
     pub requests_per_second: f64,
+    /// Share of the time that server and loadgen were kept from their cores by others.
+    pub noise: f64,
 }
 
 /// One line of the table: for each server (the floor last) a sample per round.
@@ -45,6 +50,15 @@ impl Cell {
 
     fn throughput(&self, server: usize) -> Spread {
         Spread::of(self.samples[server].1.iter().map(|s| s.requests_per_second))
+    }
+
+    /// The noisiest sample of the line.
+    fn noise(&self) -> f64 {
+        self.samples
+            .iter()
+            .flat_map(|s| &s.1)
+            .map(|s| s.noise)
+            .fold(0.0, f64::max)
     }
 
     /// Ratios of neighbours in time: the k-th sample of one to the k-th of the other.
@@ -143,26 +157,42 @@ fn cell(
     })
 }
 
-/// Connects, warms up, and reads the CPU clock of the idle server before and after the load.
+/// The quietest of a few tries; the first quiet one ends them.
 fn measure(bench: &Bench<'_>, server: &Server, mut requests: Generator, pipeline: u64) -> Result<Sample> {
-    let (warm_ns, measure_ns) = if bench.quick {
-        (50_000_000, 200_000_000)
-    } else {
-        (100_000_000, 500_000_000)
-    };
+    let tries = if bench.quick { 2 } else { 4 };
+    let warm_ns = if bench.quick { 30_000_000 } else { 100_000_000 };
     let scanner = Scanner::new(bench.value_size, false);
     let mut worker = Worker::connect(&server.target, bench.clients, scanner)?;
-    let until = |ns| Limit {
-        requests: u64::MAX,
-        deadline_ns: now_ns() + ns,
-    };
     check(
         &server.name,
-        &closed::run(&mut worker, &mut requests, pipeline, until(warm_ns))?,
+        &closed::run(&mut worker, &mut requests, pipeline, Limit::after(warm_ns))?,
     )?;
-    let before = server.cpu()?;
-    let tally = closed::run(&mut worker, &mut requests, pipeline, until(measure_ns))?;
-    let used = server.cpu()?.since(before);
+    let mut best: Option<Sample> = None;
+    for _ in 0..tries {
+        let sample = sample(bench, server, &mut worker, &mut requests, pipeline)?;
+        if best.is_none_or(|b| sample.noise < b.noise) {
+            best = Some(sample);
+        }
+        if sample.noise <= NOISE_MAX {
+            break;
+        }
+    }
+    best.context("invariant: at least one try")
+}
+
+/// Reads the CPU clock of the idle server before and after a stretch of load.
+fn sample(
+    bench: &Bench<'_>,
+    server: &Server,
+    worker: &mut Worker,
+    requests: &mut Generator,
+    pipeline: u64,
+) -> Result<Sample> {
+    let measure_ns = if bench.quick { 120_000_000 } else { 400_000_000 };
+    let own = std::process::id();
+    let (before, own_before) = (server.cpu()?, proc::cpu(own)?);
+    let tally = closed::run(worker, requests, pipeline, Limit::after(measure_ns))?;
+    let (used, own_used) = (server.cpu()?.since(before), proc::cpu(own)?.since(own_before));
     check(&server.name, &tally)?;
     ensure!(
         tally.misses == 0,
@@ -173,6 +203,7 @@ fn measure(bench: &Bench<'_>, server: &Server, mut requests: Generator, pipeline
     Ok(Sample {
         cpu_us: used.used_ns as f64 / 1e3 / tally.replies.max(1) as f64,
         requests_per_second: tally.per_second(),
+        noise: (used.waited_ns + own_used.waited_ns) as f64 / tally.elapsed_ns.max(1) as f64,
     })
 }
 
@@ -189,6 +220,7 @@ pub fn markdown(bench: &Bench<'_>, cells: &[Cell]) -> String {
     head.extend((1..floor).map(|i| format!("{}/{}", names[0], names[i])));
     head.extend((0..floor).map(|i| format!("{}/{}", names[i], names[floor])));
     head.extend(names.iter().map(|n| format!("{n} k/s")));
+    head.push("noise".to_owned());
     let mut table = Table::new(head);
     for cell in cells {
         let mut row = vec![
@@ -200,12 +232,14 @@ pub fn markdown(bench: &Bench<'_>, cells: &[Cell]) -> String {
         row.extend((1..floor).map(|i| cell.ratio(0, i).ratio()));
         row.extend((0..floor).map(|i| cell.ratio(i, floor).ratio()));
         row.extend((0..=floor).map(|i| format!("{:.0}", cell.throughput(i).median / 1e3)));
+        row.push(format!("{:.0} %", cell.noise() * 100.0));
         table.row(row);
     }
     let rounds = cells.first().map_or(0, |c| c.samples[0].1.len());
     format!(
         "### CPU µs per request\n\nUnix socket, {} connections, {}-byte keys, {}-byte values, one core per side; \
-         median of {rounds} alternating rounds, ratios with their extremes.\n\n{}",
+         median of {rounds} alternating rounds, ratios with their extremes. `noise` is the largest share of a \
+         sample's time that server and loadgen were kept from their cores by other processes.\n\n{}",
         bench.clients,
         compare::KEY_SIZE,
         bench.value_size,

@@ -67,7 +67,7 @@ pub fn run(bench: &Bench<'_>, args: &CompareArgs) -> Result<Vec<Cycle>> {
     let rounds = args.growth_rounds.unwrap_or(if bench.quick { 1 } else { 2 });
     let top = args
         .growth_keys
-        .unwrap_or(if bench.quick { 500_000 } else { 4_000_000 })
+        .unwrap_or(if bench.quick { 300_000 } else { 4_000_000 })
         .max(2 * KEYS_LOW);
     let mut cycles = Vec::new();
     for round in 0..rounds {

@@ -34,7 +34,7 @@ pub struct Point {
 
 pub fn run(bench: &Bench<'_>, args: &CompareArgs) -> Result<Vec<Point>> {
     let usual = [1_000_000, 1_500_000, 2_000_000, 3_000_000, 4_000_000];
-    let quick = [250_000, 500_000, 1_000_000];
+    let quick = [500_000, 1_000_000];
     let counts = counts(&args.memory_keys, &usual, &quick, bench.quick);
     let mut points = Vec::new();
     for spec in &bench.servers {

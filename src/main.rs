@@ -9,7 +9,7 @@ fn main() -> ExitCode {
     let args: Vec<std::ffi::OsString> = std::env::args_os().skip(1).collect();
     match config::start(&args, std::io::stdin()) {
         Ok(Start::Run(config)) => match tandem::server::run(*config) {
-            Ok(()) => ExitCode::SUCCESS,
+            Ok(code) => ExitCode::from(code),
             Err(error) => fail(&format!("{error:#}")),
         },
         Ok(Start::Check(config)) => check(&config),

@@ -12,11 +12,13 @@
 //! sorted_set  listpack, or table and tree
 //! tree        a sequence with O(log n) access by position
 //! table       the hash table that grows bucket by bucket; random: choices
+//! hll         HyperLogLog on the bytes of a string
 //! packed      listpack, intset: small collections as one run of bytes
 //! ```
 
 pub mod blob;
 pub mod hash;
+pub mod hll;
 pub mod list;
 pub mod packed;
 pub mod random;

@@ -30,6 +30,11 @@ pub enum Command {
     /// with a raw epoll floor (what the socket alone costs), each bound to one core, loadgen on
     /// another, over unix sockets in a temporary directory. Needs no other preparation than
     /// `cargo build --release`.
+    ///
+    /// On a machine that others use too, start the CPU part as `chrt -f 1 loadgen compare --only
+    /// cpu` (needs the privilege): it then has its two cores to itself and the `noise` column
+    /// drops to about 0. Not so the growth part: it polls, and the kernel takes the core away
+    /// from a real-time process that does for 50 ms of every second.
     Compare(CompareArgs),
     /// Start a server and measure what it costs while nobody asks it anything
     Idle(IdleArgs),

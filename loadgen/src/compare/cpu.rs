@@ -159,7 +159,7 @@ fn cell(
 
 /// The quietest of a few tries; the first quiet one ends them.
 fn measure(bench: &Bench<'_>, server: &Server, mut requests: Generator, pipeline: u64) -> Result<Sample> {
-    let tries = if bench.quick { 2 } else { 4 };
+    let tries = if bench.quick { 2 } else { 3 };
     let warm_ns = if bench.quick { 30_000_000 } else { 100_000_000 };
     let scanner = Scanner::new(bench.value_size, false);
     let mut worker = Worker::connect(&server.target, bench.clients, scanner)?;

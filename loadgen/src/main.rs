@@ -1,1 +1,50 @@
-fn main() {}
+//! loadgen: load for servers that speak the Redis protocol.
+//!
+//! From the outside in: `cli` (flags) → `run`, `compare`, `idle`, `floor` (what it can do) →
+//! `closed`, `open` (the two loops) → `worker`, `conn` (sockets) → `request`, `keys`, `reply`
+//! (what is sent and what must come back) → `tally`, `report` (what was counted). `server` starts
+//! servers, `proc` reads what they use. Nothing here depends on the server's code.
+
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod cli;
+mod clock;
+mod closed;
+mod compare;
+mod conn;
+mod floor;
+mod idle;
+mod keys;
+mod limits;
+mod open;
+mod proc;
+mod reply;
+mod report;
+mod request;
+mod run;
+mod server;
+mod tally;
+mod target;
+mod worker;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use cli::{Cli, Command};
+
+fn main() -> ExitCode {
+    let result = match &Cli::parse().command {
+        Command::Run(args) => run::run(args),
+        Command::Compare(args) => compare::run(args),
+        Command::Idle(args) => idle::run(args),
+        Command::Floor(args) => floor::serve(&args.unix, args.value_size),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => {
+            eprintln!("loadgen: {e:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

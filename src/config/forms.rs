@@ -400,9 +400,10 @@ impl SettingValue for Master {
 pub struct Directory(pub std::path::PathBuf);
 
 impl SettingValue for Directory {
-    fn parse(words: &[&[u8]], _: &Spec, _: &Self, _: Origin) -> Result<Self, String> {
+    /// A relative name starts at the current directory.
+    fn parse(words: &[&[u8]], _: &Spec, current: &Self, _: Origin) -> Result<Self, String> {
         use std::os::unix::ffi::OsStrExt;
-        let path = std::path::Path::new(std::ffi::OsStr::from_bytes(one(words)?));
+        let path = current.0.join(std::ffi::OsStr::from_bytes(one(words)?));
         let real = path.canonicalize().map_err(|error| plain(&error))?;
         if !real.is_dir() {
             return Err("Not a directory".to_owned());

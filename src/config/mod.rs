@@ -11,15 +11,25 @@
 //! | [`quote`] | words and quotes of redis.conf |
 //! | [`runtime`] | `CONFIG GET` and `CONFIG SET` |
 
+mod cli;
+mod conf;
+pub mod docs;
+mod effective;
+mod error;
 mod forms;
+mod help;
 mod kinds;
 mod quote;
+mod rewrite;
 mod runtime;
 mod setting;
 mod table;
 #[cfg(test)]
 mod tests;
+mod yaml;
 
+pub use cli::{Form, Start, parse, start};
+pub use error::{BadLine, ConfigError};
 pub use forms::{
     Address, Addresses, BufferLimit, BufferLimits, Directory, EventClasses, Master, OomScores, Percentiles,
     SavePoint, SavePoints,
@@ -30,6 +40,7 @@ pub use kinds::{
     TlsAuthClients, Workers,
 };
 pub use quote::{Unbalanced, quote_if_needed, repr, split_words};
+pub use rewrite::{RewriteError, render, rewrite};
 pub use runtime::{SetError, find, get, set};
 pub use setting::{Setting, Spec, Status};
 pub use table::{Config, SETTINGS};
@@ -46,12 +57,28 @@ impl Default for Config {
     }
 }
 
+/// The defaults, for comparisons.
+fn defaults() -> &'static Config {
+    static DEFAULTS: std::sync::LazyLock<Config> = std::sync::LazyLock::new(Config::default);
+    &DEFAULTS
+}
+
+impl Config {
+    /// The defaults for a process that was started in this directory.
+    fn started_in(directory: std::path::PathBuf) -> Self {
+        Config {
+            dir: Directory(directory.clone()),
+            started_in: directory,
+            ..Config::default()
+        }
+    }
+}
+
 impl std::fmt::Debug for Config {
     /// What differs from the defaults, without secrets.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let default = Config::default();
         let mut map = f.debug_map();
-        for setting in SETTINGS.iter().filter(|setting| !setting.same(self, &default)) {
+        for setting in SETTINGS.iter().filter(|setting| !setting.same(self, defaults())) {
             let shown = if setting.is_secret() {
                 "(redacted)".into()
             } else {

@@ -212,6 +212,10 @@ macro_rules! settings {
             $($( #[doc = $text] pub $field: $type, )*)*
             /// The file that it was read from, which `CONFIG REWRITE` writes.
             pub file: Option<std::path::PathBuf>,
+            /// The working directory of the start, which relative names in the file are relative to.
+            pub started_in: std::path::PathBuf,
+            /// What the log should say about it at the start.
+            pub notes: Vec<String>,
         }
 
         /// Every setting, in the order of sidecar.yaml.
@@ -237,7 +241,7 @@ macro_rules! settings {
         impl Config {
             /// Every field empty or zero: the ground on which the declared defaults are laid.
             pub(super) fn blank() -> Self {
-                Config { $($( $field: Default::default(), )*)* file: None }
+                Config { $($( $field: Default::default(), )*)* file: None, started_in: Default::default(), notes: Vec::new() }
             }
         }
     };

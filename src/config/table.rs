@@ -87,7 +87,7 @@ settings! {
     }
     "databases" {
         /// Number of databases.
-        databases: u32 = "16", ["databases"], int(1, INT, ""), FIXED, ACTIVE;
+        databases: u32 = "16", ["databases"], int(1, 65535, ""), FIXED, ACTIVE;
     }
     "memory" {
         /// Memory above which keys are evicted or writes refused; 0 is no limit.

@@ -9,22 +9,29 @@
 //! list        listpack, or a sequence of them
 //! set         intset, listpack or table
 //! hash        listpack or table, with deadlines of fields
+//! sorted_set  listpack, or table and tree
+//! tree        a sequence with O(log n) access by position
 //! table       the hash table that grows bucket by bucket; random: choices
+//! hll         HyperLogLog on the bytes of a string
 //! packed      listpack, intset: small collections as one run of bytes
 //! ```
 
 pub mod blob;
 pub mod hash;
+pub mod hll;
 pub mod list;
 pub mod packed;
 pub mod random;
 pub mod set;
+pub mod sorted_set;
 pub mod table;
+pub mod tree;
 
 pub use blob::Blob;
 pub use hash::Hash;
 pub use list::List;
 pub use set::Set;
+pub use sorted_set::SortedSet;
 
 /// The type of a key's value. The numbers are part of the keyspace's entry
 /// layout and of the RDB writer's tables: never renumber them.
@@ -100,6 +107,8 @@ pub enum Value {
     Set(Set),
     /// A hash.
     Hash(Hash),
+    /// A sorted set.
+    ZSet(SortedSet),
 }
 
 const _: () = assert!(size_of::<Value>() <= 32);
@@ -112,6 +121,7 @@ impl Value {
             Value::List(_) => Kind::List,
             Value::Set(_) => Kind::Set,
             Value::Hash(_) => Kind::Hash,
+            Value::ZSet(_) => Kind::ZSet,
         }
     }
 
@@ -122,6 +132,7 @@ impl Value {
             Value::List(list) => list.encoding(),
             Value::Set(set) => set.encoding(),
             Value::Hash(hash) => hash.encoding(),
+            Value::ZSet(zset) => zset.encoding(),
         }
     }
 
@@ -134,6 +145,7 @@ impl Value {
                 Value::List(list) => list.memory(),
                 Value::Set(set) => set.memory(),
                 Value::Hash(hash) => hash.memory(),
+                Value::ZSet(zset) => zset.memory(),
             }
     }
 
@@ -145,6 +157,7 @@ impl Value {
             Value::List(list) => list.allocations() > LARGE_ALLOCATIONS,
             Value::Set(set) => set.allocations() > LARGE_ALLOCATIONS,
             Value::Hash(hash) => hash.allocations() > LARGE_ALLOCATIONS,
+            Value::ZSet(zset) => zset.allocations() > LARGE_ALLOCATIONS,
         }
     }
 }

@@ -1,0 +1,235 @@
+//! The open loop: requests are due at times that the server has no influence on, and their
+//! latency counts from then. A server that stalls therefore pays for every request that
+//! became due meanwhile (no coordinated omission).
+//!
+//! Arrivals that find no free connection are not queued anywhere: the stream simply stays
+//! behind its schedule, and the next free connection takes the oldest. Memory is bounded
+//! however slow the server is.
+
+use std::collections::VecDeque;
+
+use anyhow::Result;
+
+use crate::clock::now_ns;
+use crate::reply::Pending;
+use crate::request::Generator;
+use crate::tally::Tally;
+use crate::worker::{StallGuard, Wait, Worker};
+
+/// Arrivals sent between two looks at the replies.
+const BURST: usize = 32;
+/// The last stretch before an arrival is polled, not slept: a wake-up late by a scheduler
+/// tick would count as the server's latency.
+const POLL_BELOW_NS: u64 = 1_500_000;
+/// Unsent arrivals are entered in at most about this many steps.
+const UNSENT_STEPS: u64 = 1_000_000;
+/// After the end of the schedule, replies are awaited this long before the run is given up.
+const DRAIN_NS: u64 = 30_000_000_000;
+
+/// How arrivals are spaced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Arrivals {
+    Poisson,
+    Constant,
+}
+
+/// A schedule of arrivals with connections and counters of its own.
+pub struct Stream {
+    requests: Generator,
+    arrivals: Arrivals,
+    /// Mean time between arrivals.
+    every_ns: f64,
+    /// Requests per arrival.
+    batch: usize,
+    /// Requests in flight per connection at most.
+    window: usize,
+    /// The run ends when this many arrivals were sent.
+    left: Option<u64>,
+    next_at: f64,
+    free: VecDeque<usize>,
+    /// An arrival is due and has no free connection.
+    starved: bool,
+    /// When the last such wait ended: what was due before was late by the server's fault.
+    caught_up_at: u64,
+    first_conn: usize,
+    conns: usize,
+    pub tally: Tally,
+}
+
+/// What a stream is made of.
+pub struct StreamPlan {
+    pub requests: Generator,
+    pub arrivals: Arrivals,
+    /// Requests per second.
+    pub rate: f64,
+    pub batch: usize,
+    pub window: usize,
+    pub arrivals_max: Option<u64>,
+    pub conns: usize,
+}
+
+impl Stream {
+    fn new(plan: StreamPlan, first_conn: usize, start: u64) -> Result<Self> {
+        let mut stream = Stream {
+            requests: plan.requests,
+            arrivals: plan.arrivals,
+            every_ns: 1e9 * plan.batch as f64 / plan.rate,
+            batch: plan.batch,
+            window: plan.window.max(plan.batch),
+            left: plan.arrivals_max,
+            next_at: start as f64,
+            free: (first_conn..first_conn + plan.conns).collect(),
+            starved: false,
+            caught_up_at: 0,
+            first_conn,
+            conns: plan.conns,
+            tally: Tally::new()?,
+        };
+        stream.advance();
+        Ok(stream)
+    }
+
+    fn advance(&mut self) {
+        self.next_at += match self.arrivals {
+            Arrivals::Constant => self.every_ns,
+            Arrivals::Poisson => -self.requests.unit().ln() * self.every_ns,
+        };
+    }
+
+    fn owns(&self, conn: usize) -> bool {
+        (self.first_conn..self.first_conn + self.conns).contains(&conn)
+    }
+
+    fn done(&self) -> bool {
+        self.left == Some(0)
+    }
+
+    /// Sends what is due, as far as connections are free.
+    fn send_due(&mut self, worker: &mut Worker, now: u64, end: u64) -> Result<()> {
+        for _ in 0..BURST {
+            let due = self.next_at as u64;
+            if due > now || due >= end || self.done() {
+                return Ok(());
+            }
+            let Some(id) = self.free.pop_front() else {
+                self.starved = true;
+                return Ok(());
+            };
+            if std::mem::take(&mut self.starved) {
+                self.caught_up_at = now;
+            }
+            if due >= self.caught_up_at {
+                self.tally.lag(now - due);
+            }
+            self.send_one(worker, id, due)?;
+            self.advance();
+            if let Some(left) = &mut self.left {
+                *left -= 1;
+            }
+        }
+        Ok(())
+    }
+
+    fn send_one(&mut self, worker: &mut Worker, id: usize, due: u64) -> Result<()> {
+        worker.out.clear();
+        let conn = &mut worker.conns[id];
+        for _ in 0..self.batch {
+            let (kind, key) = self.requests.push(&mut worker.out);
+            conn.pending.push_back(Pending { at: due, key, kind });
+        }
+        conn.send(&worker.epoll, &worker.out)?;
+        if conn.pending.len() + self.batch <= self.window {
+            self.free.push_back(id);
+        }
+        Ok(())
+    }
+
+    fn receive(&mut self, worker: &mut Worker, id: usize) -> Result<()> {
+        let conn = &mut worker.conns[id];
+        let was_free = conn.pending.len() + self.batch <= self.window;
+        let (tally, before) = (&mut self.tally, now_ns());
+        conn.receive(&mut worker.scratch, &mut worker.scanner, |sent, class| {
+            tally.reply(class, before.saturating_sub(sent.at));
+        })?;
+        if !was_free && conn.pending.len() + self.batch <= self.window {
+            self.free.push_back(id);
+        }
+        Ok(())
+    }
+
+    /// Requests that were due before `end` and never sent have waited at least until `now`.
+    fn count_unsent(&mut self, end: u64, now: u64) {
+        let behind = (end as f64 - self.next_at).max(0.0) / self.every_ns;
+        let step = (behind as u64 / UNSENT_STEPS + 1).min(self.left.unwrap_or(u64::MAX).max(1));
+        while (self.next_at as u64) < end && !self.done() {
+            let waited = now.saturating_sub(self.next_at as u64).max(1);
+            let requests = step * self.batch as u64;
+            self.tally.latency.saturating_record_n(waited, requests);
+            self.tally.unsent += requests;
+            self.next_at += self.every_ns * step as f64;
+        }
+    }
+}
+
+/// Runs the streams together until `duration_ns` has passed or one of them has sent all its
+/// arrivals, then waits for the replies.
+pub fn run(worker: &mut Worker, plans: Vec<StreamPlan>, duration_ns: u64) -> Result<Vec<Tally>> {
+    let start = now_ns();
+    let mut end = start.saturating_add(duration_ns);
+    let mut first_conn = 0;
+    let mut streams = Vec::new();
+    for plan in plans {
+        let conns = plan.conns;
+        streams.push(Stream::new(plan, first_conn, start)?);
+        first_conn += conns;
+    }
+    let mut stall = StallGuard::new();
+    loop {
+        let now = now_ns();
+        if now < end {
+            for stream in &mut streams {
+                stream.send_due(worker, now, end)?;
+            }
+            if streams.iter().any(Stream::done) {
+                end = now;
+            }
+        } else if worker.outstanding() == 0 || now > end.saturating_add(DRAIN_NS) {
+            break;
+        }
+        let wait = pause(&streams, now, end);
+        let events = worker.poll(wait, |w, id| match streams.iter_mut().find(|s| s.owns(id)) {
+            Some(stream) => stream.receive(w, id),
+            None => Ok(()),
+        })?;
+        stall.check(events, now, worker)?;
+        worker.show_progress(streams.iter().map(|s| s.tally.replies).sum());
+    }
+    let now = now_ns();
+    let first_bad = worker.scanner.first_bad.take();
+    Ok(streams
+        .into_iter()
+        .map(|mut stream| {
+            stream.tally.settle();
+            stream.count_unsent(end, now);
+            stream.tally.elapsed_ns = end - start;
+            stream.tally.first_bad.clone_from(&first_bad);
+            stream.tally
+        })
+        .collect())
+}
+
+/// How long the next wait may take without missing an arrival.
+fn pause(streams: &[Stream], now: u64, end: u64) -> Wait {
+    // A starved stream is woken by a reply, not by the clock.
+    let next = streams
+        .iter()
+        .filter(|s| !s.starved && now < end)
+        .map(|s| s.next_at as u64)
+        .min();
+    match next.map(|at| at.saturating_sub(now)) {
+        Some(gap) if gap <= POLL_BELOW_NS => Wait::Poll,
+        Some(gap) => Wait::Millis(((gap - POLL_BELOW_NS) / 1_000_000).clamp(1, 100)),
+        None => Wait::Millis(10),
+    }
+}

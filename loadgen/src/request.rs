@@ -1,0 +1,353 @@
+//! Requests: pre-built frames in which only the key's digits (and, if asked for, the value)
+//! change from one request to the next.
+
+use std::cell::Cell;
+use std::rc::Rc;
+use std::str::FromStr;
+
+use anyhow::{Result, bail, ensure};
+
+use crate::keys::{Picker, Rng, scramble};
+
+/// The commands that can be sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    Get,
+    Set,
+    Incr,
+    Del,
+}
+
+impl Kind {
+    pub const ALL: [Kind; 4] = [Kind::Get, Kind::Set, Kind::Incr, Kind::Del];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::Get => "GET",
+            Kind::Set => "SET",
+            Kind::Incr => "INCR",
+            Kind::Del => "DEL",
+        }
+    }
+
+    /// Counters live under their own prefix: INCR on what SET wrote would be an error.
+    fn prefix(self) -> &'static [u8; 4] {
+        match self {
+            Kind::Incr => b"ctr:",
+            Kind::Get | Kind::Set | Kind::Del => b"key:",
+        }
+    }
+}
+
+impl FromStr for Kind {
+    type Err = anyhow::Error;
+
+    fn from_str(s: &str) -> Result<Self> {
+        match Kind::ALL.into_iter().find(|k| k.name().eq_ignore_ascii_case(s)) {
+            Some(kind) => Ok(kind),
+            None => bail!("unknown command '{s}' (get, set, incr, del)"),
+        }
+    }
+}
+
+/// Commands with their weights: `get`, or `get=80,set=20`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mix(pub Vec<(Kind, u32)>);
+
+impl Mix {
+    pub fn only(kind: Kind) -> Self {
+        Mix(vec![(kind, 1)])
+    }
+}
+
+impl FromStr for Mix {
+    type Err = anyhow::Error;
+
+    fn from_str(s: &str) -> Result<Self> {
+        let mut parts = Vec::new();
+        for part in s.split(',') {
+            let (name, weight) = part.split_once('=').unwrap_or((part, "1"));
+            let weight: u32 = match weight.parse() {
+                Ok(w) if w <= 1_000_000 => w,
+                _ => bail!("the weight of '{name}' must be a number up to 1000000"),
+            };
+            if weight > 0 {
+                parts.push((name.parse()?, weight));
+            }
+        }
+        ensure!(
+            !parts.is_empty(),
+            "a mix needs at least one command with a weight above 0"
+        );
+        Ok(Mix(parts))
+    }
+}
+
+/// Sizes that all requests of a run share.
+#[derive(Debug, Clone, Copy)]
+pub struct Shape {
+    pub keys: u64,
+    pub key_size: usize,
+    pub value_size: usize,
+    /// Values are made from the key's number, so that a GET can be compared byte by byte.
+    pub derived_values: bool,
+}
+
+/// Largest key and value that a run may ask for; the frames are built in memory.
+pub const KEY_SIZE_MAX: usize = 4096;
+pub const VALUE_SIZE_MAX: usize = 64 << 20;
+/// Digits in a key that may change; 10^16 keys are enough.
+const DIGITS_MAX: usize = 16;
+
+impl Shape {
+    /// The digits written for every key: as many as the largest number needs.
+    fn digits(&self) -> usize {
+        let mut buf = itoa::Buffer::new();
+        buf.format(self.keys.saturating_sub(1)).len()
+    }
+
+    pub fn check(&self) -> Result<()> {
+        ensure!(self.keys >= 1, "at least one key is needed");
+        ensure!(self.digits() <= DIGITS_MAX, "too many keys: {}", self.keys);
+        ensure!(
+            self.key_size <= KEY_SIZE_MAX,
+            "--key-size may be at most {KEY_SIZE_MAX}"
+        );
+        ensure!(
+            self.value_size <= VALUE_SIZE_MAX,
+            "--value-size may be at most {VALUE_SIZE_MAX}"
+        );
+        let least = 4 + self.digits();
+        ensure!(
+            self.key_size >= least,
+            "{} keys need a --key-size of at least {least}",
+            self.keys
+        );
+        Ok(())
+    }
+}
+
+/// One command's frame and the places in it that change.
+struct Template {
+    frame: Vec<u8>,
+    /// End of the key's digits.
+    key_end: usize,
+    /// Where the value starts; 0 when it never changes.
+    value_at: usize,
+}
+
+impl Template {
+    fn new(kind: Kind, shape: &Shape) -> Self {
+        let name = kind.name();
+        let args = if kind == Kind::Set { 3 } else { 2 };
+        let head = format!("*{args}\r\n${}\r\n{name}\r\n${}\r\n", name.len(), shape.key_size);
+        let mut frame = head.into_bytes();
+        frame.extend_from_slice(kind.prefix());
+        frame.resize(frame.len() + shape.key_size - 4, b'0');
+        let key_end = frame.len();
+        frame.extend_from_slice(b"\r\n");
+        let mut value_at = 0;
+        if kind == Kind::Set {
+            frame.extend_from_slice(format!("${}\r\n", shape.value_size).as_bytes());
+            if shape.derived_values {
+                value_at = frame.len();
+            }
+            frame.resize(frame.len() + shape.value_size, b'x');
+            frame.extend_from_slice(b"\r\n");
+        }
+        Template {
+            frame,
+            key_end,
+            value_at,
+        }
+    }
+}
+
+/// The value that belongs to a key when values are derived: eight letters, repeated.
+fn value_word(key: u64) -> [u8; 8] {
+    let mut word = (scramble(key ^ 0x7461_6e64_656d) & 0x0f0f_0f0f_0f0f_0f0f).to_le_bytes();
+    for b in &mut word {
+        *b += b'a';
+    }
+    word
+}
+
+fn fill_value(key: u64, out: &mut [u8]) {
+    let word = value_word(key);
+    for chunk in out.chunks_mut(8) {
+        chunk.copy_from_slice(&word[..chunk.len()]);
+    }
+}
+
+/// Whether `value` is what `fill_value` made for this key.
+pub fn value_belongs_to(key: u64, value: &[u8]) -> bool {
+    let word = value_word(key);
+    value.chunks(8).all(|chunk| chunk == &word[..chunk.len()])
+}
+
+/// Produces requests: draws a command from the mix and a key from the picker.
+pub struct Generator {
+    rng: Rng,
+    picker: Picker,
+    live: Rc<Cell<u64>>,
+    /// Command and the sum of the weights up to and including it.
+    mix: Vec<(Kind, u64)>,
+    templates: Vec<Template>,
+    digits: usize,
+    value_size: usize,
+}
+
+impl Generator {
+    /// `live` bounds the keys that are drawn; `shape.keys` bounds what it may ever become.
+    pub fn new(mix: &Mix, picker: Picker, shape: &Shape, live: Rc<Cell<u64>>, seed: u64) -> Self {
+        let mut sum = 0;
+        let mix = mix.0.iter().map(|&(kind, weight)| {
+            sum += u64::from(weight);
+            (kind, sum)
+        });
+        Generator {
+            rng: Rng::new(scramble(seed)),
+            picker,
+            live,
+            mix: mix.collect(),
+            templates: Kind::ALL.iter().map(|&k| Template::new(k, shape)).collect(),
+            digits: shape.digits(),
+            value_size: shape.value_size,
+        }
+    }
+
+    /// Appends one request and says what it is.
+    #[inline]
+    pub fn push(&mut self, out: &mut Vec<u8>) -> (Kind, u64) {
+        let kind = self.draw_kind();
+        let key = self.picker.pick(&mut self.rng, &self.live);
+        let template = &self.templates[kind as usize];
+        let base = out.len();
+        out.extend_from_slice(&template.frame);
+        let key_end = base + template.key_end;
+        write_digits(&mut out[key_end - self.digits..key_end], key);
+        if template.value_at != 0 {
+            let at = base + template.value_at;
+            fill_value(key, &mut out[at..at + self.value_size]);
+        }
+        (kind, key)
+    }
+
+    #[inline]
+    fn draw_kind(&mut self) -> Kind {
+        if let [(kind, _)] = self.mix[..] {
+            return kind;
+        }
+        let total = self.mix.last().map_or(1, |m| m.1);
+        let r = self.rng.below(total);
+        self.mix.iter().find(|m| r < m.1).map_or(Kind::Get, |m| m.0)
+    }
+
+    /// A number for the arrival process, from the same stream.
+    pub fn unit(&mut self) -> f64 {
+        self.rng.unit()
+    }
+}
+
+/// Right-aligned decimal digits over the whole slice.
+#[inline]
+fn write_digits(out: &mut [u8], mut n: u64) {
+    for slot in out.iter_mut().rev() {
+        *slot = b'0' + (n % 10) as u8;
+        n /= 10;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shape(keys: u64, derived_values: bool) -> Shape {
+        Shape {
+            keys,
+            key_size: 16,
+            value_size: 10,
+            derived_values,
+        }
+    }
+
+    fn generator(mix: &str, shape: &Shape) -> Generator {
+        let live = Rc::new(Cell::new(shape.keys));
+        let picker = Picker::Sequential { next: 0, step: 1 };
+        Generator::new(&mix.parse().unwrap(), picker, shape, live, 1)
+    }
+
+    #[test]
+    fn frames_are_exact() {
+        let s = shape(1000, false);
+        let mut out = Vec::new();
+        let mut g = generator("set", &s);
+        g.push(&mut out);
+        assert_eq!(g.push(&mut out), (Kind::Set, 1));
+        let one = "*3\r\n$3\r\nSET\r\n$16\r\nkey:000000000000\r\n$10\r\nxxxxxxxxxx\r\n";
+        assert_eq!(
+            String::from_utf8(out).unwrap(),
+            format!("{one}{}", one.replace("000\r\n$10", "001\r\n$10"))
+        );
+        let mut out = Vec::new();
+        generator("incr", &s).push(&mut out);
+        assert_eq!(out, b"*2\r\n$4\r\nINCR\r\n$16\r\nctr:000000000000\r\n");
+    }
+
+    #[test]
+    fn derived_values_are_recognised() {
+        let s = shape(1000, true);
+        let mut out = Vec::new();
+        let mut g = generator("set", &s);
+        g.push(&mut out);
+        let value = &out[out.len() - 12..out.len() - 2];
+        assert!(value_belongs_to(0, value));
+        assert!(!value_belongs_to(1, value));
+    }
+
+    #[test]
+    fn mixes_keep_their_weights() {
+        let s = shape(1000, false);
+        let mut g = generator("get=75,set=25", &s);
+        let mut out = Vec::new();
+        let mut gets = 0;
+        for _ in 0..10_000 {
+            out.clear();
+            gets += u32::from(g.push(&mut out).0 == Kind::Get);
+        }
+        assert!((7_300..7_700).contains(&gets), "{gets}");
+    }
+
+    #[test]
+    fn bad_mixes_and_shapes_are_refused() {
+        for bad in ["", "get=", "get=x", "get=0", "lpush", "get=99999999"] {
+            assert!(bad.parse::<Mix>().is_err(), "{bad}");
+        }
+        assert!(shape(0, false).check().is_err());
+        assert!(
+            Shape {
+                key_size: 8,
+                ..shape(100_000, false)
+            }
+            .check()
+            .is_err()
+        );
+        assert!(
+            Shape {
+                key_size: 9,
+                ..shape(100_000, false)
+            }
+            .check()
+            .is_ok()
+        );
+        assert!(
+            Shape {
+                value_size: usize::MAX,
+                ..shape(1, false)
+            }
+            .check()
+            .is_err()
+        );
+    }
+}

@@ -1,0 +1,153 @@
+//! One load thread: its connections, its epoll, and what both loops share.
+
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use anyhow::{Result, bail};
+use rustix::event::epoll::{self, CreateFlags, Event, EventFlags};
+use rustix::io::Errno;
+use rustix::time::Timespec;
+
+use crate::clock::now_ns;
+use crate::conn::{Conn, RECV_BYTES};
+use crate::reply::Scanner;
+use crate::target::Target;
+
+/// Events taken per wait.
+const EVENTS: usize = 256;
+/// Without any reply for this long while requests are out, the run is given up.
+pub const STALL_NS: u64 = 30_000_000_000;
+
+/// The connections of one thread and the buffers that they share.
+pub struct Worker {
+    pub epoll: OwnedFd,
+    pub conns: Vec<Conn>,
+    pub scanner: Scanner,
+    pub scratch: Vec<u8>,
+    pub out: Vec<u8>,
+    events: Vec<Event>,
+    /// Replies so far, for whoever draws the progress bar.
+    pub progress: Arc<AtomicU64>,
+}
+
+/// How a wait for events ends at the latest.
+#[derive(Debug, Clone, Copy)]
+pub enum Wait {
+    /// Look, do not sleep.
+    Poll,
+    /// Sleep at most this many milliseconds.
+    Millis(u64),
+}
+
+/// When a run ends; whichever comes first.
+#[derive(Debug, Clone, Copy)]
+pub struct Limit {
+    pub requests: u64,
+    pub deadline_ns: u64,
+}
+
+impl Limit {
+    /// From now on for so long.
+    pub fn after(ns: u64) -> Self {
+        Limit {
+            requests: u64::MAX,
+            deadline_ns: now_ns().saturating_add(ns),
+        }
+    }
+}
+
+impl Worker {
+    pub fn connect(target: &Target, clients: usize, scanner: Scanner) -> Result<Self> {
+        let epoll = epoll::create(CreateFlags::CLOEXEC)?;
+        let conns = (0..clients)
+            .map(|i| Conn::open(target, &epoll, i as u64))
+            .collect::<Result<Vec<_>>>()?;
+        Ok(Worker {
+            epoll,
+            conns,
+            scanner,
+            scratch: vec![0; RECV_BYTES],
+            out: Vec::with_capacity(RECV_BYTES),
+            events: Vec::with_capacity(EVENTS),
+            progress: Arc::new(AtomicU64::new(0)),
+        })
+    }
+
+    /// Waits for readiness and calls `ready(self, connection, readable)` for each; connections
+    /// that are writable again have been flushed by then.
+    pub fn poll(
+        &mut self,
+        wait: Wait,
+        mut ready: impl FnMut(&mut Self, usize) -> Result<()>,
+    ) -> Result<usize> {
+        let timeout = match wait {
+            Wait::Poll => Timespec {
+                tv_sec: 0,
+                tv_nsec: 0,
+            },
+            Wait::Millis(ms) => Timespec {
+                tv_sec: (ms / 1000) as i64,
+                tv_nsec: (ms % 1000 * 1_000_000) as i64,
+            },
+        };
+        let mut events = std::mem::take(&mut self.events);
+        events.clear();
+        match epoll::wait(
+            &self.epoll,
+            rustix::buffer::spare_capacity(&mut events),
+            Some(&timeout),
+        ) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(e) => bail!("epoll_wait failed: {e}"),
+        }
+        let n = events.len();
+        for event in &events {
+            let (flags, id) = (event.flags, event.data.u64() as usize);
+            if flags.contains(EventFlags::OUT) {
+                self.conns[id].flush(&self.epoll)?;
+            }
+            if flags.intersects(EventFlags::IN | EventFlags::HUP | EventFlags::ERR) {
+                ready(self, id)?;
+            }
+        }
+        self.events = events;
+        Ok(n)
+    }
+
+    pub fn outstanding(&self) -> usize {
+        self.conns.iter().map(|c| c.pending.len()).sum()
+    }
+
+    pub fn show_progress(&self, replies: u64) {
+        self.progress.store(replies, Ordering::Relaxed);
+    }
+}
+
+/// Notices that nothing has come back for [`STALL_NS`].
+pub struct StallGuard {
+    last_ns: u64,
+}
+
+impl StallGuard {
+    pub fn new() -> Self {
+        StallGuard { last_ns: now_ns() }
+    }
+
+    /// `events` is what the last wait returned, `now` the time.
+    pub fn check(&mut self, events: usize, now: u64, worker: &Worker) -> Result<()> {
+        if events > 0 {
+            self.last_ns = now;
+        } else if now.saturating_sub(self.last_ns) > STALL_NS {
+            let out = worker.outstanding();
+            if out > 0 {
+                bail!(
+                    "no reply for {} s with {out} requests unanswered",
+                    STALL_NS / 1_000_000_000
+                );
+            }
+            self.last_ns = now;
+        }
+        Ok(())
+    }
+}

@@ -12,6 +12,7 @@ use crate::effects::Class;
 use crate::effects::watch::Watches;
 use crate::events::PubSub;
 use crate::events::monitor::Monitors;
+use crate::expiry::Identities;
 use crate::keyspace::Keyspace;
 use crate::observe::slowlog::SlowLog;
 use crate::observe::stats::Stats;
@@ -81,6 +82,8 @@ pub struct Shared {
     pub pubsub: PubSub,
     /// MONITOR.
     pub monitors: Monitors,
+    /// Which data each database number stands for.
+    pub identities: Arc<Identities>,
     /// WATCH.
     pub watches: Watches,
     /// Counters.
@@ -117,6 +120,7 @@ impl Shared {
     /// The state of a process that starts with these settings.
     pub fn new(config: Config, keyspace: Arc<Keyspace>, workers: u16) -> Shared {
         Shared {
+            identities: Arc::new(Identities::new(keyspace.databases())),
             keyspace,
             clients: Clients::new(workers),
             config_write: Mutex::new(()),

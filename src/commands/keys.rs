@@ -225,6 +225,17 @@ impl<'a, 'k> Keys<'a, 'k> {
         self.policy = Touch::No;
     }
 
+    /// TOUCH records an access even for a client with NO-TOUCH.
+    pub fn force_touch(&mut self, how: Touch) {
+        self.policy = how;
+    }
+
+    /// The database was emptied as a whole: its timers go with it.
+    pub fn database_flushed(&mut self, db: DbId) {
+        self.expiry.clear(db);
+        self.forget_positions();
+    }
+
     #[inline]
     fn with_guard<R>(&mut self, i: usize, f: impl FnOnce(&mut ShardGuard<'_>, &Slot<'k>) -> R) -> R {
         let slot = &self.slots[i];

@@ -1,6 +1,8 @@
 //! What a worker keeps to itself and lends to the commands it runs.
 
-use crate::expiry::Expiry;
+use std::sync::Arc;
+
+use crate::expiry::{Expiry, Identities};
 use crate::values::Value;
 
 /// The part of a worker's state that handlers see. Never shared, so nothing here is locked.
@@ -11,6 +13,8 @@ pub struct Local {
     pub rng: fastrand::Rng,
     /// A buffer for whoever needs one for the time of a command.
     pub scratch: Vec<u8>,
+    /// How accesses are recorded by clients without NO-TOUCH.
+    pub touch: crate::commands::keys::Touch,
     /// Arguments of the running command that no log may show.
     pub redacted: smallvec::SmallVec<[usize; 2]>,
     /// Counts that are added to the worker's counters with the next run of commands.
@@ -42,10 +46,10 @@ pub struct Lane {
 
 impl Lane {
     /// A worker's state at its start.
-    pub fn new(worker: u16, databases: u16, now_ms: u64) -> Lane {
+    pub fn new(worker: u16, databases: u16, identities: Arc<Identities>, now_ms: u64) -> Lane {
         Lane {
-            local: Local { worker, rng: fastrand::Rng::new(), scratch: Vec::new(), redacted: Default::default(), tally: Tally::default() },
-            expiry: Expiry::new(databases, now_ms),
+            local: Local { worker, rng: fastrand::Rng::new(), scratch: Vec::new(), touch: crate::commands::keys::Touch::Lru, redacted: Default::default(), tally: Tally::default() },
+            expiry: Expiry::new(databases, identities, now_ms),
             graveyard: Vec::new(),
         }
     }

@@ -10,6 +10,7 @@
 
 mod chunks;
 mod levels;
+pub mod identity;
 pub mod policy;
 pub mod timers;
 pub mod wheel;
@@ -17,6 +18,7 @@ pub mod wheel;
 #[cfg(test)]
 mod model;
 
+pub use identity::Identities;
 pub use policy::{Change, Timer, Verdict, is_past, judge, on_deadline_change};
 pub use timers::Expiry;
 pub use wheel::{Due, Progress, Upkeep, Wheel};

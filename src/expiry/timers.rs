@@ -2,8 +2,10 @@
 //!
 //! An item names a hash, not a place, so any worker can fire it and engines may change under it.
 
+use std::sync::Arc;
+
 use crate::clock;
-use crate::expiry::{Change, Due, Progress, Timer, Verdict, Wheel, judge, on_deadline_change};
+use crate::expiry::{Change, Due, Identities, Progress, Timer, Verdict, Wheel, judge, on_deadline_change};
 use crate::keyspace::{Batch, DbId, EntryRef, KeyHash, Pos};
 use crate::values::Value;
 
@@ -12,8 +14,9 @@ const ITEMS_PER_STEP: usize = 64;
 
 /// A worker's timers.
 pub struct Expiry {
-    /// Allocated when a database first gets a deadline.
+    /// By identity of the data; allocated when it first gets a deadline.
     wheels: Vec<Option<Box<Wheel>>>,
+    identities: Arc<Identities>,
     now_ms: u64,
     deletes: bool,
     /// Earliest deadline armed since the expiry task last looked.
@@ -23,9 +26,9 @@ pub struct Expiry {
 
 impl Expiry {
     /// Timers for this many databases.
-    pub fn new(databases: DbId, now_ms: u64) -> Expiry {
+    pub fn new(databases: DbId, identities: Arc<Identities>, now_ms: u64) -> Expiry {
         let wheels = (0..databases).map(|_| None).collect();
-        Expiry { wheels, now_ms, deletes: true, earliest: u64::MAX, due: Vec::new() }
+        Expiry { wheels, identities, now_ms, deletes: true, earliest: u64::MAX, due: Vec::new() }
     }
 
     /// The time of the batch, and whether keys found expired may be deleted in it (not while
@@ -48,12 +51,13 @@ impl Expiry {
         let old = old.map(|(deadline_ms, armed)| Timer { deadline_ms, armed });
         let now = self.now_ms;
         let Some(new) = new else {
-            if let (Some(_), Some(wheel)) = (old, &mut self.wheels[usize::from(db)]) {
+            if let (Some(_), Some(wheel)) = (old, &mut self.wheels[self.identities.identity(db)]) {
                 wheel.note_stale();
             }
             return 0;
         };
-        let wheel = self.wheels[usize::from(db)].get_or_insert_with(|| Box::new(Wheel::new(now)));
+        let identity = self.identities.identity(db);
+        let wheel = self.wheels[identity].get_or_insert_with(|| Box::new(Wheel::new(now)));
         match on_deadline_change(old, new, now) {
             Change::Keep(tick) => tick,
             Change::Arm { stale } => {
@@ -64,6 +68,11 @@ impl Expiry {
                 wheel.arm(hash.hash40(), new)
             }
         }
+    }
+
+    /// A database was emptied: none of its timers stands for a key any more.
+    pub fn clear(&mut self, db: DbId) {
+        self.wheels[self.identities.identity(db)] = None;
     }
 
     /// Earliest deadline armed since [`forget_earliest`](Self::forget_earliest).
@@ -99,9 +108,9 @@ impl Expiry {
     ) -> bool {
         let end = clock::mono_ns() + budget_us * 1000;
         let mut more = false;
-        for db in 0..self.wheels.len() {
-            let Some(mut wheel) = self.wheels[db].take() else { continue };
-            let db_id = DbId::try_from(db).unwrap_or(DbId::MAX);
+        for identity in 0..self.wheels.len() {
+            let Some(mut wheel) = self.wheels[identity].take() else { continue };
+            let db_id = self.identities.database(identity);
             loop {
                 let mut due = std::mem::take(&mut self.due);
                 let progress = wheel.advance(now_ms, ITEMS_PER_STEP, &mut due);
@@ -117,7 +126,7 @@ impl Expiry {
                     break;
                 }
             }
-            self.wheels[db] = Some(wheel);
+            self.wheels[identity] = Some(wheel);
         }
         more
     }

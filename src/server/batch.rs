@@ -81,7 +81,7 @@ impl Runner {
     pub fn new(shared: Arc<Shared>, worker: u16, earlier: Rc<Notify>) -> Runner {
         Runner {
             participant: shared.keyspace.register(),
-            lane: Lane::new(worker, shared.keyspace.databases(), clock::now_ms()),
+            lane: Lane::new(worker, shared.keyspace.databases(), Arc::clone(&shared.identities), clock::now_ms()),
             config: arc_swap::Cache::new(Arc::clone(&shared.config)),
             earlier,
             sleeping_until: u64::MAX,
@@ -150,6 +150,7 @@ impl Runner {
         let shared = Arc::clone(&self.shared);
         let mut env = Env { shared: &shared, config: &config, now: clock::now_ms(), touch: touch(&config) };
         let mut segment = Segment { began_ns: clock::mono_ns(), ids: SmallVec::new() };
+        self.lane.local.touch = env.touch;
         self.lane.expiry.begin(env.now, shared.pause.active(env.now).is_none());
         let mut at = 0;
         let ran = loop {

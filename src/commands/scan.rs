@@ -1,0 +1,119 @@
+//! KEYS and SCAN: walks over a database in hash order, a few buckets at a time.
+
+use crate::commands::command::Outcome;
+use crate::commands::ctx::Ctx;
+use crate::commands::error::Error;
+use crate::commands::generic::is_expired;
+use crate::commands::number;
+use crate::glob;
+use crate::values::Kind;
+
+/// Keys visited per lock while KEYS walks.
+const KEYS_STEP: usize = 256;
+
+/// KEYS
+pub fn keys(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
+    let pattern = ctx.args.next()?;
+    let now = ctx.now;
+    let mark = ctx.reply.defer_array();
+    let mut found = 0;
+    let mut cursor = 0;
+    loop {
+        let reply = &mut ctx.reply;
+        cursor = ctx.batch.scan(ctx.db, cursor, KEYS_STEP, &mut |e| {
+            if !is_expired(&e, now) && (pattern == b"*" || glob::matches(pattern, e.key(), false)) {
+                reply.bulk(e.key());
+                found += 1;
+            }
+        });
+        if cursor == 0 {
+            break;
+        }
+    }
+    ctx.reply.finish(mark, found);
+    Ok(Outcome::Done)
+}
+
+/// What SCAN and the scans of collections have in common.
+pub struct ScanOptions<'k> {
+    /// MATCH
+    pub pattern: Option<&'k [u8]>,
+    /// COUNT
+    pub count: usize,
+    /// TYPE (SCAN only)
+    pub kind: Option<KindFilter>,
+    /// NOVALUES (HSCAN only)
+    pub no_values: bool,
+}
+
+/// TYPE: a name that is no type matches nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KindFilter(Option<Kind>);
+
+/// Which options a scan takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ScanOf {
+    /// SCAN
+    Keys,
+    /// SSCAN, ZSCAN
+    Elements,
+    /// HSCAN
+    Fields,
+}
+
+/// Reads a cursor.
+pub fn cursor(arg: &[u8]) -> Result<u64, Error> {
+    number::parse_u64(arg).ok_or(Error::Line("ERR invalid cursor"))
+}
+
+impl<'k> ScanOptions<'k> {
+    /// Parses what follows the cursor.
+    pub fn parse(ctx: &mut Ctx<'_, 'k>, of: ScanOf) -> Result<ScanOptions<'k>, Error> {
+        let mut options = ScanOptions { pattern: None, count: 10, kind: None, no_values: false };
+        while ctx.args.left() > 0 {
+            if of == ScanOf::Fields && ctx.args.token("NOVALUES") {
+                options.no_values = true;
+                continue;
+            }
+            if ctx.args.left() < 2 {
+                return Err(Error::Syntax);
+            }
+            if ctx.args.token("COUNT") {
+                let count = ctx.args.int()?;
+                options.count = usize::try_from(count).ok().filter(|n| *n > 0).ok_or(Error::Syntax)?;
+            } else if ctx.args.token("MATCH") {
+                let pattern = ctx.args.next()?;
+                options.pattern = (pattern != b"*").then_some(pattern);
+            } else if of == ScanOf::Keys && ctx.args.token("TYPE") {
+                options.kind = Some(KindFilter(Kind::from_name(ctx.args.next()?)));
+            } else {
+                return Err(Error::Syntax);
+            }
+        }
+        Ok(options)
+    }
+}
+
+/// SCAN
+pub fn scan(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
+    let from = cursor(ctx.args.next()?)?;
+    let options = ScanOptions::parse(ctx, ScanOf::Keys)?;
+    let now = ctx.now;
+    let mut found: Vec<Vec<u8>> = Vec::new();
+    let next = ctx.batch.scan(ctx.db, from, options.count, &mut |e| {
+        let wanted = !is_expired(&e, now)
+            && options.kind.is_none_or(|k| k.0 == Some(e.kind()))
+            && options.pattern.is_none_or(|p| glob::matches(p, e.key(), false));
+        if wanted {
+            found.push(e.key().to_vec());
+        }
+    });
+    ctx.reply.array(2);
+    let mut digits = itoa::Buffer::new();
+    ctx.reply.bulk(digits.format(next).as_bytes());
+    ctx.reply.array(found.len());
+    for key in &found {
+        ctx.reply.bulk(key);
+    }
+    Ok(Outcome::Done)
+}

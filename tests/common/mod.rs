@@ -138,6 +138,7 @@ impl Server {
         .expect("configuration");
         let child = Command::new(&options.binary)
             .arg(dir.path().join("redis.conf"))
+            .env("RUST_BACKTRACE", "1")
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("log file"))
             .stderr(log)
@@ -278,6 +279,7 @@ impl Server {
             .expect("log file");
         self.child = Command::new(&self.options.binary)
             .arg(self.dir.path().join("redis.conf"))
+            .env("RUST_BACKTRACE", "1")
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("log file"))
             .stderr(log)
@@ -352,21 +354,18 @@ pub fn env_number(name: &str, default: u64) -> u64 {
     }
 }
 
-/// Runs a program to its end and returns what it printed; fails with its output if it fails.
+/// Runs a program to its end and returns its standard output; fails with all that it printed if it fails.
 pub fn run(command: &mut Command) -> String {
     let name = format!("{command:?}");
     let output = command
         .stdin(Stdio::null())
         .output()
         .unwrap_or_else(|error| panic!("{name}: {error}"));
-    let text = format!(
-        "{}{}",
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr)
-    );
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let errors = String::from_utf8_lossy(&output.stderr);
     assert!(
         output.status.success(),
-        "{name} failed with {}:\n{text}",
+        "{name} failed with {}:\n{text}{errors}",
         output.status
     );
     text

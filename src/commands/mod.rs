@@ -5,6 +5,8 @@
 //! and replies.
 
 pub mod args;
+pub mod bitfield;
+pub mod bitmap;
 pub mod call;
 pub mod client;
 pub mod command;
@@ -16,6 +18,7 @@ pub mod expire;
 pub mod generic;
 pub mod keys;
 pub mod keyspec;
+pub mod lcs;
 pub mod local;
 pub mod long_double;
 pub mod number;

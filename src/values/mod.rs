@@ -10,6 +10,7 @@
 //! set         intset, listpack or table
 //! hash        listpack or table, with deadlines of fields
 //! sorted_set  listpack, or table and tree
+//! stream      entries in listpack nodes, consumer groups
 //! tree        a sequence with O(log n) access by position
 //! table       the hash table that grows bucket by bucket; random: choices
 //! hll         HyperLogLog on the bytes of a string
@@ -24,6 +25,7 @@ pub mod packed;
 pub mod random;
 pub mod set;
 pub mod sorted_set;
+pub mod stream;
 pub mod table;
 pub mod tree;
 
@@ -32,6 +34,7 @@ pub use hash::Hash;
 pub use list::List;
 pub use set::Set;
 pub use sorted_set::SortedSet;
+pub use stream::Stream;
 
 /// The type of a key's value. The numbers are part of the keyspace's entry
 /// layout and of the RDB writer's tables: never renumber them.
@@ -109,6 +112,8 @@ pub enum Value {
     Hash(Hash),
     /// A sorted set.
     ZSet(SortedSet),
+    /// A stream.
+    Stream(Box<Stream>),
 }
 
 const _: () = assert!(size_of::<Value>() <= 32);
@@ -122,6 +127,7 @@ impl Value {
             Value::Set(_) => Kind::Set,
             Value::Hash(_) => Kind::Hash,
             Value::ZSet(_) => Kind::ZSet,
+            Value::Stream(_) => Kind::Stream,
         }
     }
 
@@ -133,6 +139,7 @@ impl Value {
             Value::Set(set) => set.encoding(),
             Value::Hash(hash) => hash.encoding(),
             Value::ZSet(zset) => zset.encoding(),
+            Value::Stream(_) => "stream",
         }
     }
 
@@ -146,6 +153,7 @@ impl Value {
                 Value::Set(set) => set.memory(),
                 Value::Hash(hash) => hash.memory(),
                 Value::ZSet(zset) => zset.memory(),
+                Value::Stream(stream) => size_of::<Stream>() + stream.memory(),
             }
     }
 
@@ -158,6 +166,7 @@ impl Value {
             Value::Set(set) => set.allocations() > LARGE_ALLOCATIONS,
             Value::Hash(hash) => hash.allocations() > LARGE_ALLOCATIONS,
             Value::ZSet(zset) => zset.allocations() > LARGE_ALLOCATIONS,
+            Value::Stream(stream) => stream.allocations() > LARGE_ALLOCATIONS,
         }
     }
 }

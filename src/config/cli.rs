@@ -49,7 +49,11 @@ pub fn start(args: &[OsString], stdin: impl Read) -> Result<Start, ConfigError> 
     }
     let parts = parts(args)?;
     let check = parts.check;
-    let loaded = Box::new(load(parts, stdin, args.is_empty())?);
+    let loaded = Box::new(load(
+        parts,
+        stdin,
+        args.iter().all(|arg| arg == "--check-config"),
+    )?);
     Ok(if check {
         Start::Check(loaded)
     } else {

@@ -16,8 +16,8 @@ pub fn help() -> String {
 tandem {version}: a cache sidecar that speaks the Redis protocol
 
 Usage
-  tandem                           read sidecar.yaml here if there is one, else serve with defaults
-  tandem FILE [--SETTING VALUE …]  read FILE: *.yaml is sidecar.yaml form, anything else redis.conf
+  tandem                           sidecar.yaml of this directory if there, else defaults
+  tandem FILE [--SETTING VALUE …]  *.yaml has the form of sidecar.yaml, others redis.conf
   tandem - [--SETTING VALUE …]     read the configuration from standard input
   tandem --SETTING VALUE …         defaults, except for these settings
 
@@ -27,7 +27,7 @@ the last one wins, except that --save and --rename-command add up.
   --config FILE                    the same as FILE in first place
   --check-config                   read everything, say what it would listen on, and leave:
                                    0 if it could start, 1 with the error otherwise
-  --dump-default-config            print sidecar.yaml with every setting, its default and what it does
+  --dump-default-config            print sidecar.yaml: every setting and what it does
   -v, --version                    print the version
   -h, --help                       print this page
 
@@ -35,8 +35,8 @@ Settings that most people touch
   --unixsocket PATH                listen on a unix socket (the fastest way in)
   --unixsocketperm 660             who may connect to it
   --port 6379                      TCP port; 0 turns TCP off
-  --bind '127.0.0.1 -::1'          addresses for TCP; only this machine unless you say otherwise
-  --requirepass SECRET             password (better in a file: flags can be seen by others)
+  --bind '127.0.0.1 -::1'          addresses for TCP; by default this machine only
+  --requirepass SECRET             password (safer in a file: others can see flags)
   --workers auto                   threads: as many as the cgroup grants, at most 4
   --maxclients 10000               clients at the same time
   --notify-keyspace-events KEA     publish what happens to keys, expiry to the millisecond

@@ -1,15 +1,24 @@
-//! Configuration: one declaration per setting ([`table`]), everything else derived from it.
+//! Configuration: one declaration per setting (`table`), everything else derived from it.
 //!
 //! A [`Config`] is a typed, immutable snapshot. Files, flags and `CONFIG SET` all go through the same words of a
 //! value into the same types; nothing here opens sockets or talks to clients.
 //!
 //! | module | what is in it |
 //! |---|---|
-//! | [`setting`] | what a setting is; the macro behind the table |
-//! | [`table`] | every setting, once |
-//! | [`kinds`], [`forms`] | the types of values |
-//! | [`quote`] | words and quotes of redis.conf |
-//! | [`runtime`] | `CONFIG GET` and `CONFIG SET` |
+//! | `setting` | what a setting is; the macro behind the table |
+//! | `table` | every setting, once |
+//! | `kinds`, `forms` | the types of values |
+//! | `quote` | words and quotes of redis.conf |
+//! | `conf`, `yaml`, `cli` | the sources: redis.conf, sidecar.yaml, the command line that names them |
+//! | `error` | what is wrong, where, and what was perhaps meant |
+//! | `runtime` | `CONFIG GET` and `CONFIG SET` on snapshots |
+//! | `rewrite` | `CONFIG REWRITE` |
+//! | `effective` | what the settings come to here: workers, listeners |
+//! | `oom` | `oom-score-adj` |
+//! | `docs`, `help` | sidecar.yaml, the manual page, `--help` |
+//!
+//! Architecture invariant: nothing here knows a client, a command or a key. Who installs a changed snapshot applies
+//! what changed, and gives the old one back when that fails ([`SetError::failed`]).
 
 mod cli;
 mod conf;
@@ -19,6 +28,7 @@ mod error;
 mod forms;
 mod help;
 mod kinds;
+mod oom;
 mod quote;
 mod rewrite;
 mod runtime;
@@ -39,8 +49,9 @@ pub use kinds::{
     PropagationError, PubsubDefault, Renames, Sanitize, ShutdownFlags, Supervised, SyslogFacility, Text,
     TlsAuthClients, Workers,
 };
+pub use oom::OomScore;
 pub use quote::{Unbalanced, quote_if_needed, repr, split_words};
-pub use rewrite::{RewriteError, render, rewrite};
+pub use rewrite::{RewriteError, check_text, render, rewrite};
 pub use runtime::{SetError, find, get, set};
 pub use setting::{Setting, Spec, Status};
 pub use table::{Config, SETTINGS};

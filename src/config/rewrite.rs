@@ -74,6 +74,45 @@ pub fn render(config: &Config, form: super::Form) -> Result<Vec<u8>, RewriteErro
     }
 }
 
+/// The property that fuzzing and its corpus check: text is refused, or what it means survives being written, read
+/// back, and set value by value.
+///
+/// # Panics
+/// If it does not.
+pub fn check_text(text: &[u8]) {
+    for form in [super::Form::Conf, super::Form::Yaml] {
+        let Ok(config) = super::parse(text, form) else {
+            continue;
+        };
+        let written = match render(&config, super::Form::Conf) {
+            Ok(written) => written,
+            Err(error) => panic!("cannot be written: {error}"),
+        };
+        let again = super::parse(&written, super::Form::Conf).map_err(|error| error.to_string());
+        let differs = |again: &Config| SETTINGS.iter().find(|setting| !setting.same(&config, again));
+        match again {
+            Ok(again) => assert!(
+                differs(&again).is_none(),
+                "{:?} was changed by writing",
+                differs(&again)
+            ),
+            Err(error) => panic!("cannot be read back: {error}"),
+        }
+        // YAML holds text only, so other bytes are refused; anything else has to come back.
+        if let Ok(written) = render(&config, super::Form::Yaml) {
+            assert!(super::parse(&written, super::Form::Yaml).is_ok_and(|again| differs(&again).is_none()));
+        }
+        for setting in SETTINGS {
+            let mut next = config.clone();
+            let set = super::runtime::assign_text(&mut next, setting, &setting.value(&config));
+            assert!(
+                set.is_ok() && setting.same(&config, &next),
+                "{setting:?} does not read what it shows"
+            );
+        }
+    }
+}
+
 /// What a text would be loaded as.
 fn reload(config: &Config, text: &[u8]) -> Result<Config, ConfigError> {
     let mut loader = Loader::new(Config::started_in(config.started_in.clone()));

@@ -31,7 +31,9 @@ pub(super) fn load(loader: &mut Loader, text: &[u8], source: &str) -> Result<(),
     let (line, column) = error
         .location()
         .map_or((1, 1), |at| (at.line().max(1), at.column().max(1)));
-    let reason = reason.into_inner().unwrap_or_else(|| error.to_string());
+    let reason = reason
+        .into_inner()
+        .unwrap_or_else(|| without_place(&error.to_string()));
     let shown = text
         .split(|byte| *byte == b'\n')
         .nth(line - 1)
@@ -39,6 +41,19 @@ pub(super) fn load(loader: &mut Loader, text: &[u8], source: &str) -> Result<(),
         .trim_ascii();
     let bad = Place { source, line }.of(shown, format!("{reason}, column {column}"));
     Err(ConfigError::Line(Box::new(bad)))
+}
+
+/// The parser's text for an error; the place is shown apart from it.
+fn without_place(text: &str) -> String {
+    let Some((before, after)) = text.split_once(" at line ") else {
+        return text.to_owned();
+    };
+    let after = after.split_once(',').map_or("", |(_, rest)| rest);
+    if after.is_empty() {
+        before.to_owned()
+    } else {
+        format!("{before},{after}")
+    }
 }
 
 /// The document (no name) or one group of it.

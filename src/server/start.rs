@@ -8,7 +8,7 @@ use std::thread;
 use anyhow::{Context, anyhow};
 use tokio::sync::mpsc;
 
-use crate::config::{Config, Workers};
+use crate::config::Config;
 use crate::keyspace::{Keyspace, Options};
 use crate::server::listen::{self, UnixSocket};
 use crate::server::worker::{self, HANDOVER_MAX, Inlets};
@@ -19,7 +19,7 @@ use crate::shared::{Shared, Shutdown};
 /// # Errors
 /// If a socket cannot be bound or a thread not be started.
 pub fn run(config: Config) -> anyhow::Result<u8> {
-    let workers = workers_of(&config);
+    let workers = u16::try_from(config.worker_count()).context("workers: at most 65535")?;
     // Commands are looked up in a table that is built once; not on the first request.
     let commands = crate::commands::table::all().len();
     let mode = if config.cluster_enabled { "cluster" } else { "standalone" };
@@ -47,17 +47,6 @@ pub fn run(config: Config) -> anyhow::Result<u8> {
     let code = shared.shutdown_code();
     tracing::warn!("tandem is now ready to exit, bye bye...");
     Ok(code)
-}
-
-/// `workers: auto` takes no more than this.
-const AUTO_WORKERS_MAX: usize = 4;
-
-/// The number of workers: as configured, or one per core that the cgroup grants, at most four.
-fn workers_of(config: &Config) -> u16 {
-    match config.workers {
-        Workers::Fixed(n) => n.try_into().unwrap_or(u16::MAX),
-        Workers::Auto => thread::available_parallelism().map_or(1, |n| n.get().min(AUTO_WORKERS_MAX)).try_into().unwrap_or(1),
-    }
 }
 
 struct Sockets {

@@ -1,272 +1,132 @@
-//! The keyspace: databases of keys in dual-engine hash tables with packed entries.
+//! The keyspace: databases of keys, each in one hash table or, while that is resized, in two.
 //!
-//! First landing: the interface only; the bodies follow at once.
-#![allow(unused_variables, missing_docs)]
+//! ```text
+//! hash      keyed hash: shard, bucket and tag of a key
+//! batch     participants and their batches: the way in       gate   the exclusive side
+//! locks     several keys at once
+//! shard     headers, the byte lock, the guard: find, insert, replace, remove
+//! bucket    12 tags and 32-bit references in a cache line     entry  a key and its value, packed
+//! segment   the mapping behind entries, arenas, free stacks
+//! engines   the tables of a database          migrate  from one into the other
+//! compact   segments with holes are emptied   scan     walking in hash order, random keys
+//! reclaim   epochs and the trash              work     what the helper thread is woken for
+//! ```
+//!
+//! A worker begins a [`Batch`], hashes and prefetches the keys of its requests, locks shards and
+//! uses keys through [`ShardGuard`]s. It never waits for anything else inside a batch. Between
+//! batches it calls [`Keyspace::maintain`] if [`Keyspace::needs_help`]; the helper thread loops
+//! over `maintain` and [`Keyspace::wait_for_work`].
+//!
+//! Absent here on purpose: what a command means, whether a key is expired for its reader (only
+//! migration drops what is past its deadline, and says so), RESP, sockets, settings, clocks other than
+//! for a slice's budget.
 
-use crate::values::{Kind, Value};
-use std::marker::PhantomData;
+mod batch;
+mod bucket;
+mod compact;
+mod engines;
+mod entry;
+mod gate;
+mod hash;
+mod locks;
+mod migrate;
+mod reclaim;
+mod scan;
+mod segment;
+mod shard;
+mod work;
+
+#[cfg(test)]
+mod tests;
+
+pub use batch::{Batch, Participant};
+pub use entry::EntryRef;
+pub use hash::KeyHash;
+pub use locks::LockSet;
+pub use shard::{Pos, ShardGuard};
+
+use crate::values::Value;
+use engines::Engines;
+use reclaim::{Garbage, Protected, Reclaim};
+use segment::Segments;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
 
 /// Number of a database.
 pub type DbId = u16;
 
-/// Keyed 64-bit hash of a whole key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct KeyHash(pub u64);
-
-impl KeyHash {
-    /// The 40 bits that name this hash in the expiry wheel.
-    pub fn hash40(self) -> u64 {
-        (self.0 >> 32) << 8 | (self.0 & 0xff)
-    }
-    /// A hash that finds the same shard, bucket and tag as the hash behind these 40 bits.
-    pub fn from_hash40(bits: u64) -> Self {
-        KeyHash((bits >> 8) << 32 | (bits & 0xff))
-    }
-}
-
+/// How a keyspace is made.
 #[derive(Clone, Debug)]
 pub struct Options {
+    /// Number of databases.
     pub databases: u16,
+    /// Address space for entries; a smaller part if the system refuses. 32 GiB at most.
     pub reserve_bytes: usize,
+    /// Fill from which on a table is doubled.
     pub grow_percent: u8,
+    /// Fill below which it is halved.
     pub shrink_percent: u8,
+    /// Seed of the hash; random if absent.
     pub seed: Option<[u64; 4]>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Options {
-            databases: 16,
-            reserve_bytes: 32 << 30,
-            grow_percent: 85,
-            shrink_percent: 20,
-            seed: None,
-        }
+        Options { databases: 16, reserve_bytes: 32 << 30, grow_percent: 85, shrink_percent: 20, seed: None }
     }
 }
 
+/// Why there is no keyspace.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
+    /// No address space.
     #[error("cannot reserve address space for keys: {0}")]
-    Reserve(std::io::Error),
+    Reserve(#[from] std::io::Error),
 }
 
-/// The reserved mapping (or the memory behind it) is full.
+/// The reserved mapping is full (or a single shard, which only a flood of new keys within one
+/// command can do). Nothing has changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("out of space for keys")]
 pub struct OutOfSpace;
-
-/// Longest value that is packed beside its key; longer ones live in an allocation of their own.
-pub const PACKED_VALUE_MAX: usize = 1024;
-
-pub struct Keyspace {
-    options: Options,
-}
-
-impl Keyspace {
-    pub fn new(options: Options) -> Result<Arc<Keyspace>, Error> {
-        todo!()
-    }
-    pub fn hash_key(&self, key: &[u8]) -> KeyHash {
-        todo!()
-    }
-    pub fn databases(&self) -> u16 {
-        self.options.databases
-    }
-    /// For a worker.
-    pub fn register(self: &Arc<Self>) -> Participant {
-        todo!()
-    }
-    /// For the helper thread: its `maintain` also frees retired memory and calls madvise.
-    pub fn register_helper(self: &Arc<Self>) -> Participant {
-        todo!()
-    }
-    /// One relaxed load: whether a worker should call `maintain` between batches.
-    #[inline]
-    pub fn needs_help(&self) -> bool {
-        todo!()
-    }
-    /// The helper thread sleeps here until there is something to maintain or `timeout_ms` passed
-    /// (None: no limit). True if there is work.
-    pub fn wait_for_work(&self, timeout_ms: Option<u64>) -> bool {
-        todo!()
-    }
-    /// Wakes `wait_for_work` (for shutdown).
-    pub fn wake_helper(&self) {
-        todo!()
-    }
-    /// One bounded slice of migration, compaction and (helper only) freeing. True: more to do.
-    pub fn maintain(
-        &self,
-        who: &mut Participant,
-        budget_us: u64,
-        now_ms: u64,
-        purge: &mut dyn Purge,
-    ) -> bool {
-        todo!()
-    }
-    /// For tests and DEBUG: starts one resize (true: x2, false: /2); false if one is running or it cannot be done.
-    pub fn force_resize(&self, who: &mut Participant, db: DbId, up: bool) -> bool {
-        todo!()
-    }
-    /// MEMORY PURGE: compacts as far as it goes and gives free segments back. For the helper thread.
-    pub fn purge(&self, who: &mut Participant, now_ms: u64, purge: &mut dyn Purge) {
-        todo!()
-    }
-    /// Hands a value to the helper thread, which drops it.
-    pub fn discard(&self, value: Box<Value>) {
-        todo!()
-    }
-    pub fn memory(&self) -> Memory {
-        todo!()
-    }
-}
-
-/// Memory of the whole keyspace, in bytes.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Memory {
-    pub segments: usize,
-    pub tables: usize,
-    pub dead: usize,
-    pub waiting_to_be_freed: usize,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum State {
-    #[default]
-    Steady,
-    Growing,
-    Shrinking,
-}
-
-#[derive(Clone, Copy, Debug, Default)]
-pub struct EngineStats {
-    pub generation: u64,
-    pub shards: usize,
-    pub load_percent: f64,
-    pub keys: usize,
-    pub expires: usize,
-    pub keys_moved: u64,
-    pub keys_purged: u64,
-    pub state: State,
-    pub migrations_done: u64,
-    pub last_migration_ms: u64,
-    pub contended_locks: u64,
-    pub bytes_segments: usize,
-    pub bytes_tables: usize,
-    pub bytes_dead: usize,
-}
-
-/// What migration does with keys past their deadline.
-pub trait Purge {
-    /// Whether migration may drop such keys at all.
-    fn enabled(&self) -> bool;
-    /// Called under the shard's lock just before the key goes. It must not lock.
-    fn expired(&mut self, db: DbId, entry: EntryRef<'_>);
-}
-
-/// One worker's or helper's place in the keyspace.
-pub struct Participant {
-    _private: PhantomData<*const ()>,
-}
-
-impl Participant {
-    /// Begins a batch; waits while the gate is raised.
-    pub fn enter(&mut self) -> Batch<'_> {
-        todo!()
-    }
-    /// Raises the gate: waits until everybody else is between batches.
-    pub fn enter_exclusive(&mut self) -> Batch<'_> {
-        todo!()
-    }
-}
-
-/// Proof of being inside a batch.
-pub struct Batch<'p> {
-    _private: PhantomData<&'p mut Participant>,
-}
-
-impl<'p> Batch<'p> {
-    pub fn is_exclusive(&self) -> bool {
-        todo!()
-    }
-    pub fn hash_key(&self, key: &[u8]) -> KeyHash {
-        todo!()
-    }
-    #[inline]
-    pub fn prefetch_shard(&self, db: DbId, hash: KeyHash) {
-        todo!()
-    }
-    #[inline]
-    pub fn prefetch_bucket(&self, db: DbId, hash: KeyHash) {
-        todo!()
-    }
-    #[inline]
-    pub fn prefetch_entry(&self, db: DbId, hash: KeyHash) {
-        todo!()
-    }
-    #[inline]
-    pub fn lock(&self, db: DbId, hash: KeyHash) -> ShardGuard<'_> {
-        todo!()
-    }
-    /// Locks all shards of these keys, each once, in one global order. `set` is emptied first.
-    pub fn lock_many<'s>(&'s self, keys: &[(DbId, KeyHash)], set: &mut LockSet<'s>) {
-        todo!()
-    }
-    pub fn len(&self, db: DbId) -> usize {
-        todo!()
-    }
-    pub fn is_empty(&self, db: DbId) -> bool {
-        self.len(db) == 0
-    }
-    /// Keys with a deadline.
-    pub fn expires(&self, db: DbId) -> usize {
-        todo!()
-    }
-    pub fn stats(&self, db: DbId) -> EngineStats {
-        todo!()
-    }
-    /// Before a command that adds many keys at once: makes the table large enough beforehand. Not under a lock.
-    pub fn prepare(&self, db: DbId, additional: usize) {
-        todo!()
-    }
-    /// Empties a database by exchanging pointers; the helper frees. Panics unless exclusive.
-    pub fn flush(&self, db: DbId) -> usize {
-        todo!()
-    }
-    /// SWAPDB. Panics unless exclusive.
-    pub fn swap(&self, a: DbId, b: DbId) {
-        todo!()
-    }
-    /// Visits at least `count` keys (whole buckets) from the cursor on, gives the next cursor; 0 begins and ends.
-    pub fn scan(&self, db: DbId, cursor: u64, count: usize, f: &mut dyn FnMut(EntryRef<'_>)) -> u64 {
-        todo!()
-    }
-    /// One key at random; false if there is none. Call again with another `rnd` for another.
-    pub fn random(&self, db: DbId, rnd: u64, f: &mut dyn FnMut(EntryRef<'_>)) -> bool {
-        todo!()
-    }
-}
 
 /// What an entry is to hold.
 pub enum Content<'a> {
     /// A string; packed if it is short, else a `Value::Str`.
     Bytes(&'a [u8]),
-    /// An out-of-line value (a `Value::Str` stays out of line whatever its length).
+    /// A value that stands out of line (also a `Value::Str`, whatever its length).
     Value(Value),
+    /// The same, boxed already.
+    Boxed(Box<Value>),
 }
 
 /// What `ShardGuard::take` gives back.
 #[derive(Debug)]
 pub enum Taken {
+    /// A packed string.
     Bytes(Vec<u8>),
+    /// An out-of-line value.
     Value(Box<Value>),
 }
 
+impl Taken {
+    /// The same as the content of another key.
+    pub fn into_content(self, bytes: &mut Vec<u8>) -> Content<'_> {
+        match self {
+            Taken::Bytes(taken) => {
+                *bytes = taken;
+                Content::Bytes(bytes)
+            }
+            Taken::Value(value) => Content::Boxed(value),
+        }
+    }
+}
+
+/// What a key has beside its value.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Meta {
-    /// Unix milliseconds; at most 2^48 - 1 (later ones are clamped).
+    /// Unix milliseconds; clamped to 2^48 - 1.
     pub deadline: Option<u64>,
     /// Tick at which the wheel has this key armed; kept only together with a deadline.
     pub armed: u32,
@@ -276,139 +136,275 @@ pub struct Meta {
     pub raw: bool,
 }
 
-/// Place of a key inside its locked shard; good until that key is inserted, replaced or removed again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Pos {
-    bucket: u16,
-    slot: u16,
-    reference: u32,
+/// What migration does with keys past their deadline.
+pub trait Purge {
+    /// Whether migration may drop such keys at all.
+    fn enabled(&self) -> bool;
+    /// Called under the shard's lock just before the key goes. It must not lock, and not panic.
+    fn expired(&mut self, db: DbId, entry: EntryRef<'_>);
 }
 
-/// Exclusive lock on one shard.
-pub struct ShardGuard<'b> {
-    _private: PhantomData<&'b mut ()>,
+/// Memory of the whole keyspace, in bytes.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Memory {
+    /// Segments in use.
+    pub segments: usize,
+    /// Of them in dead entries.
+    pub dead: usize,
+    /// Free segments that are still resident.
+    pub spare: usize,
+    /// Shard headers and blocks of buckets.
+    pub tables: usize,
+    /// Blocks and values that wait for the helper thread.
+    pub waiting_to_be_freed: usize,
 }
 
-impl<'b> ShardGuard<'b> {
-    pub fn find(&self, hash: KeyHash, key: &[u8]) -> Option<Pos> {
-        todo!()
-    }
-    pub fn entry(&self, pos: Pos) -> EntryRef<'_> {
-        todo!()
-    }
-    /// Out-of-line values only.
-    pub fn value_mut(&mut self, pos: Pos) -> Option<&mut Value> {
-        todo!()
-    }
-    /// Packed strings only; same length.
-    pub fn bytes_mut(&mut self, pos: Pos) -> Option<&mut [u8]> {
-        todo!()
-    }
-    /// Calls `f` for each key with a deadline whose hash has these 40 bits, until it answers true.
-    pub fn for_each_candidate(&self, hash40: u64, f: &mut dyn FnMut(Pos, EntryRef<'_>) -> bool) -> bool {
-        todo!()
-    }
-    /// The key must not be there yet.
-    pub fn insert(
-        &mut self,
-        hash: KeyHash,
-        key: &[u8],
-        content: Content<'_>,
-        meta: Meta,
-    ) -> Result<Pos, OutOfSpace> {
-        todo!()
-    }
-    /// New content and meta for a key that is there. Gives the old out-of-line value, if any, to be dropped off the worker.
-    pub fn replace(
-        &mut self,
-        pos: Pos,
-        hash: KeyHash,
-        content: Content<'_>,
-        meta: Meta,
-    ) -> Result<(Pos, Option<Box<Value>>), OutOfSpace> {
-        todo!()
-    }
-    pub fn set_meta(&mut self, pos: Pos, meta: Meta) -> Result<Pos, OutOfSpace> {
-        todo!()
-    }
-    /// Stores only if it differs.
-    pub fn set_access(&mut self, pos: Pos, access: u16) {
-        todo!()
-    }
-    /// Removes the key; gives its out-of-line value, to be dropped off the worker.
-    pub fn remove(&mut self, pos: Pos) -> Option<Box<Value>> {
-        todo!()
-    }
-    /// Removes the key and gives what it held.
-    pub fn take(&mut self, pos: Pos) -> (Taken, Meta) {
-        todo!()
-    }
+/// What a database's engines are doing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum State {
+    /// One engine.
+    #[default]
+    Steady,
+    /// Two, the newer one larger.
+    Growing,
+    /// Two, the newer one smaller.
+    Shrinking,
 }
 
-/// The guards of several keys.
-#[derive(Default)]
-pub struct LockSet<'b> {
-    _private: PhantomData<&'b mut ()>,
+/// Figures of one database.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct EngineStats {
+    /// Number of the newest engine, from 1 on.
+    pub generation: u64,
+    /// Its shards.
+    pub shards: usize,
+    /// Keys in percent of slots without overflow.
+    pub load_percent: f64,
+    /// Keys.
+    pub keys: usize,
+    /// Keys with a deadline.
+    pub expires: usize,
+    /// Keys moved from engine to engine, ever.
+    pub keys_moved: u64,
+    /// Keys dropped on the way because they were past their deadline.
+    pub keys_purged: u64,
+    /// What is going on.
+    pub state: State,
+    /// Migrations that ended.
+    pub migrations_done: u64,
+    /// How long the last one took.
+    pub last_migration_ms: u64,
+    /// Locks that were not free at once.
+    pub contended_locks: u64,
+    /// Bytes used in segments.
+    pub bytes_segments: usize,
+    /// Bytes of headers and blocks.
+    pub bytes_tables: usize,
+    /// Bytes of dead entries.
+    pub bytes_dead: usize,
 }
 
-impl<'b> LockSet<'b> {
-    pub fn new() -> Self {
-        todo!()
-    }
-    /// The guard of the i-th key that was given to `lock_many` (keys may share one).
-    pub fn guard(&mut self, i: usize) -> &mut ShardGuard<'b> {
-        todo!()
-    }
-    pub fn guard_ref(&self, i: usize) -> &ShardGuard<'b> {
-        todo!()
-    }
-    /// Releases all locks.
-    pub fn clear(&mut self) {
-        todo!()
-    }
+/// All databases, shared by all workers.
+pub struct Keyspace {
+    // First, so that it goes first: databases put what they own into the others.
+    dbs: Box<[Protected<Engines>]>,
+    segments: Arc<Segments>,
+    hasher: hash::Hasher,
+    gate: gate::Gate,
+    reclaim: Reclaim,
+    work: work::Work,
+    /// Keys of a shard at which the load is looked at.
+    grow_mark: usize,
+    shrink_mark: usize,
+    options: Options,
 }
 
-/// A key and what it holds, seen under its shard's lock.
-#[derive(Clone, Copy)]
-pub struct EntryRef<'g> {
-    _private: PhantomData<&'g ()>,
-}
+/// Trash items freed in one step, and segments given back in one.
+const TRASH_STEP: usize = 64;
+const DISCARD_STEP: usize = 32;
+/// How long the helper waits for quiet before it tidies up, and for batches to end that may
+/// still look at what was retired.
+const QUIET: Duration = Duration::from_millis(200);
+const RETRY: Duration = Duration::from_millis(2);
 
-impl<'g> EntryRef<'g> {
-    pub fn key(&self) -> &'g [u8] {
-        todo!()
+impl Keyspace {
+    /// An empty keyspace.
+    pub fn new(options: Options) -> Result<Arc<Keyspace>, Error> {
+        let mark = |percent: u8| bucket::SHARD_SLOTS * usize::from(percent) / 100;
+        Ok(Arc::new(Keyspace {
+            dbs: (0..options.databases).map(|_| Protected::default()).collect(),
+            segments: Arc::new(Segments::reserve(options.reserve_bytes)?),
+            hasher: hash::Hasher::new(options.seed),
+            gate: gate::Gate::default(),
+            reclaim: Reclaim::new(),
+            work: work::Work::default(),
+            grow_mark: mark(options.grow_percent),
+            shrink_mark: mark(options.shrink_percent),
+            options,
+        }))
     }
-    pub fn kind(&self) -> Kind {
-        todo!()
+
+    /// The hash of a key.
+    #[inline]
+    pub fn hash_key(&self, key: &[u8]) -> KeyHash {
+        self.hasher.hash(key)
     }
-    pub fn is_packed(&self) -> bool {
-        todo!()
+
+    /// Number of databases.
+    pub fn databases(&self) -> DbId {
+        self.options.databases
     }
-    /// The bytes of a packed string.
-    pub fn bytes(&self) -> Option<&'g [u8]> {
-        todo!()
+
+    fn percents(&self) -> (usize, usize) {
+        (self.options.grow_percent.into(), self.options.shrink_percent.into())
     }
-    /// The out-of-line value.
-    pub fn value(&self) -> Option<&'g Value> {
-        todo!()
+
+    fn replace_engines(&self, batch: &Batch<'_>, db: DbId, new: Box<Engines>) {
+        self.dbs[usize::from(db)].replace(Some(new), batch.pin());
     }
-    pub fn deadline(&self) -> Option<u64> {
-        todo!()
+
+    /// A place for a worker.
+    pub fn register(self: &Arc<Self>) -> Participant {
+        Participant::new(self, false)
     }
-    pub fn armed(&self) -> u32 {
-        todo!()
+
+    /// A place for the helper thread: its `maintain` also compacts, frees, and gives pages back.
+    pub fn register_helper(self: &Arc<Self>) -> Participant {
+        Participant::new(self, true)
     }
-    pub fn access(&self) -> u16 {
-        todo!()
+
+    /// Whether a worker should call `maintain` between batches: one relaxed load.
+    #[inline]
+    pub fn needs_help(&self) -> bool {
+        self.work.is_for_workers()
     }
-    pub fn raw_encoding(&self) -> bool {
-        todo!()
+
+    /// The helper thread sleeps here until there may be something to maintain, or `timeout_ms`
+    /// have passed. An idle process is not woken by anything else.
+    pub fn wait_for_work(&self, timeout_ms: Option<u64>) {
+        let limit = timeout_ms.map(Duration::from_millis);
+        let at_most = |d: Duration| Some(limit.map_or(d, |l| l.min(d)));
+        if self.work.is_for_helper() {
+            return;
+        }
+        if !self.reclaim.trash.is_empty() || self.segments.wants_discard() {
+            self.work.sleep(at_most(RETRY));
+        } else if self.work.wants_settling() {
+            if !self.work.sleep(at_most(QUIET)) && self.work.take_settling() {
+                self.work.settle(true);
+            }
+        } else {
+            self.work.sleep(limit);
+        }
     }
-    pub fn meta(&self) -> Meta {
-        todo!()
+
+    /// Wakes `wait_for_work`.
+    pub fn wake_helper(&self) {
+        self.work.wake();
     }
-    /// Bytes in the segment.
-    pub fn packed_bytes(&self) -> usize {
-        todo!()
+
+    /// A slice of what is to be done beside requests, outside of any batch. True: there is more.
+    pub fn maintain(
+        &self,
+        who: &mut Participant,
+        budget_us: u64,
+        now_ms: u64,
+        purge: &mut dyn Purge,
+    ) -> bool {
+        let end = crate::clock::mono_ns().saturating_add(budget_us.saturating_mul(1000));
+        while self.step(who, now_ms, purge) {
+            if crate::clock::mono_ns() >= end {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// One small step; false if there was nothing to do.
+    fn step(&self, who: &mut Participant, now_ms: u64, purge: &mut dyn Purge) -> bool {
+        let helper = who.is_helper();
+        {
+            let batch = who.enter();
+            if self.work.take_check() {
+                migrate::check(&batch, now_ms);
+            }
+            let wanted = if helper { self.work.migrating.load(Relaxed) != 0 } else { self.work.owed() != 0 };
+            if wanted {
+                if migrate::step(&batch, now_ms, purge) {
+                    return true;
+                }
+                if !helper {
+                    // Others move the last units.
+                    self.work.forgive();
+                }
+            }
+        }
+        helper && self.tidy(who)
+    }
+
+    /// What only the helper thread does.
+    fn tidy(&self, who: &mut Participant) -> bool {
+        let settling = self.work.is_settling();
+        let percent = if settling { compact::PERCENT_IDLE } else { compact::PERCENT };
+        let urgent = self.work.take_compaction();
+        {
+            let batch = who.enter();
+            if (urgent || settling) && compact::step(&batch, percent) {
+                if urgent {
+                    self.work.request_compaction(true);
+                }
+                return true;
+            }
+            self.work.settle(false);
+            if !self.reclaim.trash.is_empty() {
+                batch.pin().collect();
+            }
+        }
+        self.reclaim.trash.empty(TRASH_STEP)
+            || self.segments.wants_discard() && self.segments.discard(DISCARD_STEP, false) > 0
+    }
+
+    /// MEMORY PURGE: compacts as far as that goes, frees what waits, gives all pages back. For
+    /// the helper thread; it takes as long as it takes.
+    pub fn purge(&self, who: &mut Participant, now_ms: u64, purge: &mut dyn Purge) {
+        while self.maintain(who, 10_000, now_ms, purge) {}
+        while compact::step(&who.enter(), compact::PERCENT_IDLE) {}
+        for _ in 0..8 {
+            who.enter().pin().collect();
+            while self.reclaim.trash.empty(TRASH_STEP) {}
+        }
+        while self.segments.discard(DISCARD_STEP, true) > 0 {}
+    }
+
+    /// For tests and DEBUG: begins one resize (true: x 2, false: / 2). False if one is running,
+    /// or the database was never used, or it has one shard.
+    pub fn force_resize(&self, who: &mut Participant, db: DbId, up: bool) -> bool {
+        migrate::force(who, db, up)
+    }
+
+    /// Hands a value to the helper thread, which drops it.
+    pub fn discard(&self, value: Box<Value>) {
+        let first = self.reclaim.trash.is_empty();
+        self.reclaim.trash.push(Garbage::Value(value));
+        if first {
+            self.work.wake();
+        }
+    }
+
+    /// What the keyspace takes, values out of line apart.
+    pub fn memory(&self, who: &mut Participant) -> Memory {
+        let batch = who.enter();
+        let mut memory = Memory {
+            segments: self.segments.taken_bytes(),
+            spare: self.segments.dirty_bytes(),
+            waiting_to_be_freed: self.reclaim.trash.bytes(),
+            ..Memory::default()
+        };
+        for db in 0..self.databases() {
+            let stats = batch.stats(db);
+            memory.tables += stats.bytes_tables;
+            memory.dead += stats.bytes_dead;
+        }
+        memory
     }
 }

@@ -1,0 +1,297 @@
+//! Participants, and the batches in which they use the keyspace.
+
+use super::bucket::{self, SHARD_SLOTS};
+use super::engines::{Engine, Engines, Space, bucket_hint};
+use super::gate::{Raised, Slot};
+use super::hash::{Hasher, KeyHash};
+use super::locks::LockSet;
+use super::reclaim::Pin;
+use super::shard::{LIVE, Locked, ShardGuard, peek};
+use super::segment::Arena;
+use super::{DbId, EngineStats, EntryRef, Keyspace, compact, migrate, scan};
+use crossbeam_epoch::LocalHandle;
+use std::sync::Arc;
+
+/// One worker's or helper's place in the keyspace. It stays on its thread.
+pub struct Participant {
+    keyspace: Arc<Keyspace>,
+    slot: Slot,
+    epoch: LocalHandle,
+    helper: bool,
+}
+
+impl Participant {
+    pub(super) fn new(keyspace: &Arc<Keyspace>, helper: bool) -> Self {
+        Participant {
+            slot: keyspace.gate.register(),
+            epoch: keyspace.reclaim.register(),
+            keyspace: Arc::clone(keyspace),
+            helper,
+        }
+    }
+
+    pub(super) fn is_helper(&self) -> bool {
+        self.helper
+    }
+
+    /// The keyspace.
+    pub fn keyspace(&self) -> &Arc<Keyspace> {
+        &self.keyspace
+    }
+
+    /// Begins a batch; waits while the gate is raised. Not to be held while waiting for anything.
+    #[inline]
+    pub fn enter(&mut self) -> Batch<'_> {
+        self.keyspace.gate.enter(&self.slot);
+        self.batch(None)
+    }
+
+    /// Raises the gate: waits until everybody else is between batches, and keeps them there.
+    pub fn enter_exclusive(&mut self) -> Batch<'_> {
+        let raised = self.keyspace.gate.raise();
+        self.batch(Some(raised))
+    }
+
+    #[inline]
+    fn batch<'p>(&'p self, raised: Option<Raised<'p>>) -> Batch<'p> {
+        Batch {
+            pin: Pin::new(&self.epoch, &self.keyspace.reclaim.trash),
+            keyspace: &self.keyspace,
+            slot: &self.slot,
+            raised,
+        }
+    }
+}
+
+impl Drop for Participant {
+    fn drop(&mut self) {
+        self.keyspace.gate.unregister(&self.slot);
+    }
+}
+
+/// Proof of being inside a batch: what is found stays in memory until it ends.
+pub struct Batch<'p> {
+    pin: Pin<'p>,
+    keyspace: &'p Keyspace,
+    slot: &'p Slot,
+    raised: Option<Raised<'p>>,
+}
+
+impl Drop for Batch<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        if self.raised.is_none() {
+            self.keyspace.gate.leave(self.slot);
+        }
+    }
+}
+
+impl<'p> Batch<'p> {
+    /// Whether nobody else is in a batch.
+    pub fn is_exclusive(&self) -> bool {
+        self.raised.is_some()
+    }
+
+    /// The keyspace.
+    pub fn keyspace(&self) -> &'p Keyspace {
+        self.keyspace
+    }
+
+    /// The hash of a key.
+    #[inline]
+    pub fn hash_key(&self, key: &[u8]) -> KeyHash {
+        self.keyspace.hasher.hash(key)
+    }
+
+    pub(super) fn hasher(&self) -> &'p Hasher {
+        &self.keyspace.hasher
+    }
+
+    pub(super) fn pin(&self) -> &Pin<'p> {
+        &self.pin
+    }
+
+    pub(super) fn grow_mark(&self) -> usize {
+        self.keyspace.grow_mark
+    }
+
+    pub(super) fn shrink_mark(&self) -> usize {
+        self.keyspace.shrink_mark
+    }
+
+    pub(super) fn owe_unit(&self) {
+        self.keyspace.work.owe_unit();
+    }
+
+    pub(super) fn request_help(&self) {
+        self.keyspace.work.request_check();
+    }
+
+    /// A place of this arena died.
+    #[inline]
+    pub(super) fn released(&self, arena: &Arena) {
+        if arena.wants_compaction(compact::PERCENT_IDLE, compact::SLACK) {
+            let busy = arena.wants_compaction(compact::PERCENT, compact::SLACK);
+            self.keyspace.work.request_compaction(busy);
+        }
+    }
+
+    #[inline(always)]
+    pub(super) fn engines(&self, db: DbId) -> Option<&Engines> {
+        self.keyspace.dbs[usize::from(db)].load(&self.pin)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn first_engine(&self, db: DbId) {
+        let space = Space::new(Arc::clone(&self.keyspace.segments));
+        let engine = Arc::new(Engine::new(0, 1, LIVE));
+        // Somebody else may have been faster; then ours was never seen.
+        drop(self.keyspace.dbs[usize::from(db)].fill(Engines::steady(space, engine)));
+    }
+
+    /// First pass: asks for the shard's header.
+    #[inline]
+    pub fn prefetch_shard(&self, db: DbId, hash: KeyHash) {
+        if let Some(engines) = self.engines(db) {
+            bucket::prefetch(engines.active.shard(hash));
+            if let Some(growing) = &engines.growing {
+                bucket::prefetch(growing.shard(hash));
+            }
+        }
+    }
+
+    /// Second pass: asks for the bucket, once the header is there.
+    #[inline]
+    pub fn prefetch_bucket(&self, db: DbId, hash: KeyHash) {
+        if let Some(engines) = self.engines(db)
+            && let Some(bucket) = bucket_hint(engines, hash, |word| peek(word, self))
+        {
+            bucket::prefetch(bucket);
+        }
+    }
+
+    /// Third pass: asks for the entry, once the bucket is there.
+    #[inline]
+    pub fn prefetch_entry(&self, db: DbId, hash: KeyHash) {
+        if let Some(engines) = self.engines(db)
+            && let Some(bucket) = bucket_hint(engines, hash, |word| peek(word, self))
+        {
+            let slots = bucket.matching(hash.tag());
+            if slots != 0 {
+                let address = self.keyspace.segments.address_hint(bucket.raw(slots.trailing_zeros() as usize));
+                bucket::prefetch(address);
+                bucket::prefetch(address.wrapping_add(64));
+            }
+        }
+    }
+
+    /// Locks the shard where the hash lives now.
+    #[inline(always)]
+    pub fn lock(&self, db: DbId, hash: KeyHash) -> ShardGuard<'_> {
+        if let Some(engines) = self.engines(db) {
+            let (engine, shard) = engines.choose(hash);
+            let locked = Locked::new(shard, &engines.space);
+            if locked.state() == LIVE {
+                return ShardGuard::new(locked, engine, engines, self);
+            }
+        }
+        self.lock_slow(db, hash)
+    }
+
+    /// The shard was moved between the look and the lock, or the database has no engine yet.
+    #[cold]
+    #[inline(never)]
+    fn lock_slow(&self, db: DbId, hash: KeyHash) -> ShardGuard<'_> {
+        loop {
+            let Some(engines) = self.engines(db) else {
+                self.first_engine(db);
+                continue;
+            };
+            let (engine, shard) = engines.choose(hash);
+            let locked = Locked::new(shard, &engines.space);
+            if locked.state() == LIVE {
+                return ShardGuard::new(locked, engine, engines, self);
+            }
+            drop(locked);
+            std::hint::spin_loop();
+        }
+    }
+
+    /// Locks the shards of all these keys, each once, in one global order. What `set` held
+    /// before is released first. Nothing else may be locked by this batch.
+    pub fn lock_many<'s>(&'s self, keys: &[(DbId, KeyHash)], set: &mut LockSet<'s>) {
+        set.fill(self, keys);
+    }
+
+    /// Keys of a database, those past their deadline and not removed yet included.
+    pub fn len(&self, db: DbId) -> usize {
+        self.engines(db).map_or(0, |e| e.space.keys())
+    }
+
+    /// Whether a database has no keys.
+    pub fn is_empty(&self, db: DbId) -> bool {
+        self.len(db) == 0
+    }
+
+    /// Keys with a deadline.
+    pub fn expires(&self, db: DbId) -> usize {
+        self.engines(db).map_or(0, |e| e.space.expires())
+    }
+
+    /// What the engines of a database are and have done; all zero for one never used.
+    pub fn stats(&self, db: DbId) -> EngineStats {
+        self.engines(db).map_or_else(EngineStats::default, Engines::stats)
+    }
+
+    /// Before a command that adds many keys at once: sees to it that the table is large enough.
+    /// Moves the keys of a small table at once; nothing may be locked by this batch.
+    pub fn prepare(&self, db: DbId, additional: usize) {
+        if additional <= SHARD_SLOTS {
+            return;
+        }
+        if self.engines(db).is_none() {
+            self.first_engine(db);
+        }
+        migrate::prepare(self, db, additional);
+    }
+
+    /// Empties a database by exchanging pointers; the helper thread frees what was in it.
+    /// Gives the number of keys that went.
+    ///
+    /// # Panics
+    /// Unless the batch is exclusive.
+    pub fn flush(&self, db: DbId) -> usize {
+        assert!(self.is_exclusive(), "invariant: flushing wants the gate");
+        let keys = self.len(db);
+        if self.engines(db).is_some() {
+            self.keyspace.dbs[usize::from(db)].replace(None, &self.pin);
+            self.keyspace.work.wake();
+        }
+        keys
+    }
+
+    /// Exchanges two databases.
+    ///
+    /// # Panics
+    /// Unless the batch is exclusive.
+    pub fn swap(&self, a: DbId, b: DbId) {
+        assert!(self.is_exclusive(), "invariant: swapping wants the gate");
+        if a != b {
+            self.keyspace.dbs[usize::from(a)].swap(&self.keyspace.dbs[usize::from(b)]);
+        }
+    }
+
+    /// Visits at least `count` keys, whole buckets at a time, from the cursor on, and gives the
+    /// next cursor. 0 begins and ends. A key that is there from the beginning to the end is
+    /// visited exactly once, whatever resizes happen. `f` is called under the shard's lock.
+    pub fn scan(&self, db: DbId, cursor: u64, count: usize, f: &mut dyn FnMut(EntryRef<'_>)) -> u64 {
+        scan::scan(self, db, cursor, count, f)
+    }
+
+    /// One key at random; false if there is none. Call again with another `rnd` for another key.
+    /// `f` is called under the shard's lock.
+    pub fn random(&self, db: DbId, rnd: u64, f: &mut dyn FnMut(EntryRef<'_>)) -> bool {
+        scan::random(self, db, rnd, f)
+    }
+}

@@ -1,0 +1,70 @@
+//! Compaction: segments with holes are emptied and given back.
+//!
+//! A victim is walked from its start without its entries' locks: number of units, key and
+//! hash of an entry never change in its place (entry.rs), and nothing is put into a victim any
+//! more. Each living entry is then moved under the lock of its shard, if a slot there still
+//! refers to it; if none does it has died since. A walk goes on for a few KiB and is put back.
+
+use super::batch::Batch;
+use super::entry;
+use super::segment::{Arena, UNIT, Victim};
+use super::DbId;
+
+/// Dead bytes, of those in use, from which on a database is compacted at once.
+pub(super) const PERCENT: usize = 15;
+/// The same while there is nothing else to do.
+pub(super) const PERCENT_IDLE: usize = 5;
+/// Dead bytes of an arena that do not matter: a segment's worth, since the open one is no victim.
+pub(super) const SLACK: usize = super::segment::SEGMENT_BYTES;
+/// Bytes walked before the locks, and the batch, are left.
+const SLICE_BYTES: usize = 4 << 10;
+/// Segments looked at in one go while searching a victim.
+const VISITS: usize = 256;
+
+/// Walks a slice of some arena with more than `percent` dead; false if there is none.
+pub(super) fn step(batch: &Batch<'_>, percent: usize) -> bool {
+    for db in 0..batch.keyspace().databases() {
+        let Some(engines) = batch.engines(db) else { continue };
+        for arena in engines.space.arenas.iter() {
+            if (arena.is_evacuating() || arena.wants_compaction(percent, SLACK))
+                && slice(batch, db, arena, percent)
+            {
+                return true;
+            }
+        }
+    }
+    false
+}
+
+fn slice(batch: &Batch<'_>, db: DbId, arena: &Arena, percent: usize) -> bool {
+    let segments = &batch.keyspace().segments;
+    let victim = arena.lock(segments).take_victim(percent as u32, VISITS);
+    let Some(mut victim) = victim else {
+        // Not found among those visited, or in the hands of another thread.
+        return !arena.is_evacuating();
+    };
+    let went_on = walk(batch, db, &mut victim);
+    arena.lock(segments).put_victim(victim);
+    went_on
+}
+
+fn walk(batch: &Batch<'_>, db: DbId, victim: &mut Victim) -> bool {
+    let segments = &batch.keyspace().segments;
+    let mut left = SLICE_BYTES / UNIT;
+    while let Some(place) = victim.place(segments) {
+        if left == 0 {
+            break;
+        }
+        let seen = entry::glimpse(segments, place, batch.hasher());
+        if let Some(hash) = seen.hash {
+            let mut guard = batch.lock(db, hash);
+            let front = guard.engine().bucket(hash);
+            if guard.locked().relocate(front, place, hash).is_err() {
+                return false;
+            }
+        }
+        left = left.saturating_sub(seen.units);
+        victim.advance(seen.units);
+    }
+    true
+}

@@ -1,0 +1,223 @@
+//! Engines: the tables of a database, and the pair of them that serves while it is resized.
+//!
+//! ```text
+//! Engine    2^bits shards; the top bits of the hash name the shard, the next 5 its bucket
+//! Engines   active, and during a migration growing: what a database points to
+//! Space     what outlives engines: arenas of packed memory, counters, the resize lock
+//! ```
+//!
+//! A shard's own state, read under its lock, says where keys are:
+//!
+//! * LIVE: all keys of its range are here.
+//! * MOVED: all keys of its range are in the growing engine, complete. For ever.
+//! * PENDING: of a growing engine, before its keys have come. Nobody gets here by looking
+//!   a key up, because the shards that it is filled from are not MOVED yet.
+//!
+//! Whoever meets MOVED in what was thought to be the newest engine has an old `Engines` and
+//! loads the pointer again. A retired engine is never used again.
+
+use super::bucket::{BlockView, SHARD_SLOTS, Word};
+use super::hash::KeyHash;
+use super::segment::{Arena, Segments};
+use super::shard::{LIVE, PENDING, Shard};
+use super::{EngineStats, State};
+use crossbeam_utils::CachePadded;
+use parking_lot::Mutex;
+use std::hint::select_unpredictable;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
+
+/// Shard and bucket come from the upper half of the hash.
+pub(super) const BITS_MAX: u8 = 27;
+const BUCKET_BITS: u8 = 5;
+const _: () = assert!(1 << BUCKET_BITS == super::bucket::BUCKETS);
+pub(super) const ARENAS: usize = 8;
+
+/// A table of 2^bits shards.
+pub(super) struct Engine {
+    shards: Box<[Shard]>,
+    bits: u8,
+    pub generation: u64,
+}
+
+impl Engine {
+    pub fn new(bits: u8, generation: u64, state: u8) -> Self {
+        debug_assert!(bits <= BITS_MAX && (state == LIVE || state == PENDING));
+        let shards = (0..1_usize << bits).map(|_| Shard::new(state)).collect();
+        Engine { shards, bits, generation }
+    }
+
+    #[inline(always)]
+    pub fn bits(&self) -> u8 {
+        self.bits
+    }
+
+    #[inline(always)]
+    pub fn index(&self, hash: KeyHash) -> usize {
+        ((hash.0 >> 32) >> (32 - self.bits)) as usize
+    }
+
+    #[inline(always)]
+    pub fn shard(&self, hash: KeyHash) -> &Shard {
+        &self.shards[self.index(hash)]
+    }
+
+    pub fn shards(&self) -> &[Shard] {
+        &self.shards
+    }
+
+    /// The bucket of a hash in its shard.
+    #[inline(always)]
+    pub fn bucket(&self, hash: KeyHash) -> usize {
+        ((hash.0 << self.bits) >> (64 - BUCKET_BITS)) as usize
+    }
+
+    /// How far a bucket reaches in hash space: 2^this hashes.
+    pub fn bucket_width_bits(&self) -> u32 {
+        64 - u32::from(self.bits) - u32::from(BUCKET_BITS)
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        for shard in &mut self.shards {
+            shard.drop_block();
+        }
+    }
+}
+
+/// A migration's progress. A unit is a shard of the smaller of both engines.
+#[derive(Default)]
+pub(super) struct Migration {
+    pub next: AtomicUsize,
+    pub done: AtomicUsize,
+    pub started_ms: u64,
+}
+
+/// What a database points to.
+pub(super) struct Engines {
+    pub space: Arc<Space>,
+    pub active: Arc<Engine>,
+    pub growing: Option<Arc<Engine>>,
+    pub migration: Migration,
+}
+
+impl Engines {
+    pub fn steady(space: Arc<Space>, active: Arc<Engine>) -> Box<Self> {
+        Box::new(Engines { space, active, growing: None, migration: Migration::default() })
+    }
+
+    /// The engine and the shard where the hash lives, as far as can be seen without the lock.
+    #[inline(always)]
+    pub fn choose(&self, hash: KeyHash) -> (&Engine, &Shard) {
+        let old = self.active.shard(hash);
+        let Some(growing) = &self.growing else { return (&self.active, old) };
+        // Half of the shards are moved at the middle of a migration: a branch would mispredict.
+        let (moved, new) = (old.is_moved(), growing.shard(hash));
+        (
+            select_unpredictable(moved, &**growing, &*self.active),
+            select_unpredictable(moved, new, old),
+        )
+    }
+
+    /// How many units a migration has.
+    pub fn units(&self) -> usize {
+        let bits = self.growing.as_ref().map_or(self.active.bits, |g| g.bits.min(self.active.bits));
+        1 << bits
+    }
+
+    pub fn state(&self) -> State {
+        match &self.growing {
+            None => State::Steady,
+            Some(g) if g.bits > self.active.bits => State::Growing,
+            Some(_) => State::Shrinking,
+        }
+    }
+
+    pub fn stats(&self) -> EngineStats {
+        let newest = self.growing.as_ref().unwrap_or(&self.active);
+        let space = &self.space;
+        let c = &space.counters;
+        let shards = newest.shards.len();
+        let headers = (self.active.shards.len() + self.growing.as_ref().map_or(0, |g| g.shards.len()))
+            * size_of::<Shard>();
+        EngineStats {
+            generation: newest.generation,
+            shards,
+            load_percent: space.keys() as f64 * 100.0 / (shards * SHARD_SLOTS) as f64,
+            keys: space.keys(),
+            expires: space.expires(),
+            keys_moved: c.moved.load(Relaxed),
+            keys_purged: c.purged.load(Relaxed),
+            state: self.state(),
+            migrations_done: c.migrations.load(Relaxed),
+            last_migration_ms: c.last_ms.load(Relaxed),
+            contended_locks: c.contended.load(Relaxed),
+            bytes_segments: space.live_bytes() + space.dead_bytes(),
+            bytes_tables: c.table_bytes.load(Relaxed) + headers,
+            bytes_dead: space.dead_bytes(),
+        }
+    }
+}
+
+#[derive(Default)]
+pub(super) struct Counters {
+    pub moved: AtomicU64,
+    pub purged: AtomicU64,
+    pub migrations: AtomicU64,
+    pub last_ms: AtomicU64,
+    pub contended: AtomicU64,
+    pub table_bytes: AtomicUsize,
+}
+
+/// A database's memory and counters; engines come and go over it.
+pub(super) struct Space {
+    pub segments: Arc<Segments>,
+    pub arenas: Box<[CachePadded<Arena>; ARENAS]>,
+    pub counters: CachePadded<Counters>,
+    /// Held by whoever installs or retires an engine.
+    pub resize: Mutex<()>,
+    /// A shard passed the mark where the load should be looked at.
+    pub check: AtomicBool,
+}
+
+impl Space {
+    pub fn new(segments: Arc<Segments>) -> Arc<Space> {
+        Arc::new(Space {
+            segments,
+            arenas: Box::new(std::array::from_fn(|i| CachePadded::new(Arena::new(i as u32)))),
+            counters: CachePadded::default(),
+            resize: Mutex::default(),
+            check: AtomicBool::new(false),
+        })
+    }
+
+    /// The arena of a hash: a fixed range of hash space, whatever the engines.
+    #[inline(always)]
+    pub fn arena(&self, hash: KeyHash) -> &Arena {
+        &self.arenas[(hash.0 >> 61) as usize]
+    }
+
+    pub fn keys(&self) -> usize {
+        self.arenas.iter().map(|a| a.keys()).sum()
+    }
+
+    pub fn expires(&self) -> usize {
+        self.arenas.iter().map(|a| a.expires()).sum()
+    }
+
+    pub fn live_bytes(&self) -> usize {
+        self.arenas.iter().map(|a| a.live_bytes()).sum()
+    }
+
+    pub fn dead_bytes(&self) -> usize {
+        self.arenas.iter().map(|a| a.dead_bytes()).sum()
+    }
+}
+
+/// A prefetch of the bucket of a hash, as far as it can be seen without the lock.
+#[inline(always)]
+pub(super) fn bucket_hint<'a>(engines: &'a Engines, hash: KeyHash, view: impl Fn(Word) -> Option<BlockView<'a>>) -> Option<&'a super::bucket::Bucket> {
+    let (engine, shard) = engines.choose(hash);
+    Some(view(shard.word())?.bucket(engine.bucket(hash)))
+}

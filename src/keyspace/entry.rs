@@ -1,0 +1,575 @@
+//! The packed entry: a key with what it holds, in one place of a segment.
+//!
+//! ```text
+//! 0  klen u8     bytes of the key area
+//! 1  flags u8    TTL 01  OUT 02  RAW 04  DEAD 08  kind 70  LONG 80
+//! 2  vlen u16    bytes of the value area
+//! 4  access u16  LRU/LFU bits
+//! 6  deadline 48 bits, unix ms; 12 armed u32      only if TTL
+//! 6 or 16        key area: the key; if LONG its hash (8) and a pointer to it (8)
+//! then           value area: the bytes; if OUT a pointer to a boxed `Value`
+//! ```
+//!
+//! klen, TTL, LONG and the key area stay as they were written for as long as the entry
+//! is in its place, and so does the number of units: compaction reads these without the
+//! shard's lock. The rest of the header is read by it too (DEAD, vlen) and so is always
+//! accessed atomically. Everything else is guarded by the lock of the entry's shard.
+//!
+//! A living entry owns its boxes. A dead one owns nothing.
+#![allow(unsafe_code)] // typed access to raw places
+
+use super::hash::{Hasher, KeyHash};
+use super::segment::{ArenaGuard, Delta, Ref, Segments, UNIT};
+use super::{Meta, OutOfSpace};
+use crate::values::{Kind, Value};
+use std::marker::PhantomData;
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, Ordering::Relaxed};
+
+const TTL: u8 = 0x01;
+const OUT: u8 = 0x02;
+const RAW: u8 = 0x04;
+const DEAD: u8 = 0x08;
+const KIND_SHIFT: u8 = 4;
+const LONG: u8 = 0x80;
+
+const HEADER: usize = 6;
+const HEADER_TTL: usize = 16;
+const POINTER: usize = 8;
+const LONG_AREA: usize = 16;
+
+/// Longest key that stands in its entry.
+pub(super) const KEY_PACKED_MAX: usize = 255;
+/// Longest string that stands in its entry.
+pub(super) const VALUE_PACKED_MAX: usize = 1024;
+/// Deadlines end here (the year 10889).
+pub(super) const DEADLINE_MAX: u64 = (1 << 48) - 1;
+
+const _: () = assert!((HEADER_TTL + KEY_PACKED_MAX + VALUE_PACKED_MAX).div_ceil(UNIT) <= super::segment::UNITS_MAX);
+const _: () = assert!(size_of::<usize>() == POINTER, "entries hold 64-bit pointers");
+
+/// A key that is too long for its entry.
+type LongKey = Box<[u8]>;
+
+#[derive(Clone, Copy)]
+pub(super) enum KeyPart<'a> {
+    Packed(&'a [u8]),
+    /// Hash and ownership of a `Box<LongKey>`.
+    Long(u64, *mut LongKey),
+}
+
+#[derive(Clone, Copy)]
+pub(super) enum ValuePart<'a> {
+    Packed(&'a [u8]),
+    /// Ownership of a `Box<Value>`.
+    Out(*mut Value),
+}
+
+/// An entry that is to be written.
+#[derive(Clone, Copy)]
+pub(super) struct NewEntry<'a> {
+    pub key: KeyPart<'a>,
+    pub value: ValuePart<'a>,
+    pub kind: Kind,
+    pub meta: Meta,
+}
+
+impl NewEntry<'_> {
+    fn key_area(&self) -> usize {
+        match self.key {
+            KeyPart::Packed(key) => key.len(),
+            KeyPart::Long(..) => LONG_AREA,
+        }
+    }
+
+    pub fn value_area(&self) -> usize {
+        match self.value {
+            ValuePart::Packed(bytes) => bytes.len(),
+            ValuePart::Out(_) => POINTER,
+        }
+    }
+
+    fn flags(&self) -> u8 {
+        let mut flags = (self.kind as u8) << KIND_SHIFT;
+        flags |= if self.meta.deadline.is_some() { TTL } else { 0 };
+        flags |= if self.meta.raw { RAW } else { 0 };
+        flags |= if matches!(self.value, ValuePart::Out(_)) { OUT } else { 0 };
+        flags | if matches!(self.key, KeyPart::Long(..)) { LONG } else { 0 }
+    }
+
+    pub fn units(&self) -> usize {
+        units(self.meta.deadline.is_some(), self.key_area(), self.value_area())
+    }
+
+    fn boxed(&self) -> bool {
+        self.flags() & (OUT | LONG) != 0
+    }
+
+    /// How the counts change when this entry comes.
+    pub fn delta(&self) -> Delta {
+        Delta { keys: 1, expires: self.meta.deadline.is_some().into(), boxed: self.boxed().into() }
+    }
+
+    /// Writes the entry into a new place. The boxes are the entry's from now on.
+    pub fn place(&self, arena: &mut ArenaGuard<'_>, segments: &Segments) -> Result<Ref, OutOfSpace> {
+        let place = arena.reserve(self.units())?;
+        let entry = Raw(segments.address(place));
+        entry.byte(0).store(self.key_area() as u8, Relaxed);
+        entry.half(2).store(self.value_area() as u16, Relaxed);
+        entry.half(4).store(self.meta.access, Relaxed);
+        if let Some(deadline) = self.meta.deadline {
+            entry.set_deadline(deadline, self.meta.armed);
+        }
+        let key_at = header(self.meta.deadline.is_some());
+        // SAFETY: `units()` bytes were reserved for us alone under the arena's lock; all
+        // offsets lie inside them, and a source in the mapping is another, living, entry.
+        unsafe {
+            match self.key {
+                KeyPart::Packed(key) => entry.at(key_at).copy_from_nonoverlapping(key.as_ptr(), key.len()),
+                KeyPart::Long(hash, key) => {
+                    entry.at(key_at).cast::<u64>().write_unaligned(hash);
+                    entry.at(key_at + 8).cast::<*mut LongKey>().write_unaligned(key);
+                }
+            }
+            entry.write_value(key_at + self.key_area(), self.value);
+        }
+        entry.byte(1).store(self.flags(), Relaxed);
+        Ok(place)
+    }
+}
+
+const fn header(ttl: bool) -> usize {
+    if ttl { HEADER_TTL } else { HEADER }
+}
+
+const fn units(ttl: bool, key_area: usize, value_area: usize) -> usize {
+    (header(ttl) + key_area + value_area).div_ceil(UNIT)
+}
+
+/// The key part for a new key.
+pub(super) fn key_part(key: &[u8], hash: KeyHash) -> KeyPart<'_> {
+    if key.len() <= KEY_PACKED_MAX {
+        KeyPart::Packed(key)
+    } else {
+        KeyPart::Long(hash.0, Box::into_raw(Box::new(key.into())))
+    }
+}
+
+/// Undoes `key_part` for an entry that could not be placed.
+pub(super) fn discard_key(part: KeyPart<'_>) {
+    if let KeyPart::Long(_, key) = part {
+        // SAFETY: made by `key_part`, and no entry took it.
+        drop(unsafe { Box::from_raw(key) });
+    }
+}
+
+/// Undoes `Box::into_raw` for a value that could not be placed.
+pub(super) fn discard_value(part: ValuePart<'_>) {
+    if let ValuePart::Out(value) = part {
+        // SAFETY: a box of the caller that no entry took.
+        drop(unsafe { Box::from_raw(value) });
+    }
+}
+
+/// An address with header access. Atomic, so harmless without a lock.
+#[derive(Clone, Copy)]
+struct Raw(NonNull<u8>);
+
+impl Raw {
+    #[inline(always)]
+    fn at(self, offset: usize) -> *mut u8 {
+        self.0.as_ptr().wrapping_add(offset)
+    }
+
+    #[inline(always)]
+    fn byte<'x>(self, offset: usize) -> &'x AtomicU8 {
+        // SAFETY: header offsets lie in the first unit; the mapping outlives every caller in
+        // this module, and header fields are accessed atomically everywhere.
+        unsafe { AtomicU8::from_ptr(self.at(offset)) }
+    }
+
+    #[inline(always)]
+    fn half<'x>(self, offset: usize) -> &'x AtomicU16 {
+        // SAFETY: as `byte`; places are 8-byte aligned and the offsets even.
+        unsafe { AtomicU16::from_ptr(self.at(offset).cast()) }
+    }
+
+    #[inline(always)]
+    fn word<'x>(self, offset: usize) -> &'x AtomicU32 {
+        // SAFETY: as `byte`; only used at 8 and 12 of an entry with TTL (16 bytes at least).
+        unsafe { AtomicU32::from_ptr(self.at(offset).cast()) }
+    }
+
+    #[inline(always)]
+    fn flags(self) -> u8 {
+        self.byte(1).load(Relaxed)
+    }
+
+    #[inline(always)]
+    fn key_area(self) -> usize {
+        self.byte(0).load(Relaxed).into()
+    }
+
+    #[inline(always)]
+    fn value_area(self) -> usize {
+        self.half(2).load(Relaxed).into()
+    }
+
+    #[inline(always)]
+    fn key_at(self) -> usize {
+        header(self.flags() & TTL != 0)
+    }
+
+    fn units(self) -> usize {
+        units(self.flags() & TTL != 0, self.key_area(), self.value_area())
+    }
+
+    fn set_deadline(self, deadline: u64, armed: u32) {
+        let deadline = deadline.min(DEADLINE_MAX);
+        self.half(6).store(deadline as u16, Relaxed);
+        self.word(8).store((deadline >> 16) as u32, Relaxed);
+        self.word(12).store(armed, Relaxed);
+    }
+
+    /// # Safety
+    /// The value area at `offset` is inside this entry's place, and nobody else looks at it.
+    unsafe fn write_value(self, offset: usize, value: ValuePart<'_>) {
+        let to = self.at(offset);
+        // SAFETY: by the contract.
+        unsafe {
+            match value {
+                ValuePart::Packed(bytes) => to.copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()),
+                ValuePart::Out(value) => to.cast::<*mut Value>().write_unaligned(value),
+            }
+        }
+    }
+
+    /// # Safety
+    /// The entry is alive and LONG.
+    unsafe fn long_key(self) -> *mut LongKey {
+        // SAFETY: by the contract the key area is hash and pointer.
+        unsafe { self.at(self.key_at() + 8).cast::<*mut LongKey>().read_unaligned() }
+    }
+
+    /// # Safety
+    /// The entry is alive and OUT, and its shard is locked.
+    unsafe fn out_value(self) -> *mut Value {
+        // SAFETY: by the contract the value area is a pointer.
+        unsafe { self.at(self.key_at() + self.key_area()).cast::<*mut Value>().read_unaligned() }
+    }
+}
+
+/// A key and what it holds, seen under its shard's lock.
+#[derive(Clone, Copy)]
+pub struct EntryRef<'g> {
+    raw: Raw,
+    _lock: PhantomData<&'g [u8]>,
+}
+
+impl<'g> EntryRef<'g> {
+    /// # Safety
+    /// A living entry whose shard stays locked, and is not changed, for `'g`.
+    pub(super) unsafe fn new(segments: &Segments, place: Ref) -> Self {
+        EntryRef { raw: Raw(segments.address(place)), _lock: PhantomData }
+    }
+
+    fn slice(&self, offset: usize, len: usize) -> &'g [u8] {
+        // SAFETY: inside the entry by the layout; unchanged for 'g by the lock.
+        unsafe { std::slice::from_raw_parts(self.raw.at(offset), len) }
+    }
+
+    /// The key.
+    #[inline]
+    pub fn key(&self) -> &'g [u8] {
+        if self.raw.flags() & LONG != 0 {
+            // SAFETY: alive and LONG; the box lives as long as the entry.
+            return unsafe { &**self.raw.long_key() };
+        }
+        self.slice(self.raw.key_at(), self.raw.key_area())
+    }
+
+    /// The hash of the key.
+    #[inline]
+    pub(super) fn hash(&self, hasher: &Hasher) -> KeyHash {
+        key_hash(self.raw, hasher)
+    }
+
+    /// Whether this is the entry of `key`.
+    #[inline(always)]
+    pub(super) fn is(&self, hash: KeyHash, key: &[u8]) -> bool {
+        if self.raw.flags() & LONG != 0 {
+            let stored = self.slice(self.raw.key_at(), 8);
+            return stored == hash.0.to_ne_bytes() && self.key() == key;
+        }
+        self.raw.key_area() == key.len() && self.slice(self.raw.key_at(), key.len()) == key
+    }
+
+    /// The type of what the key holds.
+    #[inline]
+    pub fn kind(&self) -> Kind {
+        Kind::from_u8((self.raw.flags() >> KIND_SHIFT) & 7).expect("invariant: entries hold known kinds")
+    }
+
+    /// Whether the value is a string that stands in the entry.
+    #[inline]
+    pub fn is_packed(&self) -> bool {
+        self.raw.flags() & OUT == 0
+    }
+
+    /// The bytes of a packed string.
+    #[inline]
+    pub fn bytes(&self) -> Option<&'g [u8]> {
+        self.is_packed()
+            .then(|| self.slice(self.raw.key_at() + self.raw.key_area(), self.raw.value_area()))
+    }
+
+    /// The value that stands out of line.
+    #[inline]
+    pub fn value(&self) -> Option<&'g Value> {
+        if self.is_packed() {
+            return None;
+        }
+        // SAFETY: alive, OUT and locked for 'g.
+        Some(unsafe { &*self.raw.out_value() })
+    }
+
+    /// When the key is due, in unix milliseconds.
+    #[inline]
+    pub fn deadline(&self) -> Option<u64> {
+        (self.raw.flags() & TTL != 0).then(|| {
+            u64::from(self.raw.half(6).load(Relaxed)) | u64::from(self.raw.word(8).load(Relaxed)) << 16
+        })
+    }
+
+    /// The tick at which the wheel has this key armed; 0 without a deadline.
+    #[inline]
+    pub fn armed(&self) -> u32 {
+        if self.raw.flags() & TTL != 0 { self.raw.word(12).load(Relaxed) } else { 0 }
+    }
+
+    /// The LRU/LFU bits.
+    #[inline]
+    pub fn access(&self) -> u16 {
+        self.raw.half(4).load(Relaxed)
+    }
+
+    /// Whether the string answers OBJECT ENCODING raw, whatever its length.
+    #[inline]
+    pub fn raw_encoding(&self) -> bool {
+        self.raw.flags() & RAW != 0
+    }
+
+    /// All of deadline, armed, access and raw.
+    #[inline]
+    pub fn meta(&self) -> Meta {
+        Meta {
+            deadline: self.deadline(),
+            armed: self.armed(),
+            access: self.access(),
+            raw: self.raw_encoding(),
+        }
+    }
+
+    /// Bytes of segment that the entry takes.
+    pub fn packed_bytes(&self) -> usize {
+        self.raw.units() * UNIT
+    }
+
+    /// The key part, for another entry that takes its place; the box goes over with it.
+    pub(super) fn key_part(&self, hasher: &Hasher) -> KeyPart<'g> {
+        if self.raw.flags() & LONG != 0 {
+            // SAFETY: alive and LONG.
+            KeyPart::Long(self.hash(hasher).0, unsafe { self.raw.long_key() })
+        } else {
+            KeyPart::Packed(self.key())
+        }
+    }
+
+    /// The value part, for another entry that takes its place; the box goes over with it.
+    pub(super) fn value_part(&self) -> ValuePart<'g> {
+        match self.bytes() {
+            Some(bytes) => ValuePart::Packed(bytes),
+            // SAFETY: alive, OUT and locked.
+            None => ValuePart::Out(unsafe { self.raw.out_value() }),
+        }
+    }
+
+    fn delta(&self) -> Delta {
+        let flags = self.raw.flags();
+        Delta {
+            keys: -1,
+            expires: -isize::from(flags & TTL != 0),
+            boxed: -isize::from(flags & (OUT | LONG) != 0),
+        }
+    }
+}
+
+#[inline]
+fn key_hash(raw: Raw, hasher: &Hasher) -> KeyHash {
+    // SAFETY: klen, TTL, LONG and the key area never change while the entry is in its place.
+    let area = unsafe { std::slice::from_raw_parts(raw.at(raw.key_at()), raw.key_area()) };
+    if raw.flags() & LONG != 0 {
+        let mut hash = [0; 8];
+        hash.copy_from_slice(&area[..8]);
+        return KeyHash(u64::from_ne_bytes(hash));
+    }
+    hasher.hash(area)
+}
+
+/// An entry of a locked shard that may be changed.
+pub(super) struct EntryMut<'g> {
+    raw: Raw,
+    place: Ref,
+    _lock: PhantomData<&'g mut [u8]>,
+}
+
+impl<'g> EntryMut<'g> {
+    /// # Safety
+    /// A living entry whose shard is locked, and used through this only, for `'g`.
+    pub unsafe fn new(segments: &'g Segments, place: Ref) -> Self {
+        EntryMut { raw: Raw(segments.address(place)), place, _lock: PhantomData }
+    }
+
+    pub fn view(&self) -> EntryRef<'_> {
+        EntryRef { raw: self.raw, _lock: PhantomData }
+    }
+
+    pub fn bytes_mut(self) -> Option<&'g mut [u8]> {
+        if self.raw.flags() & OUT != 0 {
+            return None;
+        }
+        let at = self.raw.at(self.raw.key_at() + self.raw.key_area());
+        // SAFETY: the value area of a packed string, ours alone for 'g.
+        Some(unsafe { std::slice::from_raw_parts_mut(at, self.raw.value_area()) })
+    }
+
+    pub fn value_mut(self) -> Option<&'g mut Value> {
+        if self.raw.flags() & OUT == 0 {
+            return None;
+        }
+        // SAFETY: alive, OUT, and ours alone for 'g.
+        Some(unsafe { &mut *self.raw.out_value() })
+    }
+
+    pub fn set_access(&self, access: u16) {
+        if self.raw.half(4).load(Relaxed) != access {
+            self.raw.half(4).store(access, Relaxed);
+        }
+    }
+
+    /// Writes a new value over the old one if the entry keeps its size and its key its
+    /// place; the old value's box, if any, is the caller's then.
+    pub fn rewrite(&self, new: &NewEntry<'_>) -> Result<Option<Box<Value>>, ()> {
+        let old = self.raw.flags();
+        if (old & TTL != 0) != new.meta.deadline.is_some() || self.raw.units() != new.units() {
+            return Err(());
+        }
+        let boxed = match new.value {
+            // The caller may rewrite only the meta and hand the same box in.
+            ValuePart::Out(value) if old & OUT != 0 && std::ptr::eq(value, self.value_pointer()) => None,
+            _ if old & OUT != 0 => {
+                // SAFETY: the entry gives the box up; the area is overwritten below.
+                Some(unsafe { Box::from_raw(self.value_pointer()) })
+            }
+            _ => None,
+        };
+        let at = self.raw.key_at() + self.raw.key_area();
+        // SAFETY: the same number of units, so the new value is inside; ours alone.
+        unsafe {
+            match new.value {
+                // Meta alone: source and target are the same bytes.
+                ValuePart::Packed(bytes) if bytes.as_ptr() == self.raw.at(at) => {}
+                value => self.raw.write_value(at, value),
+            }
+        }
+        self.raw.half(2).store(new.value_area() as u16, Relaxed);
+        self.raw.byte(1).store(new.flags() & !LONG | old & LONG, Relaxed);
+        self.raw.half(4).store(new.meta.access, Relaxed);
+        if let Some(deadline) = new.meta.deadline {
+            self.raw.set_deadline(deadline, new.meta.armed);
+        }
+        Ok(boxed)
+    }
+
+    fn value_pointer(&self) -> *mut Value {
+        // SAFETY: called for OUT entries that are alive and locked.
+        unsafe { self.raw.out_value() }
+    }
+
+    /// The entry dies and gives its boxes up; the key is dropped here.
+    pub fn kill(self, arena: &mut ArenaGuard<'_>) -> Option<Box<Value>> {
+        arena.count(self.view().delta());
+        let flags = self.raw.flags();
+        // SAFETY: alive until the flag below says otherwise; each box is taken once.
+        let value = unsafe {
+            if flags & LONG != 0 {
+                drop(Box::from_raw(self.raw.long_key()));
+            }
+            (flags & OUT != 0).then(|| Box::from_raw(self.raw.out_value()))
+        };
+        self.bury(arena);
+        value
+    }
+
+    /// Another entry has taken over boxes and counts; only the place is given back.
+    pub fn bury(self, arena: &mut ArenaGuard<'_>) {
+        let units = self.raw.units();
+        self.raw.byte(1).store(self.raw.flags() | DEAD, Relaxed);
+        arena.release(self.place, units);
+    }
+
+    /// How the counts change when `new` takes over from this entry.
+    pub fn delta_to(&self, new: &NewEntry<'_>) -> Delta {
+        let (old, new) = (self.view().delta(), new.delta());
+        Delta { keys: 0, expires: old.expires + new.expires, boxed: old.boxed + new.boxed }
+    }
+
+    /// Copies the entry to a fresh place and leaves the old one dead.
+    pub fn relocate(self, arena: &mut ArenaGuard<'_>, segments: &Segments) -> Result<Ref, OutOfSpace> {
+        let units = self.raw.units();
+        let place = arena.bump(units).or_else(|_| arena.reserve(units))?;
+        let to = segments.address(place).as_ptr();
+        // SAFETY: a new place of the same size; the source is locked. Words, because the
+        // bytes may be parts of pointers.
+        unsafe { to.copy_from_nonoverlapping(self.raw.at(0), units * UNIT) };
+        self.bury(arena);
+        Ok(place)
+    }
+}
+
+/// What compaction may see of an entry without its shard's lock.
+pub(super) struct Glimpse {
+    pub units: usize,
+    /// None if it is dead.
+    pub hash: Option<KeyHash>,
+}
+
+/// Looks at a place of a segment that is being evacuated (or of a database that nobody
+/// else can reach). It must be the start of an entry.
+pub(super) fn glimpse(segments: &Segments, place: Ref, hasher: &Hasher) -> Glimpse {
+    let raw = Raw(segments.address(place));
+    let dead = raw.flags() & DEAD != 0;
+    Glimpse { units: raw.units(), hash: (!dead).then(|| key_hash(raw, hasher)) }
+}
+
+/// Drops what a living entry owns. Gives the size in units of whatever stands there.
+///
+/// # Safety
+/// The start of an entry of a database that nobody can reach any more; once per entry.
+pub(super) unsafe fn drop_boxes(segments: &Segments, place: Ref) -> usize {
+    let raw = Raw(segments.address(place));
+    let flags = raw.flags();
+    if flags & DEAD == 0 {
+        // SAFETY: alive; marked dead at once, so the boxes are taken once.
+        unsafe {
+            if flags & LONG != 0 {
+                drop(Box::from_raw(raw.long_key()));
+            }
+            if flags & OUT != 0 {
+                drop(Box::from_raw(raw.out_value()));
+            }
+        }
+        raw.byte(1).store(flags | DEAD, Relaxed);
+    }
+    raw.units()
+}

@@ -1,0 +1,586 @@
+//! The shard's header and lock, and the guard through which its keys are used.
+//!
+//! ```text
+//! Shard    16 bytes, four to a cache line
+//!   0   lock u8     0 free, 1 taken
+//!   1   state u8    LIVE, MOVED, PENDING (engines.rs)
+//!   2   used u16    keys
+//!   4   reserved    for a sequence number, should reads without the lock come
+//!   8   block       word of the block (bucket.rs), null while there never was a key
+//! ```
+//!
+//! The lock stands here and not in the bucket: a lock byte in the line that the look-up
+//! wants next costs 2.5 times as much. Unlocking is a plain store. Who had to park looks
+//! again after a time-out, so the wake-up may be missed in the one case that a plain store
+//! leaves open; parking happens only behind a migration step or a descheduled owner.
+//!
+//! Invariants
+//! 1. `used`, `block`, the block's contents, and all of its entries but what entry.rs lists
+//!    change only under the lock.
+//! 2. `state` changes only under the lock: PENDING -> LIVE -> MOVED.
+//! 3. A reference into an entry is never kept beyond the lock: it borrows the guard.
+#![allow(unsafe_code)] // entries and blocks are reached through raw places
+
+use super::batch::Batch;
+use super::bucket::{At, Block, BlockView, SLOTS, Word};
+use super::engines::{Engine, Engines, Space};
+use super::entry::{self, EntryMut, EntryRef, NewEntry, ValuePart};
+use super::hash::KeyHash;
+use super::reclaim::Garbage;
+use super::segment::Ref;
+use super::{Content, Meta, OutOfSpace, Taken};
+use crate::values::{Blob, Kind, Value};
+use parking_lot::{Condvar, Mutex};
+use std::sync::atomic::{AtomicPtr, AtomicU8, AtomicU16, AtomicU32, AtomicUsize, Ordering};
+use std::time::Duration;
+
+pub(super) const LIVE: u8 = 0;
+pub(super) const MOVED: u8 = 1;
+pub(super) const PENDING: u8 = 2;
+
+/// Parked threads of the process. Almost always 0, so unlocking reads a line that stays shared.
+static PARKED: AtomicUsize = AtomicUsize::new(0);
+const SPINS: u32 = 100;
+const PARK_AT_MOST: Duration = Duration::from_micros(500);
+
+/// A shard's header.
+#[repr(C)]
+pub(super) struct Shard {
+    lock: AtomicU8,
+    state: AtomicU8,
+    used: AtomicU16,
+    _reserved: AtomicU32,
+    block: AtomicPtr<super::bucket::Bucket>,
+}
+
+const _: () = assert!(size_of::<Shard>() == 16);
+
+impl Shard {
+    pub fn new(state: u8) -> Self {
+        Shard {
+            lock: AtomicU8::new(0),
+            state: AtomicU8::new(state),
+            used: AtomicU16::new(0),
+            _reserved: AtomicU32::new(0),
+            block: AtomicPtr::default(),
+        }
+    }
+
+    #[inline(always)]
+    pub fn is_moved(&self) -> bool {
+        self.state.load(Ordering::Acquire) == MOVED
+    }
+
+    /// The block's word as it may be seen without the lock.
+    #[inline(always)]
+    pub fn word(&self) -> Word {
+        self.block.load(Ordering::Acquire)
+    }
+
+    #[inline(always)]
+    pub fn used(&self) -> usize {
+        self.used.load(Ordering::Relaxed).into()
+    }
+
+    pub fn drop_block(&mut self) {
+        // SAFETY: `&mut self`: nobody else is left, and the word is taken once.
+        drop(unsafe { Block::from_word(std::mem::replace(self.block.get_mut(), std::ptr::null_mut())) });
+    }
+
+    #[inline(always)]
+    fn acquire(&self, space: &Space) {
+        if self.lock.compare_exchange(0, 1, Ordering::Acquire, Ordering::Relaxed).is_err() {
+            self.acquire_slow(space);
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn acquire_slow(&self, space: &Space) {
+        space.counters.contended.fetch_add(1, Ordering::Relaxed);
+        loop {
+            for _ in 0..SPINS {
+                if self.lock.load(Ordering::Relaxed) == 0
+                    && self.lock.compare_exchange(0, 1, Ordering::Acquire, Ordering::Relaxed).is_ok()
+                {
+                    return;
+                }
+                std::hint::spin_loop();
+            }
+            PARKED.fetch_add(1, Ordering::SeqCst);
+            let (lot, woken) = self.lot();
+            let mut lot = lot.lock();
+            if self.lock.load(Ordering::SeqCst) != 0 {
+                woken.wait_for(&mut lot, PARK_AT_MOST);
+            }
+            PARKED.fetch_sub(1, Ordering::SeqCst);
+        }
+    }
+
+    /// Where threads park that wait for this shard (and for some others).
+    fn lot(&self) -> &'static (Mutex<()>, Condvar) {
+        static LOTS: [(Mutex<()>, Condvar); 16] = [const { (Mutex::new(()), Condvar::new()) }; 16];
+        &LOTS[std::ptr::from_ref(self).addr() / size_of::<Shard>() % LOTS.len()]
+    }
+
+    #[inline(always)]
+    fn release(&self) {
+        self.lock.store(0, Ordering::Release);
+        if PARKED.load(Ordering::Relaxed) != 0 {
+            self.wake();
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn wake(&self) {
+        let (lot, woken) = self.lot();
+        drop(lot.lock());
+        woken.notify_all();
+    }
+}
+
+/// The exclusive lock on a shard, whatever its state.
+pub(super) struct Locked<'b> {
+    shard: &'b Shard,
+    space: &'b Space,
+}
+
+impl Drop for Locked<'_> {
+    #[inline(always)]
+    fn drop(&mut self) {
+        self.shard.release();
+    }
+}
+
+impl<'b> Locked<'b> {
+    #[inline(always)]
+    pub fn new(shard: &'b Shard, space: &'b Space) -> Self {
+        shard.acquire(space);
+        Locked { shard, space }
+    }
+
+    #[inline(always)]
+    pub fn state(&self) -> u8 {
+        self.shard.state.load(Ordering::Relaxed)
+    }
+
+    pub fn set_state(&self, state: u8) {
+        debug_assert_eq!(state, if self.state() == PENDING { LIVE } else { MOVED });
+        self.shard.state.store(state, Ordering::Release);
+    }
+
+    #[inline(always)]
+    pub fn used(&self) -> usize {
+        self.shard.used()
+    }
+
+    pub fn set_used(&self, n: usize) {
+        self.shard.used.store(n.try_into().expect("invariant: a shard counts to 65535"), Ordering::Relaxed);
+    }
+
+    #[inline(always)]
+    pub fn block(&self) -> Option<BlockView<'_>> {
+        // SAFETY: locked for as long as the view lives.
+        unsafe { BlockView::from_word(self.shard.block.load(Ordering::Relaxed)) }
+    }
+
+    /// Sets the block; the old one goes out of reach.
+    pub fn set_block(&self, block: Option<Block>) -> Option<Block> {
+        let bytes = &self.space.counters.table_bytes;
+        if let Some(b) = &block {
+            bytes.fetch_add(b.bytes(), Ordering::Relaxed);
+        }
+        let word = block.map_or(std::ptr::null_mut(), Block::into_word);
+        // SAFETY: the header owned the word, and forgets it here; the caller retires it.
+        let old = unsafe { Block::from_word(self.shard.block.swap(word, Ordering::AcqRel)) };
+        if let Some(b) = &old {
+            bytes.fetch_sub(b.bytes(), Ordering::Relaxed);
+        }
+        old
+    }
+
+    /// The entry of a slot of this shard.
+    #[inline(always)]
+    pub fn entry(&self, place: Ref) -> EntryRef<'_> {
+        // SAFETY: a taken slot of a locked shard refers to a living entry; it is changed only
+        // through `entry_mut`, which wants the guard for itself.
+        unsafe { EntryRef::new(&self.space.segments, place) }
+    }
+
+    #[inline(always)]
+    pub fn entry_mut(&mut self, place: Ref) -> EntryMut<'_> {
+        // SAFETY: as `entry`, and `&mut self` is the only way to it.
+        unsafe { EntryMut::new(&self.space.segments, place) }
+    }
+
+    /// Drops a key that is in no slot any more; gives its value up.
+    pub fn kill(&mut self, place: Ref, hash: KeyHash) -> Option<Box<Value>> {
+        let space = self.space;
+        let mut arena = space.arena(hash).lock(&space.segments);
+        self.entry_mut(place).kill(&mut arena)
+    }
+
+    /// Moves the entry at `place` to another segment, if a slot of this shard still refers to it.
+    pub fn relocate(&mut self, front: usize, place: Ref, hash: KeyHash) -> Result<bool, OutOfSpace> {
+        let space = self.space;
+        let at = self.block().and_then(|b| b.chain_entries(front).find(|e| e.2 == place).map(|e| e.0));
+        let Some(at) = at else { return Ok(false) };
+        let to = {
+            let mut arena = space.arena(hash).lock(&space.segments);
+            self.entry_mut(place).relocate(&mut arena, &space.segments)?
+        };
+        let block = self.block().expect("invariant: found in this block");
+        block.bucket(at.bucket.into()).set(at.slot.into(), to);
+        Ok(true)
+    }
+}
+
+/// Place of a key inside its locked shard; good until that key is inserted, replaced or
+/// removed again. Using it later on is a panic, not a wrong answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pos {
+    at: At,
+    place: Ref,
+}
+
+/// Exclusive lock on the shard where a hash lives.
+pub struct ShardGuard<'b> {
+    locked: Locked<'b>,
+    engine: &'b Engine,
+    engines: &'b Engines,
+    batch: &'b Batch<'b>,
+}
+
+impl<'b> ShardGuard<'b> {
+    #[inline(always)]
+    pub(super) fn new(locked: Locked<'b>, engine: &'b Engine, engines: &'b Engines, batch: &'b Batch<'b>) -> Self {
+        ShardGuard { locked, engine, engines, batch }
+    }
+
+    /// Whether this is the lock for a hash of the same database.
+    #[inline]
+    pub(super) fn covers(&self, hash: KeyHash) -> bool {
+        std::ptr::eq(self.engine.shard(hash), self.locked.shard)
+    }
+
+    pub(super) fn engine(&self) -> &'b Engine {
+        self.engine
+    }
+
+    pub(super) fn locked(&mut self) -> &mut Locked<'b> {
+        &mut self.locked
+    }
+
+    #[inline(always)]
+    fn place(&self, pos: Pos) -> Ref {
+        let block = self.locked.block();
+        let found = block.and_then(|b| b.bucket(pos.at.bucket.into()).get(pos.at.slot.into()));
+        assert!(found == Some(pos.place), "invariant: a position is used while its key stands there");
+        pos.place
+    }
+
+    /// Where a key stands.
+    #[inline(always)]
+    pub fn find(&self, hash: KeyHash, key: &[u8]) -> Option<Pos> {
+        debug_assert!(self.covers(hash), "the hash belongs to another shard");
+        let block = self.locked.block()?;
+        let front = self.engine.bucket(hash);
+        let mut chain = block.chain(front);
+        while let Some((index, bucket)) = chain.next() {
+            let mut bits = bucket.matching(hash.tag());
+            while bits != 0 {
+                let slot = bits.trailing_zeros() as usize;
+                bits &= bits - 1;
+                let place = Ref(bucket.raw(slot));
+                if self.locked.entry(place).is(hash, key) {
+                    let at = At { bucket: index as u16, slot: slot as u16 };
+                    return Some(Pos { at, place });
+                }
+            }
+        }
+        None
+    }
+
+    /// The key and what it holds.
+    #[inline]
+    pub fn entry(&self, pos: Pos) -> EntryRef<'_> {
+        self.locked.entry(self.place(pos))
+    }
+
+    /// The out-of-line value; None for a packed string.
+    pub fn value_mut(&mut self, pos: Pos) -> Option<&mut Value> {
+        let place = self.place(pos);
+        self.locked.entry_mut(place).value_mut()
+    }
+
+    /// The bytes of a packed string; None for an out-of-line value.
+    pub fn bytes_mut(&mut self, pos: Pos) -> Option<&mut [u8]> {
+        let place = self.place(pos);
+        self.locked.entry_mut(place).bytes_mut()
+    }
+
+    /// Stores the LRU/LFU bits if they differ.
+    #[inline]
+    pub fn set_access(&mut self, pos: Pos, access: u16) {
+        let place = self.place(pos);
+        self.locked.entry_mut(place).set_access(access);
+    }
+
+    /// Calls `f` for each key with a deadline whose hash has these 40 bits, until it answers
+    /// true. The caller compares the armed tick as well: different keys may share the bits.
+    pub fn for_each_candidate(&self, hash40: u64, f: &mut dyn FnMut(Pos, EntryRef<'_>) -> bool) -> bool {
+        let hash = KeyHash::from_hash40(hash40);
+        let Some(block) = self.locked.block() else { return false };
+        for (index, bucket) in block.chain(self.engine.bucket(hash)) {
+            let bits = bucket.matching(hash.tag());
+            for slot in (0..SLOTS).filter(|slot| bits >> slot & 1 == 1) {
+                let place = Ref(bucket.raw(slot));
+                let entry = self.locked.entry(place);
+                if entry.deadline().is_none() || entry.hash(self.batch.hasher()).hash40() != hash40 {
+                    continue;
+                }
+                let at = At { bucket: index as u16, slot: slot as u16 };
+                if f(Pos { at, place }, entry) {
+                    return true;
+                }
+            }
+        }
+        false
+    }
+
+    /// Keys of the shard.
+    pub(super) fn used(&self) -> usize {
+        self.locked.used()
+    }
+
+    /// The n-th key of the shard, in no particular order.
+    pub(super) fn nth(&self, n: usize) -> Option<EntryRef<'_>> {
+        let place = self.locked.block()?.entries().nth(n)?.3;
+        Some(self.locked.entry(place))
+    }
+
+    /// Visits the keys of the bucket where a hash lives.
+    pub(super) fn for_each_in_bucket(&self, hash: KeyHash, f: &mut dyn FnMut(EntryRef<'_>)) {
+        let Some(block) = self.locked.block() else { return };
+        for (_, _, place) in block.chain_entries(self.engine.bucket(hash)) {
+            f(self.locked.entry(place));
+        }
+    }
+
+    /// Adds a key that is not there yet.
+    pub fn insert(
+        &mut self,
+        hash: KeyHash,
+        key: &[u8],
+        content: Content<'_>,
+        meta: Meta,
+    ) -> Result<Pos, OutOfSpace> {
+        debug_assert!(self.find(hash, key).is_none(), "the key is there already");
+        if self.locked.used() == usize::from(u16::MAX) {
+            return Err(OutOfSpace);
+        }
+        let (value, kind) = split(content);
+        let new = NewEntry { key: entry::key_part(key, hash), value, kind, meta };
+        let placed = self.place_new(hash, &new);
+        let Ok(place) = placed else {
+            entry::discard_key(new.key);
+            entry::discard_value(new.value);
+            return Err(OutOfSpace);
+        };
+        let Some(at) = self.link(hash, place) else {
+            drop(self.locked.kill(place, hash));
+            return Err(OutOfSpace);
+        };
+        let used = self.locked.used() + 1;
+        self.locked.set_used(used);
+        if used >= self.batch.grow_mark() {
+            self.request_check();
+        }
+        Ok(Pos { at, place })
+    }
+
+    #[inline]
+    fn place_new(&self, hash: KeyHash, new: &NewEntry<'_>) -> Result<Ref, OutOfSpace> {
+        let space = self.locked.space;
+        let mut arena = space.arena(hash).lock(&space.segments);
+        let place = new.place(&mut arena, &space.segments)?;
+        arena.count(new.delta());
+        if self.engines.growing.is_some() && arena.insert_tick(super::migrate::INSERTS_PER_UNIT) {
+            self.batch.owe_unit();
+        }
+        Ok(place)
+    }
+
+    /// Puts the entry into a slot.
+    #[inline]
+    fn link(&mut self, hash: KeyHash, place: Ref) -> Option<At> {
+        let front = self.engine.bucket(hash);
+        loop {
+            if let Some(block) = self.locked.block()
+                && let Some(at) = block.insert(front, hash.tag(), place)
+            {
+                return Some(at);
+            }
+            self.make_room()?;
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn make_room(&mut self) -> Option<()> {
+        let larger = match self.locked.block() {
+            None => Block::new(0)?,
+            Some(view) => Block::enlarged(view)?,
+        };
+        if let Some(old) = self.locked.set_block(Some(larger)) {
+            self.batch.pin().retire(Garbage::Block(old));
+        }
+        Some(())
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn request_check(&self) {
+        if self.engines.growing.is_none() && !self.locked.space.check.swap(true, Ordering::Relaxed) {
+            self.batch.request_help();
+        }
+    }
+
+    /// New content and meta for a key that is there. Gives the old out-of-line value, if any,
+    /// to be dropped off the worker. If it fails, nothing has changed.
+    pub fn replace(
+        &mut self,
+        pos: Pos,
+        hash: KeyHash,
+        content: Content<'_>,
+        meta: Meta,
+    ) -> Result<(Pos, Option<Box<Value>>), OutOfSpace> {
+        let place = self.place(pos);
+        let (value, kind) = split(content);
+        // SAFETY: the entry is not changed before `overwrite`, which reads the key part only
+        // while the entry stands; the detached life time lets `&mut self` through.
+        let old = unsafe { EntryRef::new(&self.locked.space.segments, place) };
+        let key = old.key_part(self.batch.hasher());
+        let new = NewEntry { key, value, kind, meta };
+        self.overwrite(pos, hash, &new).inspect_err(|_| entry::discard_value(new.value))
+    }
+
+    /// Changes deadline, armed tick, access bits and raw; the value stays.
+    pub fn set_meta(&mut self, pos: Pos, meta: Meta) -> Result<Pos, OutOfSpace> {
+        let place = self.place(pos);
+        // SAFETY: as in `replace`.
+        let old = unsafe { EntryRef::new(&self.locked.space.segments, place) };
+        let hasher = self.batch.hasher();
+        let new = NewEntry { key: old.key_part(hasher), value: old.value_part(), kind: old.kind(), meta };
+        let hash = old.hash(hasher);
+        let (pos, dropped) = self.overwrite(pos, hash, &new)?;
+        debug_assert!(dropped.is_none());
+        Ok(pos)
+    }
+
+    fn overwrite(
+        &mut self,
+        pos: Pos,
+        hash: KeyHash,
+        new: &NewEntry<'_>,
+    ) -> Result<(Pos, Option<Box<Value>>), OutOfSpace> {
+        let space = self.locked.space;
+        let segments = &space.segments;
+        let old = self.locked.entry_mut(pos.place);
+        let delta = old.delta_to(new);
+        if let Ok(boxed) = old.rewrite(new) {
+            if delta.boxed != 0 {
+                space.arena(hash).lock(segments).count(delta);
+            }
+            return Ok((pos, boxed));
+        }
+        let same_box = matches!((new.value, old.view().value_part()), (ValuePart::Out(a), ValuePart::Out(b)) if std::ptr::eq(a, b));
+        let mut arena = space.arena(hash).lock(segments);
+        let place = new.place(&mut arena, segments)?;
+        arena.count(delta);
+        let boxed = match old.view().value_part() {
+            // SAFETY: the old entry is buried below without its boxes: the key's went over to
+            // the new entry, and so did the value's if it is the same one.
+            ValuePart::Out(value) if !same_box => Some(unsafe { Box::from_raw(value) }),
+            _ => None,
+        };
+        old.bury(&mut arena);
+        drop(arena);
+        self.batch.released(space.arena(hash));
+        let block = self.locked.block().expect("invariant: the key stands in it");
+        block.bucket(pos.at.bucket.into()).set(pos.at.slot.into(), place);
+        Ok((Pos { at: pos.at, place }, boxed))
+    }
+
+    /// Removes the key; gives its out-of-line value, to be dropped off the worker.
+    pub fn remove(&mut self, pos: Pos) -> Option<Box<Value>> {
+        let place = self.place(pos);
+        let block = self.locked.block().expect("invariant: the key stands in it");
+        block.bucket(pos.at.bucket.into()).clear(pos.at.slot.into());
+        let used = self.locked.used() - 1;
+        self.locked.set_used(used);
+        if used <= self.batch.shrink_mark() && self.engine.bits() > 0 {
+            self.request_check();
+        }
+        let space = self.locked.space;
+        let arena = &space.arenas[space.segments.arena_of(place)];
+        let mut held = arena.lock(&space.segments);
+        let value = self.locked.entry_mut(place).kill(&mut held);
+        drop(held);
+        self.batch.released(arena);
+        value
+    }
+
+    /// Removes the key and gives what it held.
+    pub fn take(&mut self, pos: Pos) -> (Taken, Meta) {
+        let entry = self.entry(pos);
+        let (meta, bytes) = (entry.meta(), entry.bytes().map(<[u8]>::to_vec));
+        let value = self.remove(pos);
+        let taken = match (bytes, value) {
+            (Some(bytes), _) => Taken::Bytes(bytes),
+            (None, Some(value)) => Taken::Value(value),
+            (None, None) => unreachable!("an entry holds bytes or a value"),
+        };
+        (taken, meta)
+    }
+}
+
+/// Where a content goes: into the entry, or into a box of its own.
+fn split(content: Content<'_>) -> (ValuePart<'_>, Kind) {
+    let value = match content {
+        Content::Bytes(bytes) if bytes.len() <= entry::VALUE_PACKED_MAX => {
+            return (ValuePart::Packed(bytes), Kind::String);
+        }
+        Content::Bytes(bytes) => Box::new(Value::Str(Blob::copy_from(bytes))),
+        Content::Value(value) => Box::new(value),
+        Content::Boxed(value) => value,
+    };
+    let kind = value.kind();
+    (ValuePart::Out(Box::into_raw(value)), kind)
+}
+
+/// A look at a shard's bucket without the lock, for prefetching.
+#[inline(always)]
+pub(super) fn peek<'a>(word: Word, _batch: &'a Batch<'_>) -> Option<BlockView<'a>> {
+    // SAFETY: the batch pins the epoch, and blocks are retired through it.
+    unsafe { BlockView::from_word(word) }
+}
+
+impl Drop for Space {
+    /// The last engine has gone, so nobody can reach an entry any more.
+    fn drop(&mut self) {
+        for arena in self.arenas.iter() {
+            let mut held = arena.lock(&self.segments);
+            if arena.boxed() > 0 {
+                for (mut place, end) in held.extents() {
+                    while place < end {
+                        // SAFETY: unreachable for everybody else, and each start once.
+                        place.0 += unsafe { entry::drop_boxes(&self.segments, place) } as u32;
+                    }
+                }
+            }
+            held.clear();
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! What there is to do beside requests, and who is told.
+//!
+//! One word says it all: units of migration that the workers owe, and flags. A worker looks at
+//! it once per batch with one relaxed load; the helper thread sleeps until a flag comes up.
+
+use parking_lot::{Condvar, Mutex};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering::Relaxed};
+use std::time::Duration;
+
+/// A database's load should be looked at.
+const CHECK: u32 = 1 << 31;
+/// An arena has too many dead bytes; and, less urgent, more than it need have.
+const COMPACT: u32 = 1 << 30;
+const SETTLE: u32 = 1 << 29;
+/// The helper is tidying up because it was quiet.
+const SETTLING: u32 = 1 << 28;
+const OWED_MAX: u32 = 0xffff;
+
+#[derive(Default)]
+pub(super) struct Work {
+    word: AtomicU32,
+    /// Databases that are being resized.
+    pub migrating: AtomicUsize,
+    woken: Mutex<bool>,
+    bell: Condvar,
+}
+
+impl Work {
+    #[inline]
+    pub fn is_for_workers(&self) -> bool {
+        self.word.load(Relaxed) & (CHECK | OWED_MAX) != 0
+    }
+
+    /// Whether the helper has something to do that needs no quiet.
+    pub fn is_for_helper(&self) -> bool {
+        self.word.load(Relaxed) & (CHECK | COMPACT | SETTLING) != 0 || self.migrating.load(Relaxed) != 0
+    }
+
+    pub fn owe_unit(&self) {
+        if self.word.load(Relaxed) & OWED_MAX < OWED_MAX / 2 {
+            self.word.fetch_add(1, Relaxed);
+        }
+    }
+
+    pub fn owed(&self) -> u32 {
+        self.word.load(Relaxed) & OWED_MAX
+    }
+
+    /// A unit was moved, by whomever.
+    pub fn pay_unit(&self) {
+        let pay = |w: u32| (w & OWED_MAX != 0).then(|| w - 1);
+        let _ = self.word.fetch_update(Relaxed, Relaxed, pay);
+    }
+
+    /// Nothing is left to move.
+    pub fn forgive(&self) {
+        self.word.fetch_and(!OWED_MAX, Relaxed);
+    }
+
+    fn raise(&self, flag: u32) {
+        if self.word.load(Relaxed) & flag == 0 && self.word.fetch_or(flag, Relaxed) & flag == 0 {
+            self.wake();
+        }
+    }
+
+    fn take(&self, flag: u32) -> bool {
+        self.word.load(Relaxed) & flag != 0 && self.word.fetch_and(!flag, Relaxed) & flag != 0
+    }
+
+    pub fn request_check(&self) {
+        self.raise(CHECK);
+    }
+
+    pub fn take_check(&self) -> bool {
+        self.take(CHECK)
+    }
+
+    pub fn request_compaction(&self, urgent: bool) {
+        self.raise(if urgent { COMPACT } else { SETTLE });
+    }
+
+    pub fn take_compaction(&self) -> bool {
+        self.take(COMPACT)
+    }
+
+    pub fn wants_settling(&self) -> bool {
+        self.word.load(Relaxed) & SETTLE != 0
+    }
+
+    pub fn take_settling(&self) -> bool {
+        self.take(SETTLE)
+    }
+
+    pub fn settle(&self, on: bool) {
+        if on {
+            self.word.fetch_or(SETTLING, Relaxed);
+        } else if self.is_settling() {
+            self.word.fetch_and(!SETTLING, Relaxed);
+        }
+    }
+
+    pub fn is_settling(&self) -> bool {
+        self.word.load(Relaxed) & SETTLING != 0
+    }
+
+    /// Wakes the helper thread.
+    pub fn wake(&self) {
+        *self.woken.lock() = true;
+        self.bell.notify_one();
+    }
+
+    /// Sleeps until it is woken or the time is over; whether it was woken.
+    pub fn sleep(&self, limit: Option<Duration>) -> bool {
+        let mut woken = self.woken.lock();
+        while !*woken {
+            match limit {
+                None => self.bell.wait(&mut woken),
+                Some(limit) => {
+                    if self.bell.wait_for(&mut woken, limit).timed_out() {
+                        break;
+                    }
+                }
+            }
+        }
+        std::mem::take(&mut *woken)
+    }
+}

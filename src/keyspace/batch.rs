@@ -6,8 +6,8 @@ use super::gate::{Raised, Slot};
 use super::hash::{Hasher, KeyHash};
 use super::locks::LockSet;
 use super::reclaim::Pin;
-use super::shard::{LIVE, Locked, ShardGuard, peek};
 use super::segment::Arena;
+use super::shard::{LIVE, Locked, ShardGuard, peek};
 use super::{DbId, EngineStats, EntryRef, Keyspace, compact, migrate, scan};
 use crossbeam_epoch::LocalHandle;
 use std::sync::Arc;
@@ -179,7 +179,10 @@ impl<'p> Batch<'p> {
         {
             let slots = bucket.matching(hash.tag());
             if slots != 0 {
-                let address = self.keyspace.segments.address_hint(bucket.raw(slots.trailing_zeros() as usize));
+                let address = self
+                    .keyspace
+                    .segments
+                    .address_hint(bucket.raw(slots.trailing_zeros() as usize));
                 bucket::prefetch(address);
                 bucket::prefetch(address.wrapping_add(64));
             }

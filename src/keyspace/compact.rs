@@ -5,10 +5,10 @@
 //! more. Each living entry is then moved under the lock of its shard, if a slot there still
 //! refers to it; if none does it has died since. A walk goes on for a few KiB and is put back.
 
+use super::DbId;
 use super::batch::Batch;
 use super::entry;
 use super::segment::{Arena, UNIT, Victim};
-use super::DbId;
 
 /// Dead bytes, of those in use, from which on a database is compacted at once.
 pub(super) const PERCENT: usize = 15;
@@ -24,7 +24,9 @@ const VISITS: usize = 256;
 /// Walks a slice of some arena with more than `percent` dead; false if there is none.
 pub(super) fn step(batch: &Batch<'_>, percent: usize) -> bool {
     for db in 0..batch.keyspace().databases() {
-        let Some(engines) = batch.engines(db) else { continue };
+        let Some(engines) = batch.engines(db) else {
+            continue;
+        };
         for arena in engines.space.arenas.iter() {
             if (arena.is_evacuating() || arena.wants_compaction(percent, SLACK))
                 && slice(batch, db, arena, percent)

@@ -44,7 +44,11 @@ impl Engine {
     pub fn new(bits: u8, generation: u64, state: u8) -> Self {
         debug_assert!(bits <= BITS_MAX && (state == LIVE || state == PENDING));
         let shards = (0..1_usize << bits).map(|_| Shard::new(state)).collect();
-        Engine { shards, bits, generation }
+        Engine {
+            shards,
+            bits,
+            generation,
+        }
     }
 
     #[inline(always)]
@@ -104,14 +108,21 @@ pub(super) struct Engines {
 
 impl Engines {
     pub fn steady(space: Arc<Space>, active: Arc<Engine>) -> Box<Self> {
-        Box::new(Engines { space, active, growing: None, migration: Migration::default() })
+        Box::new(Engines {
+            space,
+            active,
+            growing: None,
+            migration: Migration::default(),
+        })
     }
 
     /// The engine and the shard where the hash lives, as far as can be seen without the lock.
     #[inline(always)]
     pub fn choose(&self, hash: KeyHash) -> (&Engine, &Shard) {
         let old = self.active.shard(hash);
-        let Some(growing) = &self.growing else { return (&self.active, old) };
+        let Some(growing) = &self.growing else {
+            return (&self.active, old);
+        };
         // Half of the shards are moved at the middle of a migration: a branch would mispredict.
         let (moved, new) = (old.is_moved(), growing.shard(hash));
         (
@@ -122,7 +133,10 @@ impl Engines {
 
     /// How many units a migration has.
     pub fn units(&self) -> usize {
-        let bits = self.growing.as_ref().map_or(self.active.bits, |g| g.bits.min(self.active.bits));
+        let bits = self
+            .growing
+            .as_ref()
+            .map_or(self.active.bits, |g| g.bits.min(self.active.bits));
         1 << bits
     }
 
@@ -217,7 +231,11 @@ impl Space {
 
 /// A prefetch of the bucket of a hash, as far as it can be seen without the lock.
 #[inline(always)]
-pub(super) fn bucket_hint<'a>(engines: &'a Engines, hash: KeyHash, view: impl Fn(Word) -> Option<BlockView<'a>>) -> Option<&'a super::bucket::Bucket> {
+pub(super) fn bucket_hint<'a>(
+    engines: &'a Engines,
+    hash: KeyHash,
+    view: impl Fn(Word) -> Option<BlockView<'a>>,
+) -> Option<&'a super::bucket::Bucket> {
     let (engine, shard) = engines.choose(hash);
     Some(view(shard.word())?.bucket(engine.bucket(hash)))
 }

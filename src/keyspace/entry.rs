@@ -45,7 +45,8 @@ pub(super) const VALUE_PACKED_MAX: usize = 1024;
 /// Deadlines end here (the year 10889).
 pub(super) const DEADLINE_MAX: u64 = (1 << 48) - 1;
 
-const _: () = assert!((HEADER_TTL + KEY_PACKED_MAX + VALUE_PACKED_MAX).div_ceil(UNIT) <= super::segment::UNITS_MAX);
+const _: () =
+    assert!((HEADER_TTL + KEY_PACKED_MAX + VALUE_PACKED_MAX).div_ceil(UNIT) <= super::segment::UNITS_MAX);
 const _: () = assert!(size_of::<usize>() == POINTER, "entries hold 64-bit pointers");
 
 /// A key that is too long for its entry.
@@ -93,8 +94,17 @@ impl NewEntry<'_> {
         let mut flags = (self.kind as u8) << KIND_SHIFT;
         flags |= if self.meta.deadline.is_some() { TTL } else { 0 };
         flags |= if self.meta.raw { RAW } else { 0 };
-        flags |= if matches!(self.value, ValuePart::Out(_)) { OUT } else { 0 };
-        flags | if matches!(self.key, KeyPart::Long(..)) { LONG } else { 0 }
+        flags |= if matches!(self.value, ValuePart::Out(_)) {
+            OUT
+        } else {
+            0
+        };
+        flags
+            | if matches!(self.key, KeyPart::Long(..)) {
+                LONG
+            } else {
+                0
+            }
     }
 
     pub fn units(&self) -> usize {
@@ -107,7 +117,11 @@ impl NewEntry<'_> {
 
     /// How the counts change when this entry comes.
     pub fn delta(&self) -> Delta {
-        Delta { keys: 1, expires: self.meta.deadline.is_some().into(), boxed: self.boxed().into() }
+        Delta {
+            keys: 1,
+            expires: self.meta.deadline.is_some().into(),
+            boxed: self.boxed().into(),
+        }
     }
 
     /// Writes the entry into a new place. The boxes are the entry's from now on.
@@ -255,7 +269,11 @@ impl Raw {
     /// The entry is alive and OUT, and its shard is locked.
     unsafe fn out_value(self) -> *mut Value {
         // SAFETY: by the contract the value area is a pointer.
-        unsafe { self.at(self.key_at() + self.key_area()).cast::<*mut Value>().read_unaligned() }
+        unsafe {
+            self.at(self.key_at() + self.key_area())
+                .cast::<*mut Value>()
+                .read_unaligned()
+        }
     }
 }
 
@@ -270,7 +288,10 @@ impl<'g> EntryRef<'g> {
     /// # Safety
     /// A living entry whose shard stays locked, and is not changed, for `'g`.
     pub(super) unsafe fn new(segments: &Segments, place: Ref) -> Self {
-        EntryRef { raw: Raw(segments.address(place)), _lock: PhantomData }
+        EntryRef {
+            raw: Raw(segments.address(place)),
+            _lock: PhantomData,
+        }
     }
 
     fn slice(&self, offset: usize, len: usize) -> &'g [u8] {
@@ -344,7 +365,11 @@ impl<'g> EntryRef<'g> {
     /// The tick at which the wheel has this key armed; 0 without a deadline.
     #[inline]
     pub fn armed(&self) -> u32 {
-        if self.raw.flags() & TTL != 0 { self.raw.word(12).load(Relaxed) } else { 0 }
+        if self.raw.flags() & TTL != 0 {
+            self.raw.word(12).load(Relaxed)
+        } else {
+            0
+        }
     }
 
     /// The LRU/LFU bits.
@@ -427,11 +452,18 @@ impl<'g> EntryMut<'g> {
     /// # Safety
     /// A living entry whose shard is locked, and used through this only, for `'g`.
     pub unsafe fn new(segments: &'g Segments, place: Ref) -> Self {
-        EntryMut { raw: Raw(segments.address(place)), place, _lock: PhantomData }
+        EntryMut {
+            raw: Raw(segments.address(place)),
+            place,
+            _lock: PhantomData,
+        }
     }
 
     pub fn view(&self) -> EntryRef<'_> {
-        EntryRef { raw: self.raw, _lock: PhantomData }
+        EntryRef {
+            raw: self.raw,
+            _lock: PhantomData,
+        }
     }
 
     pub fn bytes_mut(self) -> Option<&'g mut [u8]> {
@@ -521,7 +553,11 @@ impl<'g> EntryMut<'g> {
     /// How the counts change when `new` takes over from this entry.
     pub fn delta_to(&self, new: &NewEntry<'_>) -> Delta {
         let (old, new) = (self.view().delta(), new.delta());
-        Delta { keys: 0, expires: old.expires + new.expires, boxed: old.boxed + new.boxed }
+        Delta {
+            keys: 0,
+            expires: old.expires + new.expires,
+            boxed: old.boxed + new.boxed,
+        }
     }
 
     /// Copies the entry to a fresh place and leaves the old one dead.
@@ -549,7 +585,10 @@ pub(super) struct Glimpse {
 pub(super) fn glimpse(segments: &Segments, place: Ref, hasher: &Hasher) -> Glimpse {
     let raw = Raw(segments.address(place));
     let dead = raw.flags() & DEAD != 0;
-    Glimpse { units: raw.units(), hash: (!dead).then(|| key_hash(raw, hasher)) }
+    Glimpse {
+        units: raw.units(),
+        hash: (!dead).then(|| key_hash(raw, hasher)),
+    }
 }
 
 /// Drops what a living entry owns. Gives the size in units of whatever stands there.

@@ -90,7 +90,10 @@ impl Gate {
                 }
             }
         }
-        Raised { gate: self, _turn: turn }
+        Raised {
+            gate: self,
+            _turn: turn,
+        }
     }
 }
 

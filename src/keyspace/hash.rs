@@ -99,7 +99,10 @@ impl Hasher {
             } else if n >= 4 {
                 (read4(key, 0), read4(key, n - 4))
             } else if n > 0 {
-                (u64::from(key[0]) << 8 | u64::from(key[n - 1]), u64::from(key[n / 2]))
+                (
+                    u64::from(key[0]) << 8 | u64::from(key[n - 1]),
+                    u64::from(key[n / 2]),
+                )
             } else {
                 (0, 0)
             }
@@ -132,7 +135,12 @@ impl Hasher {
             x = fold(read8(key, at) ^ s[6], read8(key, at + 8) ^ x);
         }
         // The last 16 bytes, overlapping what came before.
-        self.finish(read8(key, n - 16), read8(key, n - 8), s[7] ^ fold(x ^ s[0], y ^ s[6]), n)
+        self.finish(
+            read8(key, n - 16),
+            read8(key, n - 8),
+            s[7] ^ fold(x ^ s[0], y ^ s[6]),
+            n,
+        )
     }
 }
 
@@ -169,7 +177,11 @@ mod tests {
         let (mut seen, mut top, mut low) = (HashSet::new(), [0_u32; 256], [0_u32; 256]);
         let n = if cfg!(miri) { 2_000_u64 } else { 200_000 };
         for i in 0..n {
-            for key in [format!("key:{i}"), format!("{i:016}"), format!("user:session:{i:032}")] {
+            for key in [
+                format!("key:{i}"),
+                format!("{i:016}"),
+                format!("user:session:{i:032}"),
+            ] {
                 let x = h.hash(key.as_bytes());
                 assert!(seen.insert(x));
                 top[(x.0 >> 56) as usize] += 1;

@@ -5,10 +5,10 @@
 //! and then those of the same range in the new one; a range is either all here or all
 //! there for whoever looks a key up. So all wait in one direction, and nobody in a circle.
 
+use super::DbId;
 use super::batch::Batch;
 use super::hash::KeyHash;
 use super::shard::ShardGuard;
-use super::DbId;
 use smallvec::SmallVec;
 
 /// The guards of several keys.

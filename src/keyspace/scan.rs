@@ -50,7 +50,9 @@ pub(super) fn scan(
             // An empty shard is passed at once.
             let span = if empty { width + 5 } else { width };
             visits += 1;
-            let Some(next) = (position >> span << span).checked_add(1 << span) else { return 0 };
+            let Some(next) = end(position, span) else {
+                return 0;
+            };
             position = next;
             if seen >= count || visits >= visits_max {
                 return position >> CURSOR_SHIFT;
@@ -62,11 +64,19 @@ pub(super) fn scan(
     }
 }
 
+/// Where the aligned span of 2^`bits` hashes around a position ends; None at the end of hash space.
+fn end(position: u64, bits: u32) -> Option<u64> {
+    let size = 1_u64.checked_shl(bits)?;
+    (position & !(size - 1)).checked_add(size)
+}
+
 /// Shards tried by chance before the walk to the next key.
 const TRIES: usize = 32;
 
 pub(super) fn random(batch: &Batch<'_>, db: DbId, rnd: u64, f: &mut dyn FnMut(EntryRef<'_>)) -> bool {
-    let Some(engines) = batch.engines(db) else { return false };
+    let Some(engines) = batch.engines(db) else {
+        return false;
+    };
     let mut state = rnd;
     if engines.space.keys() == 0 {
         return false;
@@ -92,7 +102,11 @@ fn walk(
     state: &mut u64,
     f: &mut dyn FnMut(EntryRef<'_>),
 ) -> bool {
-    let bits = engines.growing.as_ref().map_or(0, |g| g.bits()).max(engines.active.bits());
+    let bits = engines
+        .growing
+        .as_ref()
+        .map_or(0, |g| g.bits())
+        .max(engines.active.bits());
     let start = next(state);
     for i in 0..1_u64 << bits {
         // The upper bits count the shards; a step of one shard more each time, around the end.

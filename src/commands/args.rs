@@ -71,7 +71,11 @@ impl<'k> Args<'k> {
     /// A cursor that stands behind the first `skip` arguments.
     #[inline]
     pub fn new(source: Source<'k>, skip: usize) -> Args<'k> {
-        Args { source, next: skip, len: source.len() }
+        Args {
+            source,
+            next: skip,
+            len: source.len(),
+        }
     }
 
     /// Number of arguments in all, the name included.
@@ -84,6 +88,20 @@ impl<'k> Args<'k> {
     #[inline]
     pub fn left(&self) -> usize {
         self.len - self.next.min(self.len)
+    }
+
+    /// The arguments from the cursor on as a request of their own, for commands about commands.
+    pub fn request(&self) -> Args<'k> {
+        let from = self.next.min(self.len);
+        let source = match self.source {
+            Source::Buffer { buf, side, ranges } => Source::Buffer {
+                buf,
+                side,
+                ranges: &ranges[from..],
+            },
+            Source::Owned(v) => Source::Owned(&v[from..]),
+        };
+        Args::new(source, 0)
     }
 
     /// The index of the argument that `next` would return.
@@ -171,6 +189,10 @@ impl<'k> Args<'k> {
 
     /// A syntax error unless everything was taken.
     pub fn end(&self) -> Result<(), Error> {
-        if self.next >= self.len { Ok(()) } else { Err(Error::Syntax) }
+        if self.next >= self.len {
+            Ok(())
+        } else {
+            Err(Error::Syntax)
+        }
     }
 }

@@ -2,18 +2,137 @@
 //!
 //! Bit 0 is the most significant bit of the first byte. BITFIELD is in its own file.
 
-use crate::commands::command::Outcome;
+use crate::commands::bitfield;
+use crate::commands::command::{Access, Arity, Command, Group, KeySpec, Outcome};
 use crate::commands::ctx::Ctx;
 use crate::commands::error::Error;
 use crate::commands::keys::{NewString, Ttl};
+use crate::commands::keyspec;
 use crate::commands::number;
+use crate::commands::row::{acl, flags, key_flags};
 use crate::effects::Class;
 use crate::keyspace::PACKED_VALUE_MAX;
 use crate::values::Blob;
 
+/// The commands of this family.
+pub static COMMANDS: &[Command] = &[
+    Command {
+        name: "bitcount",
+        arity: Arity::AtLeast(2),
+        flags: flags!(READONLY),
+        acl: acl!(BITMAP),
+        keys: &[KeySpec::key(1, key_flags!(RO | ACCESS))],
+        access: Access::Read,
+        syntax: "key [range: start:int end:int [unit^7.0.0: BYTE | BIT]]",
+        summary: "Number of bits that are set in a string or in a part of it.",
+        since: "2.6.0",
+        group: Group::Bitmap,
+        complexity: "O(N), N bytes looked at",
+        history: &[("7.0.0", "The range may count bits: `BYTE|BIT`.")],
+        run: bitcount,
+        ..Command::DEFAULT
+    },
+    Command {
+        name: "bitfield",
+        arity: Arity::AtLeast(2),
+        flags: flags!(WRITE | DENYOOM),
+        acl: acl!(BITMAP),
+        keys: &[KeySpec::key(1, key_flags!(RW | UPDATE | ACCESS | VARIABLE_FLAGS))
+            .note("Reads and writes, as the operations say.")],
+        access: Access::Keys,
+        syntax: "key [operation: (GET get-block: encoding offset:int) | (write: [OVERFLOW overflow-block: WRAP | SAT | FAIL] (write-operation: (SET set-block: encoding offset:int value:int) | (INCRBY incrby-block: encoding offset:int increment:int)))]...",
+        summary: "Reads, writes and increments integers of any width inside a string.",
+        since: "3.2.0",
+        group: Group::Bitmap,
+        complexity: "O(1) for each operation",
+        find: Some(keyspec::of_bitfield),
+        run: bitfield::bitfield,
+        ..Command::DEFAULT
+    },
+    Command {
+        name: "bitfield_ro",
+        arity: Arity::AtLeast(2),
+        flags: flags!(READONLY | FAST),
+        acl: acl!(BITMAP),
+        keys: &[KeySpec::key(1, key_flags!(RO | ACCESS))],
+        access: Access::Read,
+        syntax: "key [GET get-block: encoding offset:int]...+",
+        summary: "Reads integers of any width inside a string.",
+        since: "6.0.0",
+        group: Group::Bitmap,
+        complexity: "O(1) for each operation",
+        run: bitfield::bitfield_ro,
+        ..Command::DEFAULT
+    },
+    Command {
+        name: "bitop",
+        arity: Arity::AtLeast(4),
+        flags: flags!(WRITE | DENYOOM),
+        acl: acl!(BITMAP),
+        keys: &[
+            KeySpec::key(2, key_flags!(OW | UPDATE)),
+            KeySpec::range(3, -1, 1, 0, key_flags!(RO | ACCESS)),
+        ],
+        access: Access::Keys,
+        syntax: "(operation: AND | OR | XOR | NOT) destkey@0 key@1...",
+        summary: "Combines strings bit by bit and stores the outcome.",
+        since: "2.6.0",
+        group: Group::Bitmap,
+        complexity: "O(N), N the longest string",
+        run: bitop,
+        ..Command::DEFAULT
+    },
+    Command {
+        name: "bitpos",
+        arity: Arity::AtLeast(3),
+        flags: flags!(READONLY),
+        acl: acl!(BITMAP),
+        keys: &[KeySpec::key(1, key_flags!(RO | ACCESS))],
+        access: Access::Read,
+        syntax: "key bit:int [range: start:int [end-unit-block: end:int [unit^7.0.0: BYTE | BIT]]]",
+        summary: "Position of the first bit that is 0, or 1.",
+        since: "2.8.7",
+        group: Group::Bitmap,
+        complexity: "O(N), N bytes looked at",
+        history: &[("7.0.0", "The range may count bits: `BYTE|BIT`.")],
+        run: bitpos,
+        ..Command::DEFAULT
+    },
+    Command {
+        name: "getbit",
+        arity: Arity::Exactly(3),
+        flags: flags!(READONLY | FAST),
+        acl: acl!(BITMAP),
+        keys: &[KeySpec::key(1, key_flags!(RO | ACCESS))],
+        access: Access::Read,
+        syntax: "key offset:int",
+        summary: "One bit of a string.",
+        since: "2.2.0",
+        group: Group::Bitmap,
+        run: getbit,
+        ..Command::DEFAULT
+    },
+    Command {
+        name: "setbit",
+        arity: Arity::Exactly(4),
+        flags: flags!(WRITE | DENYOOM),
+        acl: acl!(BITMAP),
+        keys: &[KeySpec::key(1, key_flags!(RW | ACCESS | UPDATE))],
+        access: Access::Keys,
+        syntax: "key offset:int value:int",
+        summary: "Sets or clears one bit; the string grows with zero bytes as needed.",
+        since: "2.2.0",
+        group: Group::Bitmap,
+        run: setbit,
+        ..Command::DEFAULT
+    },
+];
+
 /// A bit offset: not negative, and inside the longest string that may be.
 pub fn bit_offset(ctx: &Ctx<'_, '_>, arg: &[u8]) -> Result<u64, Error> {
-    let offset = number::parse_i64(arg).and_then(|n| u64::try_from(n).ok()).ok_or(Error::BitOffset)?;
+    let offset = number::parse_i64(arg)
+        .and_then(|n| u64::try_from(n).ok())
+        .ok_or(Error::BitOffset)?;
     if offset >> 3 >= ctx.config.proto_max_bulk_len {
         return Err(Error::BitOffset);
     }
@@ -34,10 +153,14 @@ pub fn setbit(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
         _ => return Err(Error::Line("ERR bit is not an integer or out of range")),
     };
     let (byte, shift) = place(offset)?;
-    let before = ctx.keys.string(0, |v| v.map(|v| (v.len(), v.get(byte).map_or(0, |b| b >> shift & 1))))?;
+    let before = ctx.keys.string(0, |v| {
+        v.map(|v| (v.len(), v.get(byte).map_or(0, |b| b >> shift & 1)))
+    })?;
     let (len, old) = before.unwrap_or((0, 0));
     if before.is_none() || byte >= len || old != on {
-        ctx.keys.edit_string(0, byte + 1, |buf| buf[byte] = buf[byte] & !(1 << shift) | on << shift)?;
+        ctx.keys.edit_string(0, byte + 1, |buf| {
+            buf[byte] = buf[byte] & !(1 << shift) | on << shift
+        })?;
         ctx.fx.changed(0, Class::STRING, "setbit");
     }
     ctx.reply.int(i64::from(old));
@@ -47,7 +170,9 @@ pub fn setbit(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
 /// GETBIT
 pub fn getbit(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
     let (byte, shift) = place(bit_offset(ctx, ctx.args.at(2))?)?;
-    let bit = ctx.keys.string(0, |v| v.and_then(|v| v.get(byte).map(|b| b >> shift & 1)))?;
+    let bit = ctx
+        .keys
+        .string(0, |v| v.and_then(|v| v.get(byte).map(|b| b >> shift & 1)))?;
     ctx.reply.int(i64::from(bit.unwrap_or(0)));
     Ok(Outcome::Done)
 }
@@ -80,13 +205,20 @@ fn resolve(start: i64, end: i64, unit: Unit, len: usize) -> Option<Range> {
         Unit::Byte => (start * 8, end * 8 + 7),
         Unit::Bit => (start, end),
     };
-    Some(Range { first: first.unsigned_abs(), last: last.unsigned_abs() })
+    Some(Range {
+        first: first.unsigned_abs(),
+        last: last.unsigned_abs(),
+    })
 }
 
 /// `[start [end [BYTE | BIT]]]`
 fn range_args(ctx: &mut Ctx<'_, '_>) -> Result<(i64, Option<i64>, Unit), Error> {
     let start = ctx.args.int()?;
-    let end = if ctx.args.left() > 0 { Some(ctx.args.int()?) } else { None };
+    let end = if ctx.args.left() > 0 {
+        Some(ctx.args.int()?)
+    } else {
+        None
+    };
     let unit = if ctx.args.left() == 0 || ctx.args.token("BYTE") {
         Unit::Byte
     } else if ctx.args.token("BIT") {
@@ -107,7 +239,10 @@ fn count_bits(bytes: &[u8], range: &Range) -> u64 {
         return u64::from((bytes[first] & head & tail).count_ones());
     }
     let (chunks, rest) = bytes[first + 1..last].as_chunks::<8>();
-    let inner: u64 = chunks.iter().map(|c| u64::from(u64::from_ne_bytes(*c).count_ones())).sum();
+    let inner: u64 = chunks
+        .iter()
+        .map(|c| u64::from(u64::from_ne_bytes(*c).count_ones()))
+        .sum();
     let inner_rest: u64 = rest.iter().map(|b| u64::from(b.count_ones())).sum();
     let ends = (bytes[first] & head).count_ones() + (bytes[last] & tail).count_ones();
     inner + inner_rest + u64::from(ends)
@@ -150,7 +285,11 @@ fn find_bit(bytes: &[u8], bit: bool, range: &Range) -> Option<u64> {
             byte = if bit { byte & !outside } else { byte | outside };
         }
         if byte != skip {
-            let leading = if bit { byte.leading_zeros() } else { byte.leading_ones() };
+            let leading = if bit {
+                byte.leading_zeros()
+            } else {
+                byte.leading_ones()
+            };
             return Some(at as u64 * 8 + u64::from(leading));
         }
         at += 1;
@@ -170,12 +309,20 @@ pub fn bitpos(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
         1 => true,
         _ => return Err(Error::Line("ERR The bit argument must be 1 or 0.")),
     };
-    let range = if ctx.args.left() > 0 { Some(range_args(ctx)?) } else { None };
+    let range = if ctx.args.left() > 0 {
+        Some(range_args(ctx)?)
+    } else {
+        None
+    };
     let open_end = range.is_none_or(|(_, end, _)| end.is_none());
     let position = ctx.keys.string(0, |v| {
-        let Some(bytes) = v else { return if bit { -1 } else { 0 } };
+        let Some(bytes) = v else {
+            return if bit { -1 } else { 0 };
+        };
         let (start, end, unit) = range.map_or((0, -1, Unit::Byte), |(s, e, u)| (s, e.unwrap_or(-1), u));
-        let Some(range) = resolve(start, end, unit, bytes.len()) else { return -1 };
+        let Some(range) = resolve(start, end, unit, bytes.len()) else {
+            return -1;
+        };
         match find_bit(&bytes, bit, &range) {
             Some(at) => i64::try_from(at).unwrap_or(i64::MAX),
             // Behind the end of the string all bits are zero, unless the caller set the end.
@@ -220,11 +367,15 @@ pub fn bitop(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
     let operation = Operation::parse(ctx.args.at(1)).ok_or(Error::Syntax)?;
     let sources = ctx.keys.len() - 1;
     if operation == Operation::Not && sources != 1 {
-        return Err(Error::Line("ERR BITOP NOT must be called with a single source key."));
+        return Err(Error::Line(
+            "ERR BITOP NOT must be called with a single source key.",
+        ));
     }
     if matches!(operation, Operation::Diff | Operation::Diff1 | Operation::AndOr) && sources < 2 {
         let shown = String::from_utf8_lossy(ctx.args.at(1)).to_ascii_uppercase();
-        return Err(Error::text(format!("ERR BITOP {shown} must be called with at least two source keys.")));
+        return Err(Error::text(format!(
+            "ERR BITOP {shown} must be called with at least two source keys."
+        )));
     }
     let mut inputs: Vec<Vec<u8>> = Vec::with_capacity(sources);
     for i in 1..=sources {
@@ -238,7 +389,8 @@ pub fn bitop(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
         }
     } else {
         if len > PACKED_VALUE_MAX {
-            ctx.keys.put_string(0, NewString::Blob(Blob::from_vec(result)), Ttl::Clear)?;
+            ctx.keys
+                .put_string(0, NewString::Blob(Blob::from_vec(result)), Ttl::Clear)?;
         } else {
             ctx.keys.put_string(0, NewString::Raw(&result), Ttl::Clear)?;
         }
@@ -252,7 +404,9 @@ pub fn bitop(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
 fn combine(operation: Operation, inputs: &[Vec<u8>]) -> Vec<u8> {
     let len = inputs.iter().map(Vec::len).max().unwrap_or(0);
     let mut result = vec![0u8; len];
-    let Some((first, rest)) = inputs.split_first() else { return result };
+    let Some((first, rest)) = inputs.split_first() else {
+        return result;
+    };
     if operation == Operation::One {
         return exactly_one(inputs, result);
     }
@@ -319,7 +473,10 @@ mod tests {
     use super::*;
 
     fn all(bytes: &[u8]) -> Range {
-        Range { first: 0, last: bytes.len() as u64 * 8 - 1 }
+        Range {
+            first: 0,
+            last: bytes.len() as u64 * 8 - 1,
+        }
     }
 
     #[test]
@@ -329,7 +486,11 @@ mod tests {
         for first in 0..64 {
             for last in first..320 {
                 let want: u64 = (first..=last).map(bit).sum();
-                assert_eq!(count_bits(&bytes, &Range { first, last }), want, "{first}..={last}");
+                assert_eq!(
+                    count_bits(&bytes, &Range { first, last }),
+                    want,
+                    "{first}..={last}"
+                );
             }
         }
     }
@@ -339,9 +500,22 @@ mod tests {
         let mut bytes = vec![0u8; 40];
         bytes[21] = 0b0000_0100;
         assert_eq!(find_bit(&bytes, true, &all(&bytes)), Some(21 * 8 + 5));
-        assert_eq!(find_bit(&bytes, true, &Range { first: 174, last: 319 }), None);
+        assert_eq!(
+            find_bit(
+                &bytes,
+                true,
+                &Range {
+                    first: 174,
+                    last: 319
+                }
+            ),
+            None
+        );
         assert_eq!(find_bit(&[0xff; 30], false, &all(&[0xff; 30])), None);
-        assert_eq!(find_bit(&[0xff, 0x7f], false, &Range { first: 3, last: 15 }), Some(8));
+        assert_eq!(
+            find_bit(&[0xff, 0x7f], false, &Range { first: 3, last: 15 }),
+            Some(8)
+        );
     }
 
     #[test]

@@ -6,13 +6,289 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use crate::clients::{ClientHandle, ClientId, Role, State};
 use crate::clock;
-use crate::commands::command::Outcome;
+use crate::commands::command::{Arity, Command, Group, Outcome};
 use crate::commands::connection::check_name;
 use crate::commands::ctx::Ctx;
 use crate::commands::error::Error;
+use crate::commands::row::{acl, flags, help, not_built};
 use crate::commands::session::ReplyMode;
 use crate::commands::{number, table};
 use crate::shared::PauseMode;
+
+/// The commands of this family.
+pub static COMMANDS: &[Command] = &[Command {
+    name: "client",
+    arity: Arity::AtLeast(2),
+    flags: flags!(SENTINEL),
+    summary: "Commands about client connections.",
+    since: "2.4.0",
+    group: Group::Connection,
+    complexity: "that of the subcommand",
+    subcommands: &[
+        Command {
+            name: "caching",
+            arity: Arity::Exactly(3),
+            flags: flags!(NOSCRIPT | LOADING | STALE | SENTINEL),
+            acl: acl!(CONNECTION),
+            syntax: "(mode: YES | NO)",
+            summary: "Tells tracking whether to remember the keys of the next command.",
+            since: "6.0.0",
+            group: Group::Connection,
+            run: not_built,
+            ..Command::DEFAULT
+        },
+        Command {
+            name: "capa",
+            arity: Arity::AtLeast(3),
+            flags: flags!(NOSCRIPT | LOADING | STALE | ALLOW_BUSY),
+            acl: acl!(CONNECTION),
+            syntax: "capability...",
+            summary: "States what the client is able to do.",
+            since: "8.0.0",
+            group: Group::Connection,
+            run: client_capa,
+            ..Command::DEFAULT
+        },
+        Command {
+            name: "getname",
+            arity: Arity::Exactly(2),
+            flags: flags!(NOSCRIPT | LOADING | STALE | SENTINEL),
+            acl: acl!(CONNECTION),
+            summary: "Name of this connection.",
+            since: "2.6.9",
+            group: Group::Connection,
+            run: client_getname,
+            ..Command::DEFAULT
+        },
+        Command {
+            name: "getredir",
+            arity: Arity::Exactly(2),
+            flags: flags!(NOSCRIPT | LOADING | STALE | SENTINEL),
+            acl: acl!(CONNECTION),
+            summary: "Client that gets this connection's invalidation messages.",
+            since: "6.0.0",
+            group: Group::Connection,
+            run: not_built,
+            ..Command::DEFAULT
+        },
+        Command {
+            name: "help",
+            arity: Arity::Exactly(2),
+            flags: flags!(LOADING | STALE | SENTINEL),
+            acl: acl!(CONNECTION),
+            summary: "Lists the subcommands.",
+            since: "5.0.0",
+            group: Group::Connection,
+            run: help,
+            ..Command::DEFAULT
+        },
+        Command {
+            name: "id",
+            arity: Arity::Exactly(2),
+            flags: flags!(NOSCRIPT | LOADING | STALE | SENTINEL),
+            acl: acl!(CONNECTION),
+            summary: "Number of this connection.",
+            since: "5.0.0",
+            group: Group::Connection,
+            run: client_id,
+            ..Command::DEFAULT
+        },
+        Command {
+            name: "import-source",
+            arity: Arity::Exactly(3),
+            flags: flags!(NOSCRIPT | LOADING | STALE),
+            acl: acl!(CONNECTION),
+            syntax: "(enabled: ON | OFF)",
+            summary: "Marks this connection as the source of an import.",
+            since: "8.1.0",
+            group: Group::Connection,
+            run: client_import_source,
+            ..Command::DEFAULT
+        },
+        Command {
+            name: "info",
+            arity: Arity::Exactly(2),
+            flags: flags!(NOSCRIPT | LOADING | STALE | SENTINEL),
+            acl: acl!(CONNECTION),
+            summary: "Facts about this connection.",
+            since: "6.2.0",
+            group: Group::Connection,
+            tips: &["nondeterministic_output"],
+            run: client_info,
+            ..Command::DEFAULT
+        },
+        Command {
+            name: "kill",
+            arity: Arity::AtLeast(3),
+            flags: flags!(ADMIN | NOSCRIPT | LOADING | STALE | SENTINEL),
+            acl: acl!(CONNECTION),
+            syntax: "(filter: old-format#ip:port!2.8.12 | (new-format: [ID client-id:int^2.8.12] | [TYPE client-type^2.8.12: 'normal' | 'master'^3.2.0 | 'slave' | 'replica'^5.0.0 | 'pubsub'] | [USER username] | [ADDR addr#ip:port] | [LADDR laddr#ip:port^6.2.0] | [SKIPME skipme: YES | NO])...)",
+            summary: "Closes connections.",
+            since: "2.4.0",
+            group: Group::Connection,
+            complexity: "O(N), N connections",
+            history: &[
+                ("2.8.12", "Connections are chosen by filters."),
+                ("2.8.12", "`ID` filter."),
+                ("3.2.0", "`TYPE` knows `master`."),
+                ("5.0.0", "`TYPE` says `replica`; `slave` is still understood."),
+                ("6.2.0", "`LADDR` filter."),
+            ],
+            run: client_kill,
+            ..Command::DEFAULT
+        },
+        Command {
+            name: "list",
+            arity: Arity::AtLeast(2),
+            flags: flags!(ADMIN | NOSCRIPT | LOADING | STALE | SENTINEL),
+            acl: acl!(CONNECTION),
+            syntax: "[TYPE client-type^5.0.0: 'normal' | 'master' | 'replica' | 'pubsub'] [ID client-id:int^6.2.0]...",
+            summary: "All connections, one a line.",
+            since: "2.4.0",
+            group: Group::Connection,
+            complexity: "O(N), N connections",
+            history: &[
+                ("2.8.12", "Field `id`."),
+                ("5.0.0", "`TYPE` filter."),
+                ("6.0.0", "Field `user`."),
+                (
+                    "6.2.0",
+                    "Fields `argv-mem`, `tot-mem`, `laddr`, `redir`; `ID` filter.",
+                ),
+                ("7.0.0", "Fields `resp`, `multi-mem`, `rbs`, `rbp`."),
+                ("7.0.3", "Field `ssub`."),
+            ],
+            tips: &["nondeterministic_output"],
+            run: client_list,
+            ..Command::DEFAULT
+        },
+        Command {
+            name: "no-evict",
+            arity: Arity::Exactly(3),
+            flags: flags!(ADMIN | NOSCRIPT | LOADING | STALE | SENTINEL),
+            acl: acl!(CONNECTION),
+            syntax: "(enabled: ON | OFF)",
+            summary: "Spares this connection when clients are closed to free memory.",
+            since: "7.0.0",
+            group: Group::Connection,
+            run: client_no_evict,
+            ..Command::DEFAULT
+        },
+        Command {
+            name: "no-touch",
+            arity: Arity::Exactly(3),
+            flags: flags!(NOSCRIPT | LOADING | STALE),
+            acl: acl!(CONNECTION),
+            syntax: "(enabled: ON | OFF)",
+            summary: "Commands of this connection do not count as use of a key.",
+            since: "7.2.0",
+            group: Group::Connection,
+            run: client_no_touch,
+            ..Command::DEFAULT
+        },
+        Command {
+            name: "pause",
+            arity: Arity::AtLeast(3),
+            flags: flags!(ADMIN | NOSCRIPT | LOADING | STALE | SENTINEL),
+            acl: acl!(CONNECTION),
+            syntax: "timeout:int [mode^6.2.0: WRITE | ALL]",
+            summary: "Holds back commands for a while.",
+            since: "3.0.0",
+            group: Group::Connection,
+            history: &[("6.2.0", "`mode` argument: `WRITE` holds back writes only.")],
+            run: client_pause,
+            ..Command::DEFAULT
+        },
+        Command {
+            name: "reply",
+            arity: Arity::Exactly(3),
+            flags: flags!(NOSCRIPT | LOADING | STALE | SENTINEL),
+            acl: acl!(CONNECTION),
+            syntax: "(action: ON | OFF | SKIP)",
+            summary: "Turns replies on or off.",
+            since: "3.2.0",
+            group: Group::Connection,
+            run: client_reply,
+            ..Command::DEFAULT
+        },
+        Command {
+            name: "setinfo",
+            arity: Arity::Exactly(4),
+            flags: flags!(NOSCRIPT | LOADING | STALE | SENTINEL),
+            acl: acl!(CONNECTION),
+            syntax: "(attr: 'lib-name' libname | 'lib-ver' libver)",
+            summary: "Tells the server which client library this is.",
+            since: "7.2.0",
+            group: Group::Connection,
+            tips: &["request_policy:all_nodes", "response_policy:all_succeeded"],
+            run: client_setinfo,
+            ..Command::DEFAULT
+        },
+        Command {
+            name: "setname",
+            arity: Arity::Exactly(3),
+            flags: flags!(NOSCRIPT | LOADING | STALE | SENTINEL),
+            acl: acl!(CONNECTION),
+            syntax: "connection-name",
+            summary: "Names this connection.",
+            since: "2.6.9",
+            group: Group::Connection,
+            tips: &["request_policy:all_nodes", "response_policy:all_succeeded"],
+            run: client_setname,
+            ..Command::DEFAULT
+        },
+        Command {
+            name: "tracking",
+            arity: Arity::AtLeast(3),
+            flags: flags!(NOSCRIPT | LOADING | STALE | SENTINEL),
+            acl: acl!(CONNECTION),
+            syntax: "(status: ON | OFF) [REDIRECT client-id:int] [PREFIX prefix]...+ [BCAST] [OPTIN] [OPTOUT] [NOLOOP]",
+            summary: "Switches invalidation messages for client-side caches.",
+            since: "6.0.0",
+            group: Group::Connection,
+            complexity: "O(1), more with some options",
+            run: not_built,
+            ..Command::DEFAULT
+        },
+        Command {
+            name: "trackinginfo",
+            arity: Arity::Exactly(2),
+            flags: flags!(NOSCRIPT | LOADING | STALE | SENTINEL),
+            acl: acl!(CONNECTION),
+            summary: "How tracking is set for this connection.",
+            since: "6.2.0",
+            group: Group::Connection,
+            run: not_built,
+            ..Command::DEFAULT
+        },
+        Command {
+            name: "unblock",
+            arity: Arity::AtLeast(3),
+            flags: flags!(ADMIN | NOSCRIPT | LOADING | STALE | SENTINEL),
+            acl: acl!(CONNECTION),
+            syntax: "client-id:int [unblock-type: TIMEOUT | ERROR]",
+            summary: "Ends the wait of a blocked client.",
+            since: "5.0.0",
+            group: Group::Connection,
+            complexity: "O(log N), N connections",
+            run: client_unblock,
+            ..Command::DEFAULT
+        },
+        Command {
+            name: "unpause",
+            arity: Arity::Exactly(2),
+            flags: flags!(ADMIN | NOSCRIPT | LOADING | STALE | SENTINEL),
+            acl: acl!(CONNECTION),
+            summary: "Lets held commands go on.",
+            since: "6.2.0",
+            group: Group::Connection,
+            complexity: "O(N), N clients held",
+            run: client_unpause,
+            ..Command::DEFAULT
+        },
+    ],
+    ..Command::DEFAULT
+}];
 
 /// CLIENT ID
 pub fn client_id(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
@@ -23,7 +299,11 @@ pub fn client_id(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
 /// CLIENT GETNAME
 pub fn client_getname(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
     let name = ctx.session.handle.labels().name;
-    if name.is_empty() { ctx.reply.null() } else { ctx.reply.bulk(&name) }
+    if name.is_empty() {
+        ctx.reply.null()
+    } else {
+        ctx.reply.bulk(&name)
+    }
     Ok(Outcome::Done)
 }
 
@@ -159,9 +439,13 @@ pub fn client_unblock(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
     } else if ctx.args.token("ERROR") {
         State::UNBLOCK_ERROR
     } else {
-        return Err(Error::Line("ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR"));
+        return Err(Error::Line(
+            "ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR",
+        ));
     };
-    let client = ClientId::try_from(id).ok().and_then(|id| ctx.shared.clients.get(id));
+    let client = ClientId::try_from(id)
+        .ok()
+        .and_then(|id| ctx.shared.clients.get(id));
     let blocked = client.filter(|c| c.state().contains(State::BLOCKED));
     if let Some(client) = &blocked {
         client.set(how);
@@ -245,7 +529,9 @@ impl Filter {
             && self.addr.as_deref().is_none_or(|a| client.addr.as_bytes() == a)
             && self.laddr.as_deref().is_none_or(|a| client.laddr.as_bytes() == a)
             && self.user.as_deref().is_none_or(|u| client.labels().user == u)
-            && self.max_age_s.is_none_or(|s| (clock::mono_ms() - client.created_ms) / 1000 >= s)
+            && self
+                .max_age_s
+                .is_none_or(|s| (clock::mono_ms() - client.created_ms) / 1000 >= s)
             && !(self.skip_me && client.id == me)
     }
 }
@@ -254,7 +540,10 @@ impl Filter {
 pub fn client_kill(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
     let old_form = ctx.args.left() == 1;
     let filter = if old_form {
-        Filter { addr: Some(ctx.args.next()?.into()), ..Filter::default() }
+        Filter {
+            addr: Some(ctx.args.next()?.into()),
+            ..Filter::default()
+        }
     } else {
         kill_filter(ctx)?
     };
@@ -282,15 +571,17 @@ pub fn client_kill(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
 }
 
 fn kill_filter(ctx: &mut Ctx<'_, '_>) -> Result<Filter, Error> {
-    let mut filter = Filter { skip_me: true, ..Filter::default() };
+    let mut filter = Filter {
+        skip_me: true,
+        ..Filter::default()
+    };
     while ctx.args.left() > 0 {
         if ctx.args.left() < 2 {
             return Err(Error::Syntax);
         }
         if ctx.args.token("ID") {
             let id = ctx.args.next()?;
-            let id = client_number(id)
-                .map_err(|_| Error::Line("ERR client-id should be greater than 0"))?;
+            let id = client_number(id).map_err(|_| Error::Line("ERR client-id should be greater than 0"))?;
             filter.ids.push(id);
         } else if ctx.args.token("TYPE") {
             filter.role = Some(role(ctx.args.next()?)?);
@@ -306,7 +597,10 @@ fn kill_filter(ctx: &mut Ctx<'_, '_>) -> Result<Filter, Error> {
             }
             filter.user = Some(user.into());
         } else if ctx.args.token("MAXAGE") {
-            let age = ctx.args.int().map_err(|_| Error::Line("ERR maxage is not an integer or out of range"))?;
+            let age = ctx
+                .args
+                .int()
+                .map_err(|_| Error::Line("ERR maxage is not an integer or out of range"))?;
             filter.max_age_s = Some(
                 u64::try_from(age)
                     .ok()
@@ -393,6 +687,10 @@ fn flags(client: &ClientHandle) -> String {
         (State::NO_EVICT, 'e'),
         (State::NO_TOUCH, 'T'),
     ];
-    let text: String = letters.iter().filter(|(s, _)| state.contains(*s)).map(|(_, c)| *c).collect();
+    let text: String = letters
+        .iter()
+        .filter(|(s, _)| state.contains(*s))
+        .map(|(_, c)| *c)
+        .collect();
     if text.is_empty() { "N".to_owned() } else { text }
 }

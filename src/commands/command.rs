@@ -6,6 +6,7 @@
 
 use crate::commands::ctx::Ctx;
 use crate::commands::error::Error;
+use crate::commands::keyspec::KeyFinder;
 
 /// The code behind a command: synchronous, takes no lock, reads no clock.
 pub type Handler = fn(&mut Ctx<'_, '_>) -> Result<Outcome, Error>;
@@ -305,9 +306,12 @@ pub struct Command {
     pub acl: Categories,
     /// Where the keys are.
     pub keys: &'static [KeySpec],
+    /// Finds the keys where the specifications cannot, or not exactly; replaces them then.
+    pub find: Option<KeyFinder>,
     /// What is locked.
     pub access: Access,
-    /// Arguments as the documentation shows them; parsed by `COMMAND DOCS` when asked.
+    /// Arguments as the documentation shows them, with types; the grammar is in
+    /// [`syntax`](crate::commands::syntax). Parsed by `COMMAND DOCS` when asked.
     pub syntax: &'static str,
     /// One sentence, in tandem's own words.
     pub summary: &'static str,
@@ -319,6 +323,10 @@ pub struct Command {
     pub complexity: &'static str,
     /// Version/change pairs shown by `COMMAND DOCS`.
     pub history: &'static [(&'static str, &'static str)],
+    /// Since when it is deprecated, and what replaces it.
+    pub deprecated: Option<(&'static str, &'static str)>,
+    /// Spoken between servers, not by users.
+    pub internal: bool,
     /// Command tips, as Redis defines them.
     pub tips: &'static [&'static str],
     /// Subcommands; empty for most.
@@ -335,6 +343,7 @@ impl Command {
         flags: Flags::empty(),
         acl: Categories::empty(),
         keys: &[],
+        find: None,
         access: Access::None,
         syntax: "",
         summary: "",
@@ -342,6 +351,8 @@ impl Command {
         group: Group::Generic,
         complexity: "O(1)",
         history: &[],
+        deprecated: None,
+        internal: false,
         tips: &[],
         subcommands: &[],
         run: missing,
@@ -366,7 +377,11 @@ impl Command {
         if f.contains(Flags::BLOCKING) {
             all |= Categories::BLOCKING;
         }
-        all |= if f.contains(Flags::FAST) { Categories::FAST } else { Categories::SLOW };
+        all |= if f.contains(Flags::FAST) {
+            Categories::FAST
+        } else {
+            Categories::SLOW
+        };
         all
     }
 }

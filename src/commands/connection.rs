@@ -3,26 +3,105 @@
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use crate::commands::command::{Arity, Categories, Command, Flags, Group, Outcome};
+use crate::commands::command::{Arity, Command, Group, Outcome};
 use crate::commands::ctx::Ctx;
 use crate::commands::error::Error;
+use crate::commands::row::{acl, flags};
 use crate::commands::session::Session;
 use crate::commands::transaction;
 use crate::keyspace::DbId;
 use crate::shared::Shared;
 
-/// The family.
-pub static COMMANDS: &[Command] = &[Command {
-    name: "ping",
-    arity: Arity::AtLeast(1),
-    flags: Flags::FAST.union(Flags::SENTINEL),
-    acl: Categories::CONNECTION,
-    syntax: "[message]",
-    summary: "Answers PONG, or the message.",
-    group: Group::Connection,
-    run: ping,
-    ..Command::DEFAULT
-}];
+/// The commands of this family.
+pub static COMMANDS: &[Command] = &[
+    Command {
+        name: "auth",
+        arity: Arity::AtLeast(2),
+        flags: flags!(NOSCRIPT | LOADING | STALE | FAST | NO_AUTH | SENTINEL | ALLOW_BUSY),
+        acl: acl!(CONNECTION),
+        syntax: "[username^6.0.0] password",
+        summary: "Proves who the client is.",
+        since: "1.0.0",
+        group: Group::Connection,
+        complexity: "O(N), N passwords of the user",
+        history: &[("6.0.0", "A user name can come before the password.")],
+        run: auth,
+        ..Command::DEFAULT
+    },
+    Command {
+        name: "echo",
+        arity: Arity::Exactly(2),
+        flags: flags!(LOADING | STALE | FAST),
+        acl: acl!(CONNECTION),
+        syntax: "message",
+        summary: "Replies with its argument.",
+        since: "1.0.0",
+        group: Group::Connection,
+        run: echo,
+        ..Command::DEFAULT
+    },
+    Command {
+        name: "hello",
+        arity: Arity::AtLeast(1),
+        flags: flags!(NOSCRIPT | LOADING | STALE | FAST | NO_AUTH | SENTINEL | ALLOW_BUSY),
+        acl: acl!(CONNECTION),
+        syntax: "[arguments: protover:int [AUTH auth: username password] [SETNAME clientname]]",
+        summary: "Chooses the protocol version; logs in and names the connection on the way.",
+        since: "6.0.0",
+        group: Group::Connection,
+        history: &[("6.2.0", "Works without `protover`: it only reports then.")],
+        run: hello,
+        ..Command::DEFAULT
+    },
+    Command {
+        name: "ping",
+        arity: Arity::AtLeast(1),
+        flags: flags!(FAST | SENTINEL),
+        acl: acl!(CONNECTION),
+        syntax: "[message]",
+        summary: "Replies PONG, or its argument.",
+        since: "1.0.0",
+        group: Group::Connection,
+        tips: &["request_policy:all_shards", "response_policy:all_succeeded"],
+        run: ping,
+        ..Command::DEFAULT
+    },
+    Command {
+        name: "quit",
+        arity: Arity::AtLeast(1),
+        flags: flags!(NOSCRIPT | LOADING | STALE | FAST | NO_AUTH | ALLOW_BUSY),
+        acl: acl!(CONNECTION),
+        summary: "Closes the connection after the replies.",
+        since: "1.0.0",
+        group: Group::Connection,
+        deprecated: Some(("7.2.0", "closing the connection")),
+        run: quit,
+        ..Command::DEFAULT
+    },
+    Command {
+        name: "reset",
+        arity: Arity::Exactly(1),
+        flags: flags!(NOSCRIPT | LOADING | STALE | FAST | NO_AUTH | ALLOW_BUSY),
+        acl: acl!(CONNECTION),
+        summary: "Puts the connection back to its first state.",
+        since: "6.2.0",
+        group: Group::Connection,
+        run: reset,
+        ..Command::DEFAULT
+    },
+    Command {
+        name: "select",
+        arity: Arity::Exactly(2),
+        flags: flags!(LOADING | STALE | FAST),
+        acl: acl!(CONNECTION),
+        syntax: "index:int",
+        summary: "Chooses the database.",
+        since: "1.0.0",
+        group: Group::Connection,
+        run: select,
+        ..Command::DEFAULT
+    },
+];
 
 /// PING
 pub fn ping(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
@@ -51,8 +130,13 @@ pub fn echo(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
 
 /// SELECT
 pub fn select(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
-    let db = ctx.args.int().map_err(|_| Error::Line("ERR value is not an integer or out of range"))?;
-    let db = DbId::try_from(db).ok().filter(|db| *db < ctx.shared.keyspace.databases());
+    let db = ctx
+        .args
+        .int()
+        .map_err(|_| Error::Line("ERR value is not an integer or out of range"))?;
+    let db = DbId::try_from(db)
+        .ok()
+        .filter(|db| *db < ctx.shared.keyspace.databases());
     ctx.session.select(db.ok_or(Error::DbIndex)?);
     ctx.reply.ok();
     Ok(Outcome::Done)
@@ -102,7 +186,10 @@ fn authenticate(ctx: &mut Ctx<'_, '_>, user: &[u8], password: &[u8]) -> Result<(
 pub fn hello(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
     let mut resp3 = ctx.session.resp3;
     if ctx.args.left() > 0 {
-        let version = ctx.args.int().map_err(|_| Error::Line("ERR Protocol version is not an integer or out of range"))?;
+        let version = ctx
+            .args
+            .int()
+            .map_err(|_| Error::Line("ERR Protocol version is not an integer or out of range"))?;
         resp3 = match version {
             2 => false,
             3 => true,
@@ -167,7 +254,9 @@ pub fn check_name(name: &[u8]) -> Result<&[u8], Error> {
     if name.iter().all(|b| (b'!'..=b'~').contains(b)) {
         return Ok(name);
     }
-    Err(Error::Line("ERR Client names cannot contain spaces, newlines or special characters."))
+    Err(Error::Line(
+        "ERR Client names cannot contain spaces, newlines or special characters.",
+    ))
 }
 
 /// QUIT

@@ -1,9 +1,148 @@
 //! EXPIRE and its family: setting, reading and removing the time to live of a key.
 
-use crate::commands::command::Outcome;
+use crate::commands::command::{Access, Arity, Command, Group, KeySpec, Outcome};
 use crate::commands::ctx::Ctx;
 use crate::commands::error::Error;
+use crate::commands::row::{acl, flags, key_flags};
 use crate::effects::Class;
+
+/// The commands of this family.
+pub static COMMANDS: &[Command] = &[
+    Command {
+        name: "expire",
+        arity: Arity::AtLeast(3),
+        flags: flags!(WRITE | FAST),
+        acl: acl!(KEYSPACE),
+        keys: &[KeySpec::key(1, key_flags!(RW | UPDATE))],
+        access: Access::Keys,
+        syntax: "key seconds:int [condition^7.0.0: NX | XX | GT | LT]",
+        summary: "Sets a time to live in seconds.",
+        since: "1.0.0",
+        group: Group::Generic,
+        history: &[("7.0.0", "Conditions `NX`, `XX`, `GT`, `LT`.")],
+        run: expire,
+        ..Command::DEFAULT
+    },
+    Command {
+        name: "expireat",
+        arity: Arity::AtLeast(3),
+        flags: flags!(WRITE | FAST),
+        acl: acl!(KEYSPACE),
+        keys: &[KeySpec::key(1, key_flags!(RW | UPDATE))],
+        access: Access::Keys,
+        syntax: "key unix-time-seconds:time [condition^7.0.0: NX | XX | GT | LT]",
+        summary: "Sets the second at which a key expires.",
+        since: "1.2.0",
+        group: Group::Generic,
+        history: &[("7.0.0", "Conditions `NX`, `XX`, `GT`, `LT`.")],
+        run: expireat,
+        ..Command::DEFAULT
+    },
+    Command {
+        name: "expiretime",
+        arity: Arity::Exactly(2),
+        flags: flags!(READONLY | FAST),
+        acl: acl!(KEYSPACE),
+        keys: &[KeySpec::key(1, key_flags!(RO | ACCESS))],
+        access: Access::Read,
+        syntax: "key",
+        summary: "Second at which a key expires.",
+        since: "7.0.0",
+        group: Group::Generic,
+        run: expiretime,
+        ..Command::DEFAULT
+    },
+    Command {
+        name: "persist",
+        arity: Arity::Exactly(2),
+        flags: flags!(WRITE | FAST),
+        acl: acl!(KEYSPACE),
+        keys: &[KeySpec::key(1, key_flags!(RW | UPDATE))],
+        access: Access::Keys,
+        syntax: "key",
+        summary: "Takes the time to live away.",
+        since: "2.2.0",
+        group: Group::Generic,
+        run: persist,
+        ..Command::DEFAULT
+    },
+    Command {
+        name: "pexpire",
+        arity: Arity::AtLeast(3),
+        flags: flags!(WRITE | FAST),
+        acl: acl!(KEYSPACE),
+        keys: &[KeySpec::key(1, key_flags!(RW | UPDATE))],
+        access: Access::Keys,
+        syntax: "key milliseconds:int [condition^7.0.0: NX | XX | GT | LT]",
+        summary: "Sets a time to live in milliseconds.",
+        since: "2.6.0",
+        group: Group::Generic,
+        history: &[("7.0.0", "Conditions `NX`, `XX`, `GT`, `LT`.")],
+        run: pexpire,
+        ..Command::DEFAULT
+    },
+    Command {
+        name: "pexpireat",
+        arity: Arity::AtLeast(3),
+        flags: flags!(WRITE | FAST),
+        acl: acl!(KEYSPACE),
+        keys: &[KeySpec::key(1, key_flags!(RW | UPDATE))],
+        access: Access::Keys,
+        syntax: "key unix-time-milliseconds:time [condition^7.0.0: NX | XX | GT | LT]",
+        summary: "Sets the millisecond at which a key expires.",
+        since: "2.6.0",
+        group: Group::Generic,
+        history: &[("7.0.0", "Conditions `NX`, `XX`, `GT`, `LT`.")],
+        run: pexpireat,
+        ..Command::DEFAULT
+    },
+    Command {
+        name: "pexpiretime",
+        arity: Arity::Exactly(2),
+        flags: flags!(READONLY | FAST),
+        acl: acl!(KEYSPACE),
+        keys: &[KeySpec::key(1, key_flags!(RO | ACCESS))],
+        access: Access::Read,
+        syntax: "key",
+        summary: "Millisecond at which a key expires.",
+        since: "7.0.0",
+        group: Group::Generic,
+        run: pexpiretime,
+        ..Command::DEFAULT
+    },
+    Command {
+        name: "pttl",
+        arity: Arity::Exactly(2),
+        flags: flags!(READONLY | FAST),
+        acl: acl!(KEYSPACE),
+        keys: &[KeySpec::key(1, key_flags!(RO | ACCESS))],
+        access: Access::Read,
+        syntax: "key",
+        summary: "Time to live in milliseconds.",
+        since: "2.6.0",
+        group: Group::Generic,
+        history: &[("2.8.0", "Replies -2 where there is no key.")],
+        tips: &["nondeterministic_output"],
+        run: pttl,
+        ..Command::DEFAULT
+    },
+    Command {
+        name: "ttl",
+        arity: Arity::Exactly(2),
+        flags: flags!(READONLY | FAST),
+        acl: acl!(KEYSPACE),
+        keys: &[KeySpec::key(1, key_flags!(RO | ACCESS))],
+        access: Access::Read,
+        syntax: "key",
+        summary: "Time to live in seconds.",
+        since: "1.0.0",
+        group: Group::Generic,
+        history: &[("2.8.0", "Replies -2 where there is no key.")],
+        tips: &["nondeterministic_output"],
+        run: ttl,
+        ..Command::DEFAULT
+    },
+];
 
 /// Seconds or milliseconds, relative or absolute.
 #[derive(Clone, Copy)]
@@ -15,22 +154,50 @@ struct Form {
 
 /// EXPIRE
 pub fn expire(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
-    change(ctx, Form { name: "expire", unit_ms: 1000, absolute: false })
+    change(
+        ctx,
+        Form {
+            name: "expire",
+            unit_ms: 1000,
+            absolute: false,
+        },
+    )
 }
 
 /// PEXPIRE
 pub fn pexpire(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
-    change(ctx, Form { name: "pexpire", unit_ms: 1, absolute: false })
+    change(
+        ctx,
+        Form {
+            name: "pexpire",
+            unit_ms: 1,
+            absolute: false,
+        },
+    )
 }
 
 /// EXPIREAT
 pub fn expireat(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
-    change(ctx, Form { name: "expireat", unit_ms: 1000, absolute: true })
+    change(
+        ctx,
+        Form {
+            name: "expireat",
+            unit_ms: 1000,
+            absolute: true,
+        },
+    )
 }
 
 /// PEXPIREAT
 pub fn pexpireat(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
-    change(ctx, Form { name: "pexpireat", unit_ms: 1, absolute: true })
+    change(
+        ctx,
+        Form {
+            name: "pexpireat",
+            unit_ms: 1,
+            absolute: true,
+        },
+    )
 }
 
 /// NX, XX, GT and LT.
@@ -60,10 +227,14 @@ impl Conditions {
             }
         }
         if c.nx && (c.xx || c.gt || c.lt) {
-            return Err(Error::Line("ERR NX and XX, GT or LT options at the same time are not compatible"));
+            return Err(Error::Line(
+                "ERR NX and XX, GT or LT options at the same time are not compatible",
+            ));
         }
         if c.gt && c.lt {
-            return Err(Error::Line("ERR GT and LT options at the same time are not compatible"));
+            return Err(Error::Line(
+                "ERR GT and LT options at the same time are not compatible",
+            ));
         }
         Ok(c)
     }
@@ -82,7 +253,11 @@ fn change(ctx: &mut Ctx<'_, '_>, form: Form) -> Result<Outcome, Error> {
     ctx.args.seek(2);
     let n = ctx.args.int()?;
     let conditions = Conditions::parse(ctx)?;
-    let base = if form.absolute { 0 } else { i64::try_from(ctx.now).unwrap_or(i64::MAX) };
+    let base = if form.absolute {
+        0
+    } else {
+        i64::try_from(ctx.now).unwrap_or(i64::MAX)
+    };
     let deadline = n
         .checked_mul(form.unit_ms)
         .and_then(|ms| ms.checked_add(base))
@@ -108,7 +283,8 @@ fn change(ctx: &mut Ctx<'_, '_>, form: Form) -> Result<Outcome, Error> {
         ctx.fx.changed(0, Class::GENERIC, "expire");
         if ctx.shared.stream_has_readers() {
             let key = ctx.keys.key(0).to_vec();
-            ctx.fx.instead(&[b"PEXPIREAT", &key, deadline.to_string().as_bytes()]);
+            ctx.fx
+                .instead(&[b"PEXPIREAT", &key, deadline.to_string().as_bytes()]);
         }
     }
     ctx.reply.int(1);

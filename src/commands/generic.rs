@@ -1,16 +1,414 @@
 //! Keys of any type: DEL, EXISTS, TYPE, RENAME, COPY, MOVE, OBJECT and their kin.
 
 use crate::commands::args::Args;
-use crate::commands::command::Outcome;
+use crate::commands::command::{Access, Arity, Command, Group, KeySpec, Outcome};
 use crate::commands::ctx::Ctx;
 use crate::commands::error::Error;
 use crate::commands::keys::{NewString, Ttl};
+use crate::commands::keyspec;
 use crate::commands::number;
+use crate::commands::row::{acl, flags, help, key_flags, not_built};
 use crate::config::EvictionPolicy;
 use crate::effects::Class;
 use crate::eviction::access;
 use crate::keyspace::{DbId, EntryRef};
 use crate::values::{Kind, Value};
+
+/// The commands of this family.
+pub static COMMANDS: &[Command] = &[
+    Command {
+        name: "copy",
+        arity: Arity::AtLeast(3),
+        flags: flags!(WRITE | DENYOOM),
+        acl: acl!(KEYSPACE),
+        keys: &[
+            KeySpec::key(1, key_flags!(RO | ACCESS)),
+            KeySpec::key(2, key_flags!(OW | UPDATE)),
+        ],
+        access: Access::Whole,
+        syntax: "source@0 destination@1 [DB destination-db:int] [REPLACE]",
+        summary: "Copies a value to another key.",
+        since: "6.2.0",
+        group: Group::Generic,
+        complexity: "O(N), N nested elements; O(1) for a string",
+        run: copy,
+        ..Command::DEFAULT
+    },
+    Command {
+        name: "dbsize",
+        arity: Arity::Exactly(1),
+        flags: flags!(READONLY | FAST),
+        acl: acl!(KEYSPACE),
+        summary: "Number of keys in the database.",
+        since: "1.0.0",
+        group: Group::Server,
+        tips: &["request_policy:all_shards", "response_policy:agg_sum"],
+        run: dbsize,
+        ..Command::DEFAULT
+    },
+    Command {
+        name: "del",
+        arity: Arity::AtLeast(2),
+        flags: flags!(WRITE),
+        acl: acl!(KEYSPACE),
+        keys: &[KeySpec::range(1, -1, 1, 0, key_flags!(RM | DELETE))],
+        access: Access::Keys,
+        syntax: "key...",
+        summary: "Deletes keys.",
+        since: "1.0.0",
+        group: Group::Generic,
+        complexity: "O(N) for N keys; a collection adds O(M) for its M elements",
+        tips: &["request_policy:multi_shard", "response_policy:agg_sum"],
+        run: del,
+        ..Command::DEFAULT
+    },
+    Command {
+        name: "dump",
+        arity: Arity::Exactly(2),
+        flags: flags!(READONLY),
+        acl: acl!(KEYSPACE),
+        keys: &[KeySpec::key(1, key_flags!(RO | ACCESS))],
+        access: Access::Read,
+        syntax: "key",
+        summary: "Serialized form of a value.",
+        since: "2.6.0",
+        group: Group::Generic,
+        complexity: "O(1) to find the key, O(N*M) to write N elements of mean size M",
+        tips: &["nondeterministic_output"],
+        run: not_built,
+        ..Command::DEFAULT
+    },
+    Command {
+        name: "exists",
+        arity: Arity::AtLeast(2),
+        flags: flags!(READONLY | FAST),
+        acl: acl!(KEYSPACE),
+        keys: &[KeySpec::range(1, -1, 1, 0, key_flags!(RO))],
+        access: Access::Read,
+        syntax: "key...",
+        summary: "Number of the given keys that exist.",
+        since: "1.0.0",
+        group: Group::Generic,
+        complexity: "O(N), N keys",
+        history: &[("3.0.3", "Takes several keys.")],
+        tips: &["request_policy:multi_shard", "response_policy:agg_sum"],
+        run: exists,
+        ..Command::DEFAULT
+    },
+    Command {
+        name: "flushall",
+        arity: Arity::AtLeast(1),
+        flags: flags!(WRITE),
+        acl: acl!(KEYSPACE | DANGEROUS),
+        access: Access::Whole,
+        syntax: "[flush-type: ASYNC^4.0.0 | SYNC^6.2.0]",
+        summary: "Deletes all keys of all databases.",
+        since: "1.0.0",
+        group: Group::Server,
+        complexity: "O(N), N keys in all databases",
+        history: &[("4.0.0", "Mode `ASYNC`."), ("6.2.0", "Mode `SYNC`.")],
+        tips: &["request_policy:all_shards", "response_policy:all_succeeded"],
+        run: flushall,
+        ..Command::DEFAULT
+    },
+    Command {
+        name: "flushdb",
+        arity: Arity::AtLeast(1),
+        flags: flags!(WRITE),
+        acl: acl!(KEYSPACE | DANGEROUS),
+        access: Access::Whole,
+        syntax: "[flush-type: ASYNC^4.0.0 | SYNC^6.2.0]",
+        summary: "Deletes all keys of the database.",
+        since: "1.0.0",
+        group: Group::Server,
+        complexity: "O(N), N keys in the database",
+        history: &[("4.0.0", "Mode `ASYNC`."), ("6.2.0", "Mode `SYNC`.")],
+        tips: &["request_policy:all_shards", "response_policy:all_succeeded"],
+        run: flushdb,
+        ..Command::DEFAULT
+    },
+    Command {
+        name: "migrate",
+        arity: Arity::AtLeast(6),
+        flags: flags!(WRITE | MOVABLEKEYS),
+        acl: acl!(KEYSPACE | DANGEROUS),
+        keys: &[
+            KeySpec::key(3, key_flags!(RW | ACCESS | DELETE)),
+            KeySpec::after(
+                "KEYS",
+                -2,
+                -1,
+                1,
+                0,
+                key_flags!(RW | ACCESS | DELETE | INCOMPLETE),
+            ),
+        ],
+        access: Access::Whole,
+        syntax: "host port:int (key-selector: key | '\"\"'=empty-string) destination-db:int timeout:int [COPY^3.0.0] [REPLACE^3.0.0] [authentication: AUTH auth#password^4.0.7 | (AUTH2 auth2^6.0.0: username password)] [KEYS keys@1#key^3.0.6]...",
+        summary: "Moves keys to another server, each in one step.",
+        since: "2.6.0",
+        group: Group::Generic,
+        complexity: "that of DUMP and DEL here and RESTORE there, and O(N) to send N bytes",
+        history: &[
+            ("3.0.0", "Options `COPY`, `REPLACE`."),
+            ("3.0.6", "Option `KEYS`."),
+            ("4.0.7", "Option `AUTH`."),
+            ("6.0.0", "Option `AUTH2`."),
+        ],
+        tips: &["nondeterministic_output"],
+        find: Some(keyspec::of_migrate),
+        run: not_built,
+        ..Command::DEFAULT
+    },
+    Command {
+        name: "move",
+        arity: Arity::Exactly(3),
+        flags: flags!(WRITE | FAST),
+        acl: acl!(KEYSPACE),
+        keys: &[KeySpec::key(1, key_flags!(RW | ACCESS | UPDATE))],
+        access: Access::Whole,
+        syntax: "key db:int",
+        summary: "Moves a key to another database.",
+        since: "1.0.0",
+        group: Group::Generic,
+        run: r#move,
+        ..Command::DEFAULT
+    },
+    Command {
+        name: "object",
+        arity: Arity::AtLeast(2),
+        summary: "Looks at how a value is kept.",
+        since: "2.2.3",
+        group: Group::Generic,
+        complexity: "that of the subcommand",
+        subcommands: &[
+            Command {
+                name: "encoding",
+                arity: Arity::Exactly(3),
+                flags: flags!(READONLY),
+                acl: acl!(KEYSPACE),
+                keys: &[KeySpec::key(2, key_flags!(RO))],
+                access: Access::Read,
+                syntax: "key",
+                summary: "Internal form of a value.",
+                since: "2.2.3",
+                group: Group::Generic,
+                tips: &["nondeterministic_output"],
+                run: object_encoding,
+                ..Command::DEFAULT
+            },
+            Command {
+                name: "freq",
+                arity: Arity::Exactly(3),
+                flags: flags!(READONLY),
+                acl: acl!(KEYSPACE),
+                keys: &[KeySpec::key(2, key_flags!(RO))],
+                access: Access::Read,
+                syntax: "key",
+                summary: "How often a key is used, on a logarithmic scale.",
+                since: "4.0.0",
+                group: Group::Generic,
+                tips: &["nondeterministic_output"],
+                run: object_freq,
+                ..Command::DEFAULT
+            },
+            Command {
+                name: "help",
+                arity: Arity::Exactly(2),
+                flags: flags!(LOADING | STALE),
+                acl: acl!(KEYSPACE),
+                summary: "Lists the subcommands.",
+                since: "6.2.0",
+                group: Group::Generic,
+                run: help,
+                ..Command::DEFAULT
+            },
+            Command {
+                name: "idletime",
+                arity: Arity::Exactly(3),
+                flags: flags!(READONLY),
+                acl: acl!(KEYSPACE),
+                keys: &[KeySpec::key(2, key_flags!(RO))],
+                access: Access::Read,
+                syntax: "key",
+                summary: "Seconds since a key was used.",
+                since: "2.2.3",
+                group: Group::Generic,
+                tips: &["nondeterministic_output"],
+                run: object_idletime,
+                ..Command::DEFAULT
+            },
+            Command {
+                name: "refcount",
+                arity: Arity::Exactly(3),
+                flags: flags!(READONLY),
+                acl: acl!(KEYSPACE),
+                keys: &[KeySpec::key(2, key_flags!(RO))],
+                access: Access::Read,
+                syntax: "key",
+                summary: "How many hold the value.",
+                since: "2.2.3",
+                group: Group::Generic,
+                tips: &["nondeterministic_output"],
+                run: object_refcount,
+                ..Command::DEFAULT
+            },
+        ],
+        ..Command::DEFAULT
+    },
+    Command {
+        name: "randomkey",
+        arity: Arity::Exactly(1),
+        flags: flags!(READONLY | TOUCHES_ARBITRARY_KEYS),
+        acl: acl!(KEYSPACE),
+        summary: "Some key of the database.",
+        since: "1.0.0",
+        group: Group::Generic,
+        tips: &[
+            "request_policy:all_shards",
+            "response_policy:special",
+            "nondeterministic_output",
+        ],
+        run: randomkey,
+        ..Command::DEFAULT
+    },
+    Command {
+        name: "rename",
+        arity: Arity::Exactly(3),
+        flags: flags!(WRITE),
+        acl: acl!(KEYSPACE),
+        keys: &[
+            KeySpec::key(1, key_flags!(RW | ACCESS | DELETE)),
+            KeySpec::key(2, key_flags!(OW | UPDATE)),
+        ],
+        access: Access::Keys,
+        syntax: "key newkey@1",
+        summary: "Gives a key another name; what stood there is lost.",
+        since: "1.0.0",
+        group: Group::Generic,
+        run: rename,
+        ..Command::DEFAULT
+    },
+    Command {
+        name: "renamenx",
+        arity: Arity::Exactly(3),
+        flags: flags!(WRITE | FAST),
+        acl: acl!(KEYSPACE),
+        keys: &[
+            KeySpec::key(1, key_flags!(RW | ACCESS | DELETE)),
+            KeySpec::key(2, key_flags!(OW | INSERT)),
+        ],
+        access: Access::Keys,
+        syntax: "key newkey@1",
+        summary: "Gives a key another name if that is free.",
+        since: "1.0.0",
+        group: Group::Generic,
+        history: &[("3.2.0", "Old and new name may be the same.")],
+        run: renamenx,
+        ..Command::DEFAULT
+    },
+    Command {
+        name: "restore",
+        arity: Arity::AtLeast(4),
+        flags: flags!(WRITE | DENYOOM),
+        acl: acl!(KEYSPACE | DANGEROUS),
+        keys: &[KeySpec::key(1, key_flags!(OW | UPDATE))],
+        access: Access::Keys,
+        syntax: "key ttl:int serialized-value [REPLACE^3.0.0] [ABSTTL^5.0.0] [IDLETIME seconds:int^5.0.0] [FREQ frequency:int^5.0.0]",
+        summary: "Makes a key from its serialized form.",
+        since: "2.6.0",
+        group: Group::Generic,
+        complexity: "O(1) to make the key, O(N*M) to read N elements of mean size M; sorted sets O(N*M*log(N))",
+        history: &[
+            ("3.0.0", "Option `REPLACE`."),
+            ("5.0.0", "Option `ABSTTL`."),
+            ("5.0.0", "Options `IDLETIME`, `FREQ`."),
+        ],
+        run: not_built,
+        ..Command::DEFAULT
+    },
+    Command {
+        name: "restore-asking",
+        arity: Arity::AtLeast(4),
+        flags: flags!(WRITE | DENYOOM | ASKING),
+        acl: acl!(KEYSPACE | DANGEROUS),
+        keys: &[KeySpec::key(1, key_flags!(OW | UPDATE))],
+        access: Access::Keys,
+        syntax: "key ttl:int serialized-value [REPLACE^3.0.0] [ABSTTL^5.0.0] [IDLETIME seconds:int^5.0.0] [FREQ frequency:int^5.0.0]",
+        summary: "RESTORE for keys of a slot on its way.",
+        since: "3.0.0",
+        group: Group::Server,
+        complexity: "O(1) to make the key, O(N*M) to read N elements of mean size M; sorted sets O(N*M*log(N))",
+        history: &[
+            ("3.0.0", "Option `REPLACE`."),
+            ("5.0.0", "Option `ABSTTL`."),
+            ("5.0.0", "Options `IDLETIME`, `FREQ`."),
+        ],
+        internal: true,
+        run: not_built,
+        ..Command::DEFAULT
+    },
+    Command {
+        name: "swapdb",
+        arity: Arity::Exactly(3),
+        flags: flags!(WRITE | FAST),
+        acl: acl!(KEYSPACE | DANGEROUS),
+        access: Access::Whole,
+        syntax: "index1:int index2:int",
+        summary: "Exchanges two databases.",
+        since: "4.0.0",
+        group: Group::Server,
+        complexity: "O(N), N clients that watch or wait for their keys",
+        run: swapdb,
+        ..Command::DEFAULT
+    },
+    Command {
+        name: "touch",
+        arity: Arity::AtLeast(2),
+        flags: flags!(READONLY | FAST),
+        acl: acl!(KEYSPACE),
+        keys: &[KeySpec::range(1, -1, 1, 0, key_flags!(RO))],
+        access: Access::Read,
+        syntax: "key...",
+        summary: "Counts as a use of the keys; replies how many exist.",
+        since: "3.2.1",
+        group: Group::Generic,
+        complexity: "O(N), N keys",
+        tips: &["request_policy:multi_shard", "response_policy:agg_sum"],
+        run: touch,
+        ..Command::DEFAULT
+    },
+    Command {
+        name: "type",
+        arity: Arity::Exactly(2),
+        flags: flags!(READONLY | FAST),
+        acl: acl!(KEYSPACE),
+        keys: &[KeySpec::key(1, key_flags!(RO))],
+        access: Access::Read,
+        syntax: "key",
+        summary: "Type of a value.",
+        since: "1.0.0",
+        group: Group::Generic,
+        run: r#type,
+        ..Command::DEFAULT
+    },
+    Command {
+        name: "unlink",
+        arity: Arity::AtLeast(2),
+        flags: flags!(WRITE | FAST),
+        acl: acl!(KEYSPACE),
+        keys: &[KeySpec::range(1, -1, 1, 0, key_flags!(RM | DELETE))],
+        access: Access::Keys,
+        syntax: "key...",
+        summary: "Deletes keys; their memory is freed in the background.",
+        since: "4.0.0",
+        group: Group::Generic,
+        complexity: "O(1) a key here, O(N) in the background for N pieces of memory",
+        tips: &["request_policy:multi_shard", "response_policy:agg_sum"],
+        run: unlink,
+        ..Command::DEFAULT
+    },
+];
 
 /// DEL. Values are freed off the worker if they are large, so there is nothing that UNLINK
 /// could do better.
@@ -93,7 +491,10 @@ fn rename_to(ctx: &mut Ctx<'_, '_>, replace: bool) -> Result<bool, Error> {
 }
 
 fn database(ctx: &Ctx<'_, '_>, n: i64) -> Result<DbId, Error> {
-    DbId::try_from(n).ok().filter(|db| *db < ctx.shared.keyspace.databases()).ok_or(Error::DbIndex)
+    DbId::try_from(n)
+        .ok()
+        .filter(|db| *db < ctx.shared.keyspace.databases())
+        .ok_or(Error::DbIndex)
 }
 
 /// MOVE. Behind the gate: its second key is in another database.
@@ -153,7 +554,9 @@ pub fn copy(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
 fn copy_value(ctx: &mut Ctx<'_, '_>, from: usize, to: usize) -> Result<(), Error> {
     let deadline = ctx.keys.deadline(from).flatten();
     let ttl = deadline.map_or(Ttl::Clear, Ttl::At);
-    let packed = ctx.keys.with_entry(from, |e| e.bytes().map(|b| (b.to_vec(), e.raw_encoding())));
+    let packed = ctx
+        .keys
+        .with_entry(from, |e| e.bytes().map(|b| (b.to_vec(), e.raw_encoding())));
     match packed.flatten() {
         Some((bytes, true)) => ctx.keys.put_string(to, NewString::Raw(&bytes), ttl),
         Some((bytes, false)) => ctx.keys.put_string(to, NewString::Bytes(&bytes), ttl),
@@ -234,7 +637,9 @@ pub fn object_refcount(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
     ctx.keys.no_touch();
     let shared = |e: EntryRef<'_>| {
         encoding(&e) == "int"
-            && e.bytes().and_then(number::parse_i64).is_some_and(|n| (0..SHARED_INTEGERS).contains(&n))
+            && e.bytes()
+                .and_then(number::parse_i64)
+                .is_some_and(|n| (0..SHARED_INTEGERS).contains(&n))
     };
     match ctx.keys.with_entry(0, shared) {
         Some(true) => ctx.reply.int(i64::from(i32::MAX)),
@@ -247,7 +652,10 @@ pub fn object_refcount(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
 const SHARED_INTEGERS: i64 = 10_000;
 
 fn lfu_in_force(ctx: &Ctx<'_, '_>) -> bool {
-    matches!(ctx.config.maxmemory_policy, EvictionPolicy::AllkeysLfu | EvictionPolicy::VolatileLfu)
+    matches!(
+        ctx.config.maxmemory_policy,
+        EvictionPolicy::AllkeysLfu | EvictionPolicy::VolatileLfu
+    )
 }
 
 /// OBJECT IDLETIME
@@ -263,7 +671,8 @@ pub fn object_idletime(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
             "ERR An LFU maxmemory policy is selected, idle time not tracked. Please note that when switching between policies at runtime LRU and LFU data will take some time to adjust.",
         ));
     }
-    ctx.reply.int(i64::try_from(access::idle_seconds(bits, now)).unwrap_or(i64::MAX));
+    ctx.reply
+        .int(i64::try_from(access::idle_seconds(bits, now)).unwrap_or(i64::MAX));
     Ok(Outcome::Done)
 }
 
@@ -330,8 +739,14 @@ fn flush(ctx: &mut Ctx<'_, '_>, db: DbId) {
 
 /// SWAPDB
 pub fn swapdb(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
-    let first = ctx.args.int().map_err(|_| Error::Line("ERR invalid first DB index"))?;
-    let second = ctx.args.int().map_err(|_| Error::Line("ERR invalid second DB index"))?;
+    let first = ctx
+        .args
+        .int()
+        .map_err(|_| Error::Line("ERR invalid first DB index"))?;
+    let second = ctx
+        .args
+        .int()
+        .map_err(|_| Error::Line("ERR invalid second DB index"))?;
     let (a, b) = (database(ctx, first)?, database(ctx, second)?);
     if a != b {
         ctx.keyspace().swap(a, b);

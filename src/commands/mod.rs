@@ -4,28 +4,51 @@
 //! notifies nobody. It reads arguments, changes the keys it was given, states what it did,
 //! and replies.
 
+pub mod acl;
 pub mod args;
 pub mod bitfield;
 pub mod bitmap;
 pub mod call;
 pub mod client;
+pub mod cluster;
 pub mod command;
+pub mod command_info;
+pub mod config;
 pub mod connection;
 pub mod ctx;
+pub mod debug;
 pub mod dispatch;
 pub mod error;
 pub mod expire;
+pub mod function;
 pub mod generic;
+pub mod geo;
+pub mod hash;
+pub mod hyperloglog;
 pub mod keys;
 pub mod keyspec;
+pub mod latency;
 pub mod lcs;
+pub mod list;
 pub mod local;
 pub mod long_double;
+pub mod memory;
 pub mod number;
+pub mod persistence;
 pub mod pubsub;
+pub mod replication;
+pub mod row;
 pub mod scan;
+pub mod script;
+pub mod server;
 pub mod session;
+pub mod set;
+pub mod slowlog;
+pub mod sort;
+pub mod sorted_set;
+pub mod stream;
 pub mod string;
+pub mod syntax;
 pub mod table;
 pub mod transaction;
 pub mod ttl;
@@ -33,4 +56,35 @@ pub mod ttl;
 use command::Command;
 
 /// Every family of commands.
-pub static FAMILIES: &[&[Command]] = &[string::COMMANDS, connection::COMMANDS];
+pub static FAMILIES: &[&[Command]] = &[
+    acl::COMMANDS,
+    bitmap::COMMANDS,
+    client::COMMANDS,
+    cluster::COMMANDS,
+    command_info::COMMANDS,
+    config::COMMANDS,
+    connection::COMMANDS,
+    debug::COMMANDS,
+    expire::COMMANDS,
+    function::COMMANDS,
+    generic::COMMANDS,
+    geo::COMMANDS,
+    hash::COMMANDS,
+    hyperloglog::COMMANDS,
+    latency::COMMANDS,
+    list::COMMANDS,
+    memory::COMMANDS,
+    persistence::COMMANDS,
+    pubsub::COMMANDS,
+    replication::COMMANDS,
+    scan::COMMANDS,
+    script::COMMANDS,
+    server::COMMANDS,
+    set::COMMANDS,
+    slowlog::COMMANDS,
+    sort::COMMANDS,
+    sorted_set::COMMANDS,
+    stream::COMMANDS,
+    string::COMMANDS,
+    transaction::COMMANDS,
+];

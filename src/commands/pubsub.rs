@@ -6,10 +6,193 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use crate::clients::State;
-use crate::commands::command::Outcome;
+use crate::commands::command::{Arity, Command, Group, KeySpec, Outcome};
 use crate::commands::ctx::Ctx;
 use crate::commands::error::Error;
+use crate::commands::row::{flags, help, key_flags};
 use crate::events::Scope;
+
+/// The commands of this family.
+pub static COMMANDS: &[Command] = &[
+    Command {
+        name: "psubscribe",
+        arity: Arity::AtLeast(2),
+        flags: flags!(PUBSUB | NOSCRIPT | LOADING | STALE | SENTINEL),
+        syntax: "pattern:pattern...",
+        summary: "Listens to all channels that match a pattern.",
+        since: "2.0.0",
+        group: Group::PubSub,
+        complexity: "O(N), N patterns",
+        run: psubscribe,
+        ..Command::DEFAULT
+    },
+    Command {
+        name: "publish",
+        arity: Arity::Exactly(3),
+        flags: flags!(PUBSUB | LOADING | STALE | FAST | MAY_REPLICATE | SENTINEL),
+        syntax: "channel message",
+        summary: "Sends a message to a channel.",
+        since: "2.0.0",
+        group: Group::PubSub,
+        complexity: "O(N+M), N subscribers of the channel, M patterns anyone listens to",
+        run: publish,
+        ..Command::DEFAULT
+    },
+    Command {
+        name: "pubsub",
+        arity: Arity::AtLeast(2),
+        summary: "Looks at channels and their subscribers.",
+        since: "2.8.0",
+        group: Group::PubSub,
+        complexity: "that of the subcommand",
+        subcommands: &[
+            Command {
+                name: "channels",
+                arity: Arity::AtLeast(2),
+                flags: flags!(PUBSUB | LOADING | STALE),
+                syntax: "[pattern:pattern]",
+                summary: "Channels that somebody listens to.",
+                since: "2.8.0",
+                group: Group::PubSub,
+                complexity: "O(N), N such channels",
+                run: pubsub_channels,
+                ..Command::DEFAULT
+            },
+            Command {
+                name: "help",
+                arity: Arity::Exactly(2),
+                flags: flags!(LOADING | STALE),
+                summary: "Lists the subcommands.",
+                since: "6.2.0",
+                group: Group::PubSub,
+                run: help,
+                ..Command::DEFAULT
+            },
+            Command {
+                name: "numpat",
+                arity: Arity::Exactly(2),
+                flags: flags!(PUBSUB | LOADING | STALE),
+                summary: "Number of patterns that somebody listens to.",
+                since: "2.8.0",
+                group: Group::PubSub,
+                run: pubsub_numpat,
+                ..Command::DEFAULT
+            },
+            Command {
+                name: "numsub",
+                arity: Arity::AtLeast(2),
+                flags: flags!(PUBSUB | LOADING | STALE),
+                syntax: "[channel]...",
+                summary: "Number of subscribers for each channel.",
+                since: "2.8.0",
+                group: Group::PubSub,
+                complexity: "O(N), N channels asked for",
+                run: pubsub_numsub,
+                ..Command::DEFAULT
+            },
+            Command {
+                name: "shardchannels",
+                arity: Arity::AtLeast(2),
+                flags: flags!(PUBSUB | LOADING | STALE),
+                syntax: "[pattern:pattern]",
+                summary: "Shard channels that somebody listens to.",
+                since: "7.0.0",
+                group: Group::PubSub,
+                complexity: "O(N), N such channels",
+                run: pubsub_shardchannels,
+                ..Command::DEFAULT
+            },
+            Command {
+                name: "shardnumsub",
+                arity: Arity::AtLeast(2),
+                flags: flags!(PUBSUB | LOADING | STALE),
+                syntax: "[shardchannel]...",
+                summary: "Number of subscribers for each shard channel.",
+                since: "7.0.0",
+                group: Group::PubSub,
+                complexity: "O(N), N channels asked for",
+                run: pubsub_shardnumsub,
+                ..Command::DEFAULT
+            },
+        ],
+        ..Command::DEFAULT
+    },
+    Command {
+        name: "punsubscribe",
+        arity: Arity::AtLeast(1),
+        flags: flags!(PUBSUB | NOSCRIPT | LOADING | STALE | SENTINEL),
+        syntax: "[pattern:pattern]...",
+        summary: "Stops listening to patterns.",
+        since: "2.0.0",
+        group: Group::PubSub,
+        complexity: "O(N), N patterns",
+        run: punsubscribe,
+        ..Command::DEFAULT
+    },
+    Command {
+        name: "spublish",
+        arity: Arity::Exactly(3),
+        flags: flags!(PUBSUB | LOADING | STALE | FAST | MAY_REPLICATE),
+        keys: &[KeySpec::key(1, key_flags!(NOT_KEY))],
+        syntax: "shardchannel message",
+        summary: "Sends a message to a shard channel.",
+        since: "7.0.0",
+        group: Group::PubSub,
+        complexity: "O(N), N subscribers of the channel",
+        run: spublish,
+        ..Command::DEFAULT
+    },
+    Command {
+        name: "ssubscribe",
+        arity: Arity::AtLeast(2),
+        flags: flags!(PUBSUB | NOSCRIPT | LOADING | STALE),
+        keys: &[KeySpec::range(1, -1, 1, 0, key_flags!(NOT_KEY))],
+        syntax: "shardchannel...",
+        summary: "Listens to shard channels.",
+        since: "7.0.0",
+        group: Group::PubSub,
+        complexity: "O(N), N channels",
+        run: ssubscribe,
+        ..Command::DEFAULT
+    },
+    Command {
+        name: "subscribe",
+        arity: Arity::AtLeast(2),
+        flags: flags!(PUBSUB | NOSCRIPT | LOADING | STALE | SENTINEL),
+        syntax: "channel...",
+        summary: "Listens to channels.",
+        since: "2.0.0",
+        group: Group::PubSub,
+        complexity: "O(N), N channels",
+        run: subscribe,
+        ..Command::DEFAULT
+    },
+    Command {
+        name: "sunsubscribe",
+        arity: Arity::AtLeast(1),
+        flags: flags!(PUBSUB | NOSCRIPT | LOADING | STALE),
+        keys: &[KeySpec::range(1, -1, 1, 0, key_flags!(NOT_KEY))],
+        syntax: "[shardchannel]...",
+        summary: "Stops listening to shard channels.",
+        since: "7.0.0",
+        group: Group::PubSub,
+        complexity: "O(N), N channels",
+        run: sunsubscribe,
+        ..Command::DEFAULT
+    },
+    Command {
+        name: "unsubscribe",
+        arity: Arity::AtLeast(1),
+        flags: flags!(PUBSUB | NOSCRIPT | LOADING | STALE | SENTINEL),
+        syntax: "[channel]...",
+        summary: "Stops listening to channels.",
+        since: "2.0.0",
+        group: Group::PubSub,
+        complexity: "O(N), N channels",
+        run: unsubscribe,
+        ..Command::DEFAULT
+    },
+];
 
 /// SUBSCRIBE
 pub fn subscribe(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
@@ -58,7 +241,11 @@ fn remove(ctx: &mut Ctx<'_, '_>, scope: Scope, verb: &[u8]) -> Result<Outcome, E
     let names: Vec<Box<[u8]>> = if ctx.args.left() > 0 {
         ctx.args.rest().map(Box::from).collect()
     } else {
-        ctx.session.subscriptions.iter().flat_map(|s| s.of(scope).iter().cloned()).collect()
+        ctx.session
+            .subscriptions
+            .iter()
+            .flat_map(|s| s.of(scope).iter().cloned())
+            .collect()
     };
     if names.is_empty() {
         let count = ctx.session.subscriptions.as_ref().map_or(0, |s| s.count(scope));
@@ -90,7 +277,11 @@ fn publish_figures(ctx: &mut Ctx<'_, '_>) {
     let handle = Arc::clone(&ctx.session.handle);
     let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
     let (sub, psub, ssub) = ctx.session.subscriptions.as_ref().map_or((0, 0, 0), |s| {
-        (s.of(Scope::Channel).len(), s.of(Scope::Pattern).len(), s.of(Scope::Shard).len())
+        (
+            s.of(Scope::Channel).len(),
+            s.of(Scope::Pattern).len(),
+            s.of(Scope::Shard).len(),
+        )
     });
     handle.figures.sub.store(count(sub), Relaxed);
     handle.figures.psub.store(count(psub), Relaxed);

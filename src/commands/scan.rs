@@ -1,12 +1,50 @@
 //! KEYS and SCAN: walks over a database in hash order, a few buckets at a time.
 
-use crate::commands::command::Outcome;
+use crate::commands::command::{Arity, Command, Group, Outcome};
 use crate::commands::ctx::Ctx;
 use crate::commands::error::Error;
 use crate::commands::generic::is_expired;
 use crate::commands::number;
+use crate::commands::row::{acl, flags};
 use crate::glob;
 use crate::values::Kind;
+
+/// The commands of this family.
+pub static COMMANDS: &[Command] = &[
+    Command {
+        name: "keys",
+        arity: Arity::Exactly(2),
+        flags: flags!(READONLY),
+        acl: acl!(KEYSPACE | DANGEROUS),
+        syntax: "pattern:pattern",
+        summary: "Names of all keys that match a pattern.",
+        since: "1.0.0",
+        group: Group::Generic,
+        complexity: "O(N), N keys in the database",
+        tips: &["request_policy:all_shards", "nondeterministic_output_order"],
+        run: keys,
+        ..Command::DEFAULT
+    },
+    Command {
+        name: "scan",
+        arity: Arity::AtLeast(2),
+        flags: flags!(READONLY | TOUCHES_ARBITRARY_KEYS),
+        acl: acl!(KEYSPACE),
+        syntax: "cursor:int [MATCH pattern:pattern] [COUNT count:int] [TYPE type^6.0.0]",
+        summary: "Walks through the keys in steps.",
+        since: "2.8.0",
+        group: Group::Generic,
+        complexity: "O(1) a call, O(N) for the whole walk over N keys",
+        history: &[("6.0.0", "Option `TYPE`.")],
+        tips: &[
+            "nondeterministic_output",
+            "request_policy:special",
+            "response_policy:special",
+        ],
+        run: scan,
+        ..Command::DEFAULT
+    },
+];
 
 /// Keys visited per lock while KEYS walks.
 const KEYS_STEP: usize = 256;
@@ -69,7 +107,12 @@ pub fn cursor(arg: &[u8]) -> Result<u64, Error> {
 impl<'k> ScanOptions<'k> {
     /// Parses what follows the cursor.
     pub fn parse(ctx: &mut Ctx<'_, 'k>, of: ScanOf) -> Result<ScanOptions<'k>, Error> {
-        let mut options = ScanOptions { pattern: None, count: 10, kind: None, no_values: false };
+        let mut options = ScanOptions {
+            pattern: None,
+            count: 10,
+            kind: None,
+            no_values: false,
+        };
         while ctx.args.left() > 0 {
             if of == ScanOf::Fields && ctx.args.token("NOVALUES") {
                 options.no_values = true;
@@ -80,7 +123,10 @@ impl<'k> ScanOptions<'k> {
             }
             if ctx.args.token("COUNT") {
                 let count = ctx.args.int()?;
-                options.count = usize::try_from(count).ok().filter(|n| *n > 0).ok_or(Error::Syntax)?;
+                options.count = usize::try_from(count)
+                    .ok()
+                    .filter(|n| *n > 0)
+                    .ok_or(Error::Syntax)?;
             } else if ctx.args.token("MATCH") {
                 let pattern = ctx.args.next()?;
                 options.pattern = (pattern != b"*").then_some(pattern);

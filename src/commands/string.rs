@@ -1,56 +1,381 @@
 //! Strings: GET, SET and what follows from them. LCS and INCRBYFLOAT have files of their own.
 
 use crate::commands::args::Args;
-use crate::commands::command::{
-    Access, Arity, BeginSearch, Categories, Command, FindKeys, Flags, Group, KeyFlags, KeySpec, Outcome,
-};
+use crate::commands::command::{Access, Arity, Command, Group, KeySpec, Outcome};
 use crate::commands::ctx::Ctx;
 use crate::commands::error::Error;
 use crate::commands::keys::{NewString, Text, Ttl};
+use crate::commands::keyspec;
+use crate::commands::lcs;
 use crate::commands::number;
+use crate::commands::row::{acl, flags, key_flags};
 use crate::commands::ttl::{self, TtlOption};
 use crate::effects::Class;
 use crate::protocol::Reply;
 use crate::values::Kind;
 
-const ONE: FindKeys = FindKeys::Range { last: 0, step: 1, limit: 0 };
-
-/// The family.
+/// The commands of this family.
 pub static COMMANDS: &[Command] = &[
+    Command {
+        name: "append",
+        arity: Arity::Exactly(3),
+        flags: flags!(WRITE | DENYOOM | FAST),
+        acl: acl!(STRING),
+        keys: &[KeySpec::key(1, key_flags!(RW | INSERT))],
+        access: Access::Keys,
+        syntax: "key value",
+        summary: "Appends to a string; makes it if needed.",
+        since: "2.0.0",
+        group: Group::String,
+        complexity: "O(1) amortized for a short appendix",
+        run: append,
+        ..Command::DEFAULT
+    },
+    Command {
+        name: "decr",
+        arity: Arity::Exactly(2),
+        flags: flags!(WRITE | DENYOOM | FAST),
+        acl: acl!(STRING),
+        keys: &[KeySpec::key(1, key_flags!(RW | ACCESS | UPDATE))],
+        access: Access::Keys,
+        syntax: "key",
+        summary: "Subtracts one from an integer.",
+        since: "1.0.0",
+        group: Group::String,
+        run: decr,
+        ..Command::DEFAULT
+    },
+    Command {
+        name: "decrby",
+        arity: Arity::Exactly(3),
+        flags: flags!(WRITE | DENYOOM | FAST),
+        acl: acl!(STRING),
+        keys: &[KeySpec::key(1, key_flags!(RW | ACCESS | UPDATE))],
+        access: Access::Keys,
+        syntax: "key decrement:int",
+        summary: "Subtracts from an integer.",
+        since: "1.0.0",
+        group: Group::String,
+        run: decrby,
+        ..Command::DEFAULT
+    },
+    Command {
+        name: "delifeq",
+        arity: Arity::Exactly(3),
+        flags: flags!(WRITE | FAST),
+        acl: acl!(STRING),
+        keys: &[KeySpec::key(1, key_flags!(RW | ACCESS | DELETE))],
+        access: Access::Keys,
+        syntax: "key value",
+        summary: "Deletes a key if it has the given value.",
+        since: "9.0.0",
+        group: Group::String,
+        run: delifeq,
+        ..Command::DEFAULT
+    },
     Command {
         name: "get",
         arity: Arity::Exactly(2),
-        flags: Flags::READONLY.union(Flags::FAST),
-        acl: Categories::STRING,
-        keys: &[KeySpec {
-            flags: KeyFlags::RO.union(KeyFlags::ACCESS),
-            begin: BeginSearch::Index(1),
-            find: ONE,
-            notes: "",
-        }],
+        flags: flags!(READONLY | FAST),
+        acl: acl!(STRING),
+        keys: &[KeySpec::key(1, key_flags!(RO | ACCESS))],
         access: Access::Read,
         syntax: "key",
-        summary: "The string at a key.",
+        summary: "Value of a string.",
+        since: "1.0.0",
         group: Group::String,
         run: get,
         ..Command::DEFAULT
     },
     Command {
-        name: "set",
-        arity: Arity::AtLeast(3),
-        flags: Flags::WRITE.union(Flags::DENYOOM),
-        acl: Categories::STRING,
-        keys: &[KeySpec {
-            flags: KeyFlags::OW.union(KeyFlags::UPDATE),
-            begin: BeginSearch::Index(1),
-            find: ONE,
-            notes: "",
-        }],
+        name: "getdel",
+        arity: Arity::Exactly(2),
+        flags: flags!(WRITE | FAST),
+        acl: acl!(STRING),
+        keys: &[KeySpec::key(1, key_flags!(RW | ACCESS | DELETE))],
+        access: Access::Keys,
+        syntax: "key",
+        summary: "Value of a string, which is then deleted.",
+        since: "6.2.0",
+        group: Group::String,
+        run: getdel,
+        ..Command::DEFAULT
+    },
+    Command {
+        name: "getex",
+        arity: Arity::AtLeast(2),
+        flags: flags!(WRITE | FAST),
+        acl: acl!(STRING),
+        keys: &[KeySpec::key(1, key_flags!(RW | ACCESS | UPDATE))
+            .note("The time to live may change, hence an update.")],
+        access: Access::Keys,
+        syntax: "key [expiration: EX seconds:int | PX milliseconds:int | EXAT unix-time-seconds:time | PXAT unix-time-milliseconds:time | PERSIST]",
+        summary: "Value of a string; can change its time to live.",
+        since: "6.2.0",
+        group: Group::String,
+        run: getex,
+        ..Command::DEFAULT
+    },
+    Command {
+        name: "getrange",
+        arity: Arity::Exactly(4),
+        flags: flags!(READONLY),
+        acl: acl!(STRING),
+        keys: &[KeySpec::key(1, key_flags!(RO | ACCESS))],
+        access: Access::Read,
+        syntax: "key start:int end:int",
+        summary: "Part of a string.",
+        since: "2.4.0",
+        group: Group::String,
+        complexity: "O(N), N bytes returned",
+        run: getrange,
+        ..Command::DEFAULT
+    },
+    Command {
+        name: "getset",
+        arity: Arity::Exactly(3),
+        flags: flags!(WRITE | DENYOOM | FAST),
+        acl: acl!(STRING),
+        keys: &[KeySpec::key(1, key_flags!(RW | ACCESS | UPDATE))],
         access: Access::Keys,
         syntax: "key value",
-        summary: "Stores a string at a key.",
+        summary: "Sets a string and replies its old value.",
+        since: "1.0.0",
         group: Group::String,
+        deprecated: Some(("6.2.0", "`SET`, option `GET`")),
+        run: getset,
+        ..Command::DEFAULT
+    },
+    Command {
+        name: "incr",
+        arity: Arity::Exactly(2),
+        flags: flags!(WRITE | DENYOOM | FAST),
+        acl: acl!(STRING),
+        keys: &[KeySpec::key(1, key_flags!(RW | ACCESS | UPDATE))],
+        access: Access::Keys,
+        syntax: "key",
+        summary: "Adds one to an integer.",
+        since: "1.0.0",
+        group: Group::String,
+        run: incr,
+        ..Command::DEFAULT
+    },
+    Command {
+        name: "incrby",
+        arity: Arity::Exactly(3),
+        flags: flags!(WRITE | DENYOOM | FAST),
+        acl: acl!(STRING),
+        keys: &[KeySpec::key(1, key_flags!(RW | ACCESS | UPDATE))],
+        access: Access::Keys,
+        syntax: "key increment:int",
+        summary: "Adds to an integer.",
+        since: "1.0.0",
+        group: Group::String,
+        run: incrby,
+        ..Command::DEFAULT
+    },
+    Command {
+        name: "incrbyfloat",
+        arity: Arity::Exactly(3),
+        flags: flags!(WRITE | DENYOOM | FAST),
+        acl: acl!(STRING),
+        keys: &[KeySpec::key(1, key_flags!(RW | ACCESS | UPDATE))],
+        access: Access::Keys,
+        syntax: "key increment:double",
+        summary: "Adds to a number.",
+        since: "2.6.0",
+        group: Group::String,
+        run: incrbyfloat,
+        ..Command::DEFAULT
+    },
+    Command {
+        name: "lcs",
+        arity: Arity::AtLeast(3),
+        flags: flags!(READONLY),
+        acl: acl!(STRING),
+        keys: &[KeySpec::range(1, 1, 1, 0, key_flags!(RO | ACCESS))],
+        access: Access::Read,
+        syntax: "key1@0 key2@0 [LEN] [IDX] [MINMATCHLEN min-match-len:int] [WITHMATCHLEN]",
+        summary: "Longest common subsequence of two strings.",
+        since: "7.0.0",
+        group: Group::String,
+        complexity: "O(N*M), N and M the lengths of both",
+        run: lcs::lcs,
+        ..Command::DEFAULT
+    },
+    Command {
+        name: "mget",
+        arity: Arity::AtLeast(2),
+        flags: flags!(READONLY | FAST),
+        acl: acl!(STRING),
+        keys: &[KeySpec::range(1, -1, 1, 0, key_flags!(RO | ACCESS))],
+        access: Access::Read,
+        syntax: "key...",
+        summary: "Values of several strings.",
+        since: "1.0.0",
+        group: Group::String,
+        complexity: "O(N), N keys",
+        tips: &["request_policy:multi_shard"],
+        run: mget,
+        ..Command::DEFAULT
+    },
+    Command {
+        name: "mset",
+        arity: Arity::AtLeast(3),
+        flags: flags!(WRITE | DENYOOM),
+        acl: acl!(STRING),
+        keys: &[KeySpec::range(1, -1, 2, 0, key_flags!(OW | UPDATE))],
+        access: Access::Keys,
+        syntax: "(data: key value)...",
+        summary: "Sets several strings at once.",
+        since: "1.0.1",
+        group: Group::String,
+        complexity: "O(N), N keys",
+        tips: &["request_policy:multi_shard", "response_policy:all_succeeded"],
+        run: mset,
+        ..Command::DEFAULT
+    },
+    Command {
+        name: "msetex",
+        arity: Arity::AtLeast(4),
+        flags: flags!(WRITE | DENYOOM | MOVABLEKEYS),
+        acl: acl!(STRING),
+        keys: &[KeySpec::counted(1, 0, 1, 2, key_flags!(OW | UPDATE))],
+        access: Access::Keys,
+        syntax: "numkeys:int (data: key value)... [condition: NX | XX] [expiration: EX seconds:int | PX milliseconds:int | EXAT unix-time-seconds:time | PXAT unix-time-milliseconds:time | KEEPTTL]",
+        summary: "Sets several strings at once, with one time to live for all.",
+        since: "8.4.0",
+        group: Group::String,
+        complexity: "O(N), N keys",
+        run: msetex,
+        ..Command::DEFAULT
+    },
+    Command {
+        name: "msetnx",
+        arity: Arity::AtLeast(3),
+        flags: flags!(WRITE | DENYOOM),
+        acl: acl!(STRING),
+        keys: &[KeySpec::range(1, -1, 2, 0, key_flags!(OW | INSERT))],
+        access: Access::Keys,
+        syntax: "(data: key value)...",
+        summary: "Sets several strings at once if none of the keys exists.",
+        since: "1.0.1",
+        group: Group::String,
+        complexity: "O(N), N keys",
+        run: msetnx,
+        ..Command::DEFAULT
+    },
+    Command {
+        name: "psetex",
+        arity: Arity::Exactly(4),
+        flags: flags!(WRITE | DENYOOM),
+        acl: acl!(STRING),
+        keys: &[KeySpec::key(1, key_flags!(OW | UPDATE))],
+        access: Access::Keys,
+        syntax: "key milliseconds:int value",
+        summary: "Sets a string with a time to live in milliseconds.",
+        since: "2.6.0",
+        group: Group::String,
+        deprecated: Some(("2.6.12", "`SET`, option `PX`")),
+        run: psetex,
+        ..Command::DEFAULT
+    },
+    Command {
+        name: "set",
+        arity: Arity::AtLeast(3),
+        flags: flags!(WRITE | DENYOOM),
+        acl: acl!(STRING),
+        keys: &[KeySpec::key(1, key_flags!(RW | ACCESS | UPDATE | VARIABLE_FLAGS))
+            .note("`GET` makes it read the old value too.")],
+        access: Access::Keys,
+        syntax: "key value [condition^2.6.12: NX | XX | IFEQ comparison-value^8.1.0] [GET^6.2.0] [expiration: EX seconds:int^2.6.12 | PX milliseconds:int^2.6.12 | EXAT unix-time-seconds:time^6.2.0 | PXAT unix-time-milliseconds:time^6.2.0 | KEEPTTL^6.0.0]",
+        summary: "Sets a string, whatever stood there.",
+        since: "1.0.0",
+        group: Group::String,
+        history: &[
+            ("2.6.12", "Options `EX`, `PX`, `NX`, `XX`."),
+            ("6.0.0", "Option `KEEPTTL`."),
+            ("6.2.0", "Options `GET`, `EXAT`, `PXAT`."),
+            ("7.0.0", "`NX` and `GET` may be combined."),
+            ("8.1.0", "Condition `IFEQ` (version of Valkey)."),
+        ],
+        find: Some(keyspec::of_set),
         run: set,
+        ..Command::DEFAULT
+    },
+    Command {
+        name: "setex",
+        arity: Arity::Exactly(4),
+        flags: flags!(WRITE | DENYOOM),
+        acl: acl!(STRING),
+        keys: &[KeySpec::key(1, key_flags!(OW | UPDATE))],
+        access: Access::Keys,
+        syntax: "key seconds:int value",
+        summary: "Sets a string with a time to live in seconds.",
+        since: "2.0.0",
+        group: Group::String,
+        deprecated: Some(("2.6.12", "`SET`, option `EX`")),
+        run: setex,
+        ..Command::DEFAULT
+    },
+    Command {
+        name: "setnx",
+        arity: Arity::Exactly(3),
+        flags: flags!(WRITE | DENYOOM | FAST),
+        acl: acl!(STRING),
+        keys: &[KeySpec::key(1, key_flags!(OW | INSERT))],
+        access: Access::Keys,
+        syntax: "key value",
+        summary: "Sets a string if there is no such key.",
+        since: "1.0.0",
+        group: Group::String,
+        deprecated: Some(("2.6.12", "`SET`, option `NX`")),
+        run: setnx,
+        ..Command::DEFAULT
+    },
+    Command {
+        name: "setrange",
+        arity: Arity::Exactly(4),
+        flags: flags!(WRITE | DENYOOM),
+        acl: acl!(STRING),
+        keys: &[KeySpec::key(1, key_flags!(RW | UPDATE))],
+        access: Access::Keys,
+        syntax: "key offset:int value",
+        summary: "Overwrites part of a string; it grows with zero bytes as needed.",
+        since: "2.2.0",
+        group: Group::String,
+        complexity: "O(1) for a short value, else O(M), M bytes written",
+        run: setrange,
+        ..Command::DEFAULT
+    },
+    Command {
+        name: "strlen",
+        arity: Arity::Exactly(2),
+        flags: flags!(READONLY | FAST),
+        acl: acl!(STRING),
+        keys: &[KeySpec::key(1, key_flags!(RO))],
+        access: Access::Read,
+        syntax: "key",
+        summary: "Length of a string.",
+        since: "2.2.0",
+        group: Group::String,
+        run: strlen,
+        ..Command::DEFAULT
+    },
+    Command {
+        name: "substr",
+        arity: Arity::Exactly(4),
+        flags: flags!(READONLY),
+        acl: acl!(STRING),
+        keys: &[KeySpec::key(1, key_flags!(RO | ACCESS))],
+        access: Access::Read,
+        syntax: "key start:int end:int",
+        summary: "Part of a string, under the old name.",
+        since: "1.0.0",
+        group: Group::String,
+        complexity: "O(N), N bytes returned",
+        deprecated: Some(("2.0.0", "`GETRANGE`")),
+        run: getrange,
         ..Command::DEFAULT
     },
 ];
@@ -98,7 +423,11 @@ struct SetOptions<'k> {
 
 impl<'k> SetOptions<'k> {
     fn parse(ctx: &mut Ctx<'_, 'k>) -> Result<SetOptions<'k>, Error> {
-        let mut options = SetOptions { when: When::Always, get: false, ttl: TtlOption::Clear };
+        let mut options = SetOptions {
+            when: When::Always,
+            get: false,
+            ttl: TtlOption::Clear,
+        };
         let mut timed = false;
         while ctx.args.left() > 0 {
             let plain = options.when == When::Always;
@@ -139,7 +468,11 @@ pub fn set(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
         When::Absent => !present,
         When::Present => present,
         When::Equals(wanted) => {
-            if present { ctx.keys.string(0, |v| v.is_some_and(|v| *v == *wanted))? } else { false }
+            if present {
+                ctx.keys.string(0, |v| v.is_some_and(|v| *v == *wanted))?
+            } else {
+                false
+            }
         }
     };
     let reply = &mut ctx.reply;
@@ -170,7 +503,8 @@ fn store(ctx: &mut Ctx<'_, '_>, i: usize, at: usize, ttl: Ttl) -> Result<(), Err
         if ctx.shared.stream_has_readers() {
             let key = ctx.keys.key(i).to_vec();
             let ms = deadline.to_string();
-            ctx.fx.instead(&[b"SET", &key, ctx.args.at(at), b"PXAT", ms.as_bytes()]);
+            ctx.fx
+                .instead(&[b"SET", &key, ctx.args.at(at), b"PXAT", ms.as_bytes()]);
         }
     }
     Ok(())
@@ -243,7 +577,9 @@ pub fn getex(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
         reply_text(reply, old);
         present
     })?;
-    let (Some(option), true) = (option, present) else { return Ok(Outcome::Done) };
+    let (Some(option), true) = (option, present) else {
+        return Ok(Outcome::Done);
+    };
     match option.resolve(ctx.now, "getex")? {
         Ttl::Clear => {
             if ctx.keys.deadline(0).flatten().is_some() {
@@ -319,13 +655,18 @@ pub fn msetnx(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
 }
 
 fn check_pairs(ctx: &Ctx<'_, '_>) -> Result<(), Error> {
-    if ctx.args.count().is_multiple_of(2) { Err(ctx.arity_error()) } else { Ok(()) }
+    if ctx.args.count().is_multiple_of(2) {
+        Err(ctx.arity_error())
+    } else {
+        Ok(())
+    }
 }
 
 /// Stores key/value pairs that begin at argument `first`.
 fn set_pairs(ctx: &mut Ctx<'_, '_>, first: usize, ttl: Ttl) -> Result<(), Error> {
     for i in 0..ctx.keys.len() {
-        ctx.keys.put_string(i, value_at(&ctx.args, first + 2 * i + 1), ttl)?;
+        ctx.keys
+            .put_string(i, value_at(&ctx.args, first + 2 * i + 1), ttl)?;
         ctx.fx.changed(i, Class::STRING, "set");
         if let Ttl::At(_) = ttl {
             ctx.fx.event(i, Class::GENERIC, "expire");
@@ -336,7 +677,9 @@ fn set_pairs(ctx: &mut Ctx<'_, '_>, first: usize, ttl: Ttl) -> Result<(), Error>
 
 /// MSETEX (Valkey 9.1): numkeys key value … [NX | XX] [EX … | KEEPTTL]
 pub fn msetex(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
-    let count = ctx.args.int_in(1..=i64::from(i32::MAX), Error::Line("ERR invalid numkeys value"))?;
+    let count = ctx
+        .args
+        .int_in(1..=i64::from(i32::MAX), Error::Line("ERR invalid numkeys value"))?;
     let count = usize::try_from(count).map_err(|_| Error::Syntax)?;
     if count > ctx.args.left() / 2 {
         return Err(Error::Line("ERR wrong number of key-value pairs"));
@@ -349,7 +692,9 @@ pub fn msetex(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
             when = When::Absent;
         } else if when == When::Always && ctx.args.token("XX") {
             when = When::Present;
-        } else if ttl.is_none() && let Some(option) = ttl::option(&mut ctx.args, true)? {
+        } else if ttl.is_none()
+            && let Some(option) = ttl::option(&mut ctx.args, true)?
+        {
             ttl = Some(option);
         } else {
             return Err(Error::Syntax);
@@ -380,7 +725,8 @@ pub fn append(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
         return Ok(Outcome::Done);
     };
     let len = checked_len(ctx, old, suffix.len())?;
-    ctx.keys.edit_string(0, len, |buf| buf[old..].copy_from_slice(suffix))?;
+    ctx.keys
+        .edit_string(0, len, |buf| buf[old..].copy_from_slice(suffix))?;
     ctx.fx.changed(0, Class::STRING, "append");
     ctx.reply.int(i64::try_from(len).unwrap_or(i64::MAX));
     Ok(Outcome::Done)
@@ -405,7 +751,8 @@ pub fn setrange(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
         return Ok(Outcome::Done);
     }
     let end = checked_len(ctx, offset, value.len())?;
-    ctx.keys.edit_string(0, end, |buf| buf[offset..end].copy_from_slice(value))?;
+    ctx.keys
+        .edit_string(0, end, |buf| buf[offset..end].copy_from_slice(value))?;
     ctx.fx.changed(0, Class::STRING, "setrange");
     ctx.reply.int(i64::try_from(end.max(old)).unwrap_or(i64::MAX));
     Ok(Outcome::Done)
@@ -459,7 +806,9 @@ pub fn incrby(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
 pub fn decrby(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
     ctx.args.seek(2);
     let by = ctx.args.int()?;
-    let by = by.checked_neg().ok_or(Error::Line("ERR decrement would overflow"))?;
+    let by = by
+        .checked_neg()
+        .ok_or(Error::Line("ERR decrement would overflow"))?;
     add(ctx, by)
 }
 
@@ -470,7 +819,8 @@ fn add(ctx: &mut Ctx<'_, '_>, by: i64) -> Result<Outcome, Error> {
     })??;
     let new = old.checked_add(by).ok_or(Error::IncrOverflow)?;
     let mut digits = itoa::Buffer::new();
-    ctx.keys.put_string(0, NewString::Bytes(digits.format(new).as_bytes()), Ttl::Keep)?;
+    ctx.keys
+        .put_string(0, NewString::Bytes(digits.format(new).as_bytes()), Ttl::Keep)?;
     ctx.fx.changed(0, Class::STRING, "incrby");
     ctx.reply.int(new);
     Ok(Outcome::Done)
@@ -487,7 +837,8 @@ pub fn incrbyfloat(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
     let sum = crate::commands::long_double::add(old, by)
         .ok_or(Error::Line("ERR increment would produce NaN or Infinity"))?;
     let text = crate::commands::long_double::format(sum);
-    ctx.keys.put_string(0, NewString::Bytes(text.as_bytes()), Ttl::Keep)?;
+    ctx.keys
+        .put_string(0, NewString::Bytes(text.as_bytes()), Ttl::Keep)?;
     ctx.fx.changed(0, Class::STRING, "incrbyfloat");
     if ctx.shared.stream_has_readers() {
         let key = ctx.keys.key(0).to_vec();

@@ -2,14 +2,80 @@
 
 use crate::clients::State;
 use crate::commands::call;
-use crate::commands::command::{Flags, Outcome};
+use crate::commands::command::{Access, Arity, Command, Flags, Group, KeySpec, Outcome};
 use crate::commands::ctx::{Ctx, Origin};
 use crate::commands::error::Error;
+use crate::commands::row::{acl, flags, key_flags};
 use crate::commands::session::Session;
 use crate::commands::table::Found;
 use crate::keyspace::DbId;
 use crate::shared::Shared;
 use crate::values::Blob;
+
+/// The commands of this family.
+pub static COMMANDS: &[Command] = &[
+    Command {
+        name: "discard",
+        arity: Arity::Exactly(1),
+        flags: flags!(NOSCRIPT | LOADING | STALE | FAST | ALLOW_BUSY),
+        acl: acl!(TRANSACTION),
+        summary: "Drops the queued commands.",
+        since: "2.0.0",
+        group: Group::Transactions,
+        complexity: "O(N), N queued commands",
+        run: discard,
+        ..Command::DEFAULT
+    },
+    Command {
+        name: "exec",
+        arity: Arity::Exactly(1),
+        flags: flags!(NOSCRIPT | LOADING | STALE | SKIP_SLOWLOG),
+        acl: acl!(TRANSACTION),
+        summary: "Runs the queued commands in one step.",
+        since: "1.2.0",
+        group: Group::Transactions,
+        complexity: "that of the queued commands",
+        run: exec,
+        ..Command::DEFAULT
+    },
+    Command {
+        name: "multi",
+        arity: Arity::Exactly(1),
+        flags: flags!(NOSCRIPT | LOADING | STALE | FAST | ALLOW_BUSY),
+        acl: acl!(TRANSACTION),
+        summary: "Starts a transaction.",
+        since: "1.2.0",
+        group: Group::Transactions,
+        run: multi,
+        ..Command::DEFAULT
+    },
+    Command {
+        name: "unwatch",
+        arity: Arity::Exactly(1),
+        flags: flags!(NOSCRIPT | LOADING | STALE | FAST | ALLOW_BUSY),
+        acl: acl!(TRANSACTION),
+        summary: "Forgets watched keys.",
+        since: "2.2.0",
+        group: Group::Transactions,
+        run: unwatch,
+        ..Command::DEFAULT
+    },
+    Command {
+        name: "watch",
+        arity: Arity::AtLeast(2),
+        flags: flags!(NOSCRIPT | LOADING | STALE | FAST | ALLOW_BUSY),
+        acl: acl!(TRANSACTION),
+        keys: &[KeySpec::range(1, -1, 1, 0, key_flags!(RO))],
+        access: Access::Read,
+        syntax: "key...",
+        summary: "Watches keys: EXEC does nothing if one of them changed.",
+        since: "2.2.0",
+        group: Group::Transactions,
+        complexity: "O(1) for each key",
+        run: watch,
+        ..Command::DEFAULT
+    },
+];
 
 /// An open transaction.
 #[derive(Default)]
@@ -48,7 +114,9 @@ impl Transaction {
 
     /// Whether any queued command may write.
     pub fn writes(&self) -> bool {
-        self.queue.iter().any(|(f, _)| f.command.flags.intersects(Flags::WRITE | Flags::MAY_REPLICATE))
+        self.queue
+            .iter()
+            .any(|(f, _)| f.command.flags.intersects(Flags::WRITE | Flags::MAY_REPLICATE))
     }
 }
 
@@ -65,7 +133,11 @@ pub fn multi(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
     }
     ctx.session.transaction = Some(Box::default());
     ctx.session.handle.set(State::MULTI);
-    ctx.session.handle.figures.multi.store(0, std::sync::atomic::Ordering::Relaxed);
+    ctx.session
+        .handle
+        .figures
+        .multi
+        .store(0, std::sync::atomic::Ordering::Relaxed);
     ctx.reply.ok();
     Ok(Outcome::Done)
 }
@@ -84,7 +156,11 @@ pub fn discard(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
 pub fn end(session: &mut Session, shared: &Shared) {
     session.transaction = None;
     session.handle.clear(State::MULTI);
-    session.handle.figures.multi.store(-1, std::sync::atomic::Ordering::Relaxed);
+    session
+        .handle
+        .figures
+        .multi
+        .store(-1, std::sync::atomic::Ordering::Relaxed);
     stop_watching(session, shared);
 }
 
@@ -94,7 +170,11 @@ pub fn stop_watching(session: &mut Session, shared: &Shared) {
         for (db, key, _) in &watched.keys {
             shared.watches.remove(*db, key, session.handle.id);
         }
-        session.handle.figures.watch.store(0, std::sync::atomic::Ordering::Relaxed);
+        session
+            .handle
+            .figures
+            .watch
+            .store(0, std::sync::atomic::Ordering::Relaxed);
     }
     session.handle.clear(State::DIRTY_CAS);
 }
@@ -119,7 +199,11 @@ pub fn watch(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
     }
     let count = ctx.session.watched.as_ref().map_or(0, |w| w.keys.len());
     let count = u32::try_from(count).unwrap_or(u32::MAX);
-    ctx.session.handle.figures.watch.store(count, std::sync::atomic::Ordering::Relaxed);
+    ctx.session
+        .handle
+        .figures
+        .watch
+        .store(count, std::sync::atomic::Ordering::Relaxed);
     ctx.reply.ok();
     Ok(Outcome::Done)
 }
@@ -139,7 +223,9 @@ pub fn exec(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
     let stale = ctx.session.handle.state().contains(State::DIRTY_CAS) || watched_key_expired(ctx);
     end(ctx.session, ctx.shared);
     if transaction.aborted {
-        return Err(Error::Line("EXECABORT Transaction discarded because of previous errors."));
+        return Err(Error::Line(
+            "EXECABORT Transaction discarded because of previous errors.",
+        ));
     }
     if stale {
         ctx.reply.null_array();
@@ -156,7 +242,9 @@ pub fn exec(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
 /// A watched key that was there and is past its time now counts as changed, even if nobody
 /// has removed it yet.
 fn watched_key_expired(ctx: &mut Ctx<'_, '_>) -> bool {
-    let Some(watched) = ctx.session.watched.take() else { return false };
+    let Some(watched) = ctx.session.watched.take() else {
+        return false;
+    };
     let mut expired = false;
     for (db, key, absent) in &watched.keys {
         let i = ctx.open(*db, key);

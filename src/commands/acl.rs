@@ -1,0 +1,176 @@
+//! `ACL`.
+
+use crate::commands::command::{Arity, Command, Group};
+use crate::commands::row::{flags, help, not_built};
+
+/// The commands of this family.
+pub static COMMANDS: &[Command] = &[Command {
+    name: "acl",
+    arity: Arity::AtLeast(2),
+    flags: flags!(SENTINEL),
+    summary: "Commands about users and permissions.",
+    since: "6.0.0",
+    group: Group::Server,
+    complexity: "that of the subcommand",
+    subcommands: &[
+        Command {
+            name: "cat",
+            arity: Arity::AtLeast(2),
+            flags: flags!(NOSCRIPT | LOADING | STALE | SENTINEL),
+            syntax: "[category]",
+            summary: "Categories, or the commands of one.",
+            since: "6.0.0",
+            group: Group::Server,
+            complexity: "O(1): their number is fixed",
+            run: not_built,
+            ..Command::DEFAULT
+        },
+        Command {
+            name: "deluser",
+            arity: Arity::AtLeast(3),
+            flags: flags!(ADMIN | NOSCRIPT | LOADING | STALE | SENTINEL),
+            syntax: "username...",
+            summary: "Removes users and closes their connections.",
+            since: "6.0.0",
+            group: Group::Server,
+            complexity: "O(1) amortized for a usual user",
+            tips: &["request_policy:all_nodes", "response_policy:all_succeeded"],
+            run: not_built,
+            ..Command::DEFAULT
+        },
+        Command {
+            name: "dryrun",
+            arity: Arity::AtLeast(4),
+            flags: flags!(ADMIN | NOSCRIPT | LOADING | STALE | SENTINEL),
+            syntax: "username command [arg]...",
+            summary: "Says whether a user might run a command, without running it.",
+            since: "7.0.0",
+            group: Group::Server,
+            run: not_built,
+            ..Command::DEFAULT
+        },
+        Command {
+            name: "genpass",
+            arity: Arity::AtLeast(2),
+            flags: flags!(NOSCRIPT | LOADING | STALE | SENTINEL),
+            syntax: "[bits:int]",
+            summary: "A random password.",
+            since: "6.0.0",
+            group: Group::Server,
+            run: not_built,
+            ..Command::DEFAULT
+        },
+        Command {
+            name: "getuser",
+            arity: Arity::Exactly(3),
+            flags: flags!(ADMIN | NOSCRIPT | LOADING | STALE | SENTINEL),
+            syntax: "username",
+            summary: "All rules of a user.",
+            since: "6.0.0",
+            group: Group::Server,
+            complexity: "O(N), N rules of the user",
+            history: &[
+                ("6.2.0", "Channel patterns."),
+                ("7.0.0", "Selectors; keys and channels are shown as rules."),
+            ],
+            run: not_built,
+            ..Command::DEFAULT
+        },
+        Command {
+            name: "help",
+            arity: Arity::Exactly(2),
+            flags: flags!(LOADING | STALE | SENTINEL),
+            summary: "Lists the subcommands.",
+            since: "6.0.0",
+            group: Group::Server,
+            run: help,
+            ..Command::DEFAULT
+        },
+        Command {
+            name: "list",
+            arity: Arity::Exactly(2),
+            flags: flags!(ADMIN | NOSCRIPT | LOADING | STALE | SENTINEL),
+            summary: "All users as lines of an ACL file.",
+            since: "6.0.0",
+            group: Group::Server,
+            complexity: "O(N), N users",
+            run: not_built,
+            ..Command::DEFAULT
+        },
+        Command {
+            name: "load",
+            arity: Arity::Exactly(2),
+            flags: flags!(ADMIN | NOSCRIPT | LOADING | STALE | SENTINEL),
+            summary: "Reads the ACL file again.",
+            since: "6.0.0",
+            group: Group::Server,
+            complexity: "O(N), N users",
+            run: not_built,
+            ..Command::DEFAULT
+        },
+        Command {
+            name: "log",
+            arity: Arity::AtLeast(2),
+            flags: flags!(ADMIN | NOSCRIPT | LOADING | STALE | SENTINEL),
+            syntax: "[operation: count:int | RESET]",
+            summary: "What was denied lately.",
+            since: "6.0.0",
+            group: Group::Server,
+            complexity: "O(N), N entries shown",
+            history: &[("7.2.0", "Entries carry a number and two times.")],
+            run: not_built,
+            ..Command::DEFAULT
+        },
+        Command {
+            name: "save",
+            arity: Arity::Exactly(2),
+            flags: flags!(ADMIN | NOSCRIPT | LOADING | STALE | SENTINEL),
+            summary: "Writes the users to the ACL file.",
+            since: "6.0.0",
+            group: Group::Server,
+            complexity: "O(N), N users",
+            tips: &["request_policy:all_nodes", "response_policy:all_succeeded"],
+            run: not_built,
+            ..Command::DEFAULT
+        },
+        Command {
+            name: "setuser",
+            arity: Arity::AtLeast(3),
+            flags: flags!(ADMIN | NOSCRIPT | LOADING | STALE | SENTINEL),
+            syntax: "username [rule]...",
+            summary: "Makes or changes a user.",
+            since: "6.0.0",
+            group: Group::Server,
+            complexity: "O(N), N rules given",
+            history: &[
+                ("6.2.0", "Channel patterns."),
+                ("7.0.0", "Selectors; separate read and write permission for keys."),
+            ],
+            tips: &["request_policy:all_nodes", "response_policy:all_succeeded"],
+            run: not_built,
+            ..Command::DEFAULT
+        },
+        Command {
+            name: "users",
+            arity: Arity::Exactly(2),
+            flags: flags!(ADMIN | NOSCRIPT | LOADING | STALE | SENTINEL),
+            summary: "Names of all users.",
+            since: "6.0.0",
+            group: Group::Server,
+            complexity: "O(N), N users",
+            run: not_built,
+            ..Command::DEFAULT
+        },
+        Command {
+            name: "whoami",
+            arity: Arity::Exactly(2),
+            flags: flags!(NOSCRIPT | LOADING | STALE | SENTINEL),
+            summary: "User of this connection.",
+            since: "6.0.0",
+            group: Group::Server,
+            run: not_built,
+            ..Command::DEFAULT
+        },
+    ],
+    ..Command::DEFAULT
+}];

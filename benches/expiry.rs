@@ -80,10 +80,7 @@ fn per_item(what: &str, n: usize, took: Duration) {
 fn set(wheel: &mut Wheel, entries: &mut [Timer], key: usize, deadline_ms: u64, now: u64) {
     let armed = match on_deadline_change(Some(entries[key]), deadline_ms, now) {
         Change::Keep(armed) => armed,
-        Change::Arm { .. } => {
-            wheel.note_stale();
-            wheel.arm(key as u64, deadline_ms)
-        }
+        Change::Arm { .. } => wheel.arm(key as u64, deadline_ms),
     };
     entries[key] = Timer { deadline_ms, armed };
 }
@@ -131,7 +128,7 @@ fn mixed() {
                         entries[hash40 as usize].armed = !tick;
                     }
                     Verdict::Rearm(at) => entries[hash40 as usize].armed = wheel.arm(hash40, at),
-                    Verdict::Stale => wheel.note_dropped(),
+                    Verdict::Stale => {}
                 }
             }
             let took = begin.elapsed();
@@ -194,7 +191,7 @@ fn upkeep() {
     assert_eq!(wheel.len(), KEYS);
     let mut passes = 0;
     let begin = Cpu::start();
-    while wheel.upkeep() == Some(Upkeep::Compact) {
+    while wheel.upkeep(0) == Some(Upkeep::Compact) {
         wheel.compact(BUDGET);
         passes += 1;
     }

@@ -4,7 +4,7 @@
 //! its own, so they are kept under an identity that moves with the data instead of being
 //! exchanged in every worker.
 
-use std::sync::atomic::{AtomicU16, Ordering::Relaxed};
+use std::sync::atomic::{AtomicI64, AtomicU16, AtomicU32, Ordering::Relaxed};
 
 use crate::keyspace::DbId;
 
@@ -13,12 +13,27 @@ use crate::keyspace::DbId;
 #[derive(Debug)]
 pub struct Identities {
     of: Box<[AtomicU16]>,
+    /// By identity.
+    counts: Box<[Counts]>,
+}
+
+/// What the workers' wheels for one data set have in common.
+#[derive(Debug, Default)]
+struct Counts {
+    /// Items in all of them that stand for no key any more. An item is armed by one worker and made stale by
+    /// another, so nobody can count its own. An estimate: it decides only when to look.
+    stale: AtomicI64,
+    /// How often the data set was emptied.
+    flushes: AtomicU32,
 }
 
 impl Identities {
     /// Every number stands for itself.
     pub fn new(databases: DbId) -> Identities {
-        Identities { of: (0..databases).map(AtomicU16::new).collect() }
+        Identities {
+            of: (0..databases).map(AtomicU16::new).collect(),
+            counts: (0..databases).map(|_| Counts::default()).collect(),
+        }
     }
 
     /// Identity of the data at `db`.
@@ -39,6 +54,30 @@ impl Identities {
         let old = a.load(Relaxed);
         a.store(b.load(Relaxed), Relaxed);
         b.store(old, Relaxed);
+    }
+
+    /// FLUSHDB: no timer of this data set stands for a key any more. Each worker sees it at its next look.
+    pub fn flushed(&self, identity: usize) {
+        let counts = &self.counts[identity];
+        counts.flushes.fetch_add(1, Relaxed);
+        counts.stale.store(0, Relaxed);
+    }
+
+    /// How often [`flushed`](Self::flushed) was called, round the numbers.
+    #[inline]
+    pub fn flushes(&self, identity: usize) -> u32 {
+        self.counts[identity].flushes.load(Relaxed)
+    }
+
+    /// Items became stale, or (negative) stale ones are gone.
+    pub fn add_stale(&self, identity: usize, n: i64) {
+        self.counts[identity].stale.fetch_add(n, Relaxed);
+    }
+
+    /// Items of all workers that are believed to be stale.
+    #[inline]
+    pub fn stale(&self, identity: usize) -> i64 {
+        self.counts[identity].stale.load(Relaxed)
     }
 }
 

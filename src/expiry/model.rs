@@ -19,6 +19,7 @@ fn hash40(key: u16) -> u64 {
 /// A wheel, the entries that it serves, and the deadlines as a plain map.
 struct Twin {
     wheel: Wheel,
+    stale: usize,
     entries: BTreeMap<u16, Timer>,
     deadlines: BTreeMap<u16, u64>,
     now: u64,
@@ -28,6 +29,7 @@ impl Twin {
     fn new() -> Self {
         Twin {
             wheel: Wheel::new(START),
+            stale: 0,
             entries: BTreeMap::new(),
             deadlines: BTreeMap::new(),
             now: START,
@@ -39,9 +41,7 @@ impl Twin {
         let armed = match on_deadline_change(self.entries.get(&key).copied(), deadline_ms, self.now) {
             Change::Keep(armed) => armed,
             Change::Arm { stale } => {
-                if stale {
-                    self.wheel.note_stale();
-                }
+                self.stale += usize::from(stale);
                 self.wheel.arm(hash40(key), deadline_ms)
             }
         };
@@ -51,7 +51,7 @@ impl Twin {
 
     fn remove(&mut self, key: u16) {
         if self.entries.remove(&key).is_some() {
-            self.wheel.note_stale();
+            self.stale += 1;
         }
         self.deadlines.remove(&key);
     }
@@ -111,12 +111,12 @@ impl Twin {
             }
         }
         if !hit {
-            self.wheel.note_dropped();
+            self.stale = self.stale.saturating_sub(1);
         }
     }
 
     fn keep_up(&mut self, budget: usize) {
-        match self.wheel.upkeep().unwrap_or(Upkeep::Sweep) {
+        match self.wheel.upkeep(self.stale).unwrap_or(Upkeep::Sweep) {
             Upkeep::Compact => _ = self.wheel.compact(budget),
             Upkeep::Sweep => {
                 let live: HashSet<(u64, u32)> = self
@@ -294,7 +294,7 @@ fn memory_returns_after_a_burst_although_long_lived_items_stand_between() {
     assert!(loaded as u64 <= n * 9 + n / 4 + (200 << 10), "{loaded}");
     wheel.advance(START + 6000, usize::MAX, &mut due);
     assert_eq!(wheel.len() as u64, n / 20);
-    while wheel.upkeep() == Some(Upkeep::Compact) {
+    while wheel.upkeep(0) == Some(Upkeep::Compact) {
         wheel.compact(1000);
     }
     assert!(
@@ -302,7 +302,7 @@ fn memory_returns_after_a_burst_although_long_lived_items_stand_between() {
         "{} of {loaded}",
         wheel.bytes()
     );
-    assert_eq!(wheel.upkeep(), None, "comes to rest");
+    assert_eq!(wheel.upkeep(0), None, "comes to rest");
     due.clear();
     wheel.advance(START + 60 * DAY, usize::MAX, &mut due);
     assert_eq!((due.len() as u64, wheel.len()), (n / 20, 0));
@@ -313,23 +313,27 @@ fn memory_returns_after_a_burst_although_long_lived_items_stand_between() {
 fn stale_items_are_swept_once_they_outnumber_the_live() {
     let n: u64 = if cfg!(miri) { 2000 } else { 50_000 };
     let mut wheel = Wheel::new(START);
-    let mut armed = BTreeMap::new();
+    let (mut armed, mut stale) = (BTreeMap::new(), 0);
     for round in 0..8u64 {
         for i in 0..n {
             if armed
                 .insert(i, wheel.arm(i, START + DAY - round * 1000))
                 .is_some()
             {
-                wheel.note_stale();
+                stale += 1;
             }
-            if wheel.upkeep() == Some(Upkeep::Sweep) {
+            if wheel.upkeep(stale) == Some(Upkeep::Sweep) {
+                let before = wheel.len();
                 wheel.sweep(16, |hash40, tick| armed.get(&hash40) == Some(&tick));
+                stale -= before - wheel.len();
             }
         }
         assert!(wheel.len() as u64 <= 3 * n, "{} items for {n} keys", wheel.len());
     }
-    while wheel.upkeep() == Some(Upkeep::Sweep) {
+    while wheel.upkeep(stale) == Some(Upkeep::Sweep) {
+        let before = wheel.len();
         wheel.sweep(100, |hash40, tick| armed.get(&hash40) == Some(&tick));
+        stale -= before - wheel.len();
     }
     let mut due = Vec::new();
     wheel.advance(START + DAY + 1, usize::MAX, &mut due);
@@ -343,12 +347,14 @@ fn stale_items_are_swept_once_they_outnumber_the_live() {
 #[test]
 fn deleting_and_setting_to_the_same_time_leaves_no_heap_of_twins() {
     let mut wheel = Wheel::new(START);
-    let mut tick = 0;
+    let (mut tick, mut stale) = (0, 0);
     for _ in 0..MANY * 10 {
         tick = wheel.arm(77, START + DAY);
-        wheel.note_stale();
-        if wheel.upkeep() == Some(Upkeep::Sweep) {
+        stale += 1;
+        if wheel.upkeep(stale) == Some(Upkeep::Sweep) {
+            let before = wheel.len();
             wheel.sweep(256, |hash40, at| (hash40, at) == (77, tick));
+            stale -= before - wheel.len();
         }
     }
     assert!(wheel.len() < 5000, "{}", wheel.len());

@@ -1,25 +1,73 @@
-//! The timers of one worker: a wheel per database, and the slice in which due keys are worked off.
+//! The timers of one worker: a wheel per data set, and the slice in which due keys are worked off.
 //!
-//! An item names a hash, not a place, so any worker can fire it and engines may change under it.
+//! An item names a hash, not a place, so any worker can fire it and engines may change under it. It is resolved under
+//! its shard's lock against every entry that it may stand for; so is everything that changes a deadline. Hence:
+//!
+//! * an entry with a deadline has its armed item in some worker's wheel, or in the hands of the slice that just took it
+//!   and has not come to its lock yet: never nowhere;
+//! * an entry is removed once, under the lock, by whoever finds it past its time first: this slice, a command, a
+//!   migration. The others find nothing, so its event is delivered once.
+//!
+//! Stale items (DEL, PERSIST, earlier deadlines, FLUSHDB, keys that lazy expiry removed) find nothing and are dropped.
+//! They are swept out before their time when they outnumber the rest.
 
 use std::sync::Arc;
 
 use crate::clock;
-use crate::expiry::{Change, Due, Identities, Progress, Timer, Verdict, Wheel, judge, on_deadline_change};
+use crate::expiry::{
+    Change, Due, Identities, Progress, Timer, Upkeep, Verdict, Wheel, judge, on_deadline_change,
+};
 use crate::keyspace::{Batch, DbId, EntryRef, KeyHash, Pos};
 use crate::values::Value;
 
-/// Items taken from a wheel between two looks at the clock.
+/// Items taken from a wheel between two looks at the clock: about 30 µs of deletions.
 const ITEMS_PER_STEP: usize = 64;
+/// Changes of the number of stale items that a worker collects before it tells the others.
+const STALE_BATCH: i64 = 64;
+/// A worker that only arms looks this often (in items) whether others made its items stale.
+const ARMS_PER_LOOK: usize = 1024;
+
+/// Out-of-line values of removed keys, to be dropped when no lock is held.
+pub type Graveyard = Vec<Box<Value>>;
+
+/// One worker's timers for one data set.
+#[derive(Default)]
+struct Timers {
+    /// Allocated when a key first gets a deadline.
+    wheel: Option<Box<Wheel>>,
+    /// Flushes of the data set that this worker knows of.
+    flushes: u32,
+    /// Stale items that the others have not been told of.
+    untold: i64,
+    /// The common number of stale items that the last sweep here left: they are in other wheels.
+    elsewhere: i64,
+}
+
+impl Timers {
+    fn note_stale(&mut self, identities: &Identities, identity: usize, n: i64) {
+        self.untold += n;
+        if self.untold.abs() >= STALE_BATCH {
+            identities.add_stale(identity, std::mem::take(&mut self.untold));
+        }
+    }
+
+    /// What the wheel wants to have done. It counts all stale items as its own until a sweep has shown otherwise.
+    fn upkeep(&mut self, identities: &Identities, identity: usize) -> Option<Upkeep> {
+        let wheel = self.wheel.as_ref()?;
+        let stale = identities.stale(identity) + self.untold;
+        self.elsewhere = self.elsewhere.min(stale);
+        wheel.upkeep(usize::try_from(stale - self.elsewhere).unwrap_or(0))
+    }
+}
 
 /// A worker's timers.
 pub struct Expiry {
-    /// By identity of the data; allocated when it first gets a deadline.
-    wheels: Vec<Option<Box<Wheel>>>,
+    /// By identity of the data.
+    timers: Vec<Timers>,
     identities: Arc<Identities>,
     now_ms: u64,
     deletes: bool,
-    /// Earliest deadline armed since the expiry task last looked.
+    /// When the timers want to be looked at, as far as that changed since the expiry task last looked.
     earliest: u64,
     due: Vec<Due>,
 }
@@ -27,8 +75,8 @@ pub struct Expiry {
 impl Expiry {
     /// Timers for this many databases.
     pub fn new(databases: DbId, identities: Arc<Identities>, now_ms: u64) -> Expiry {
-        let wheels = (0..databases).map(|_| None).collect();
-        Expiry { wheels, identities, now_ms, deletes: true, earliest: u64::MAX, due: Vec::new() }
+        let timers = (0..databases).map(|_| Timers::default()).collect();
+        Expiry { timers, identities, now_ms, deletes: true, earliest: u64::MAX, due: Vec::new() }
     }
 
     /// The time of the batch, and whether keys found expired may be deleted in it (not while
@@ -48,34 +96,60 @@ impl Expiry {
     /// The deadline of a key changes from `old` (with its armed tick) to `new`. Returns the tick
     /// to store with it.
     pub fn change(&mut self, db: DbId, hash: KeyHash, old: Option<(u64, u32)>, new: Option<u64>) -> u32 {
-        let old = old.map(|(deadline_ms, armed)| Timer { deadline_ms, armed });
         let now = self.now_ms;
+        let identity = self.identities.identity(db);
+        self.follow_flush(identity);
+        let timers = &mut self.timers[identity];
+        let old = old.map(|(deadline_ms, armed)| Timer { deadline_ms, armed });
         let Some(new) = new else {
-            if let (Some(_), Some(wheel)) = (old, &mut self.wheels[self.identities.identity(db)]) {
-                wheel.note_stale();
+            if old.is_some() {
+                timers.note_stale(&self.identities, identity, 1);
+                self.look_at(identity);
             }
             return 0;
         };
-        let identity = self.identities.identity(db);
-        let wheel = self.wheels[identity].get_or_insert_with(|| Box::new(Wheel::new(now)));
-        match on_deadline_change(old, new, now) {
-            Change::Keep(tick) => tick,
-            Change::Arm { stale } => {
-                if stale {
-                    wheel.note_stale();
-                }
-                self.earliest = self.earliest.min(new);
-                wheel.arm(hash.hash40(), new)
-            }
+        let stale = match on_deadline_change(old, new, now) {
+            Change::Keep(tick) => return tick,
+            Change::Arm { stale } => stale,
+        };
+        let wheel = timers.wheel.get_or_insert_with(|| Box::new(Wheel::new(now)));
+        wheel.shift(now);
+        let tick = wheel.arm(hash.hash40(), new);
+        let look = stale || wheel.len().is_multiple_of(ARMS_PER_LOOK);
+        self.earliest = self.earliest.min(new.saturating_add(1));
+        if stale {
+            timers.note_stale(&self.identities, identity, 1);
+        }
+        if look {
+            self.look_at(identity);
+        }
+        tick
+    }
+
+    /// Wakes the expiry task if a wheel needs it before anything is due.
+    fn look_at(&mut self, identity: usize) {
+        if self.timers[identity].upkeep(&self.identities, identity).is_some() {
+            self.earliest = self.earliest.min(self.now_ms);
         }
     }
 
-    /// A database was emptied: none of its timers stands for a key any more.
-    pub fn clear(&mut self, db: DbId) {
-        self.wheels[self.identities.identity(db)] = None;
+    /// Drops the timers of a data set that was emptied, by this worker or another.
+    #[inline]
+    fn follow_flush(&mut self, identity: usize) {
+        let flushes = self.identities.flushes(identity);
+        if self.timers[identity].flushes != flushes {
+            self.timers[identity] = Timers { flushes, ..Timers::default() };
+        }
     }
 
-    /// Earliest deadline armed since [`forget_earliest`](Self::forget_earliest).
+    /// A database was emptied: none of its timers stands for a key any more, here and with all other workers.
+    pub fn clear(&mut self, db: DbId) {
+        let identity = self.identities.identity(db);
+        self.identities.flushed(identity);
+        self.follow_flush(identity);
+    }
+
+    /// When the timers have work, as far as that changed since [`forget_earliest`](Self::forget_earliest).
     #[inline]
     pub fn earliest(&self) -> u64 {
         self.earliest
@@ -86,99 +160,170 @@ impl Expiry {
         self.earliest = u64::MAX;
     }
 
-    /// When the next slice may have work, in Unix milliseconds.
+    /// When the next slice may have work, in Unix milliseconds: the first millisecond in which a key is past its time,
+    /// or an earlier one in which items are to be moved.
     pub fn next_deadline(&self) -> Option<u64> {
-        self.wheels.iter().flatten().filter_map(|w| w.next_deadline()).min()
+        self.wheels().filter_map(Wheel::next_deadline).min()
     }
 
     /// Memory of all wheels.
     pub fn bytes(&self) -> usize {
-        self.wheels.iter().flatten().map(|w| w.bytes()).sum()
+        self.wheels().map(Wheel::bytes).sum()
     }
 
-    /// Works off due keys until the budget is spent. `expired` hears of each key under its lock,
-    /// before it is removed; removed values go to `graveyard`. True if more is due.
+    /// Items in all wheels, stale ones included.
+    pub fn items(&self) -> usize {
+        self.wheels().map(Wheel::len).sum()
+    }
+
+    fn wheels(&self) -> impl Iterator<Item = &Wheel> {
+        self.timers.iter().filter_map(|t| t.wheel.as_deref())
+    }
+
+    /// Works off due keys until the budget is spent, then does what upkeep the wheels ask for. `expired` hears of each
+    /// key under its lock, before it is removed; removed values go to `graveyard`. True if there is more to do.
     pub fn run(
         &mut self,
         batch: &Batch<'_>,
         now_ms: u64,
         budget_us: u64,
-        graveyard: &mut Vec<Box<Value>>,
+        graveyard: &mut Graveyard,
         expired: &mut dyn FnMut(DbId, EntryRef<'_>),
     ) -> bool {
         let end = clock::mono_ns() + budget_us * 1000;
         let mut more = false;
-        for identity in 0..self.wheels.len() {
-            let Some(mut wheel) = self.wheels[identity].take() else { continue };
-            let db_id = self.identities.database(identity);
-            loop {
-                let mut due = std::mem::take(&mut self.due);
-                let progress = wheel.advance(now_ms, ITEMS_PER_STEP, &mut due);
-                for item in due.drain(..) {
-                    fire(&mut wheel, batch, db_id, item, now_ms, graveyard, expired);
-                }
-                self.due = due;
-                if progress == Progress::Done {
-                    break;
-                }
-                if clock::mono_ns() >= end {
-                    more = true;
-                    break;
-                }
+        let mut due = std::mem::take(&mut self.due);
+        for identity in 0..self.timers.len() {
+            self.follow_flush(identity);
+            let Timers { wheel: Some(wheel), .. } = &mut self.timers[identity] else { continue };
+            let mut slice = Slice { wheel, batch, db: self.identities.database(identity), now_ms, dropped: 0 };
+            more |= slice.work_off(end, &mut due, graveyard, expired) == Progress::More;
+            let dropped = slice.dropped;
+            let timers = &mut self.timers[identity];
+            timers.note_stale(&self.identities, identity, -dropped);
+            if !more {
+                more |= keep_up(timers, &self.identities, identity, batch, end) == Progress::More;
             }
-            self.wheels[identity] = Some(wheel);
         }
+        self.due = due;
         more
     }
 }
 
-/// Every key of the hash chain that the item may stand for gets its own verdict: with 40 bits of
-/// hash, two keys of a million may share an item.
-fn fire(
-    wheel: &mut Wheel,
+/// Sweeps or compacts one wheel until it asks for nothing more or the time is over.
+fn keep_up(
+    timers: &mut Timers,
+    identities: &Identities,
+    identity: usize,
     batch: &Batch<'_>,
-    db: DbId,
-    item: Due,
-    now_ms: u64,
-    graveyard: &mut Vec<Box<Value>>,
-    expired: &mut dyn FnMut(DbId, EntryRef<'_>),
-) {
-    let hash = KeyHash::from_hash40(item.hash40);
-    let mut guard = batch.lock(db, hash);
-    let mut known = false;
-    loop {
-        let mut action: Option<(Pos, Verdict)> = None;
-        guard.for_each_candidate(item.hash40, &mut |pos, entry| {
-            let timer = entry.deadline().map(|deadline_ms| Timer { deadline_ms, armed: entry.armed() });
-            match judge(timer, item.tick, now_ms) {
-                Verdict::Stale => false,
-                verdict => {
-                    action = Some((pos, verdict));
-                    true
-                }
-            }
-        });
-        match action {
-            None => break,
-            Some((pos, Verdict::Expire)) => {
-                expired(db, guard.entry(pos));
-                graveyard.extend(guard.remove(pos));
-            }
-            Some((pos, Verdict::Rearm(at))) => {
-                let mut meta = guard.entry(pos).meta();
-                meta.armed = wheel.arm(item.hash40, at);
-                // The entry has room for a tick already, so nothing is allocated.
-                let _ = guard.set_meta(pos, meta);
-                if meta.armed == item.tick {
-                    known = true;
-                    break;
-                }
-            }
-            Some((_, Verdict::Stale)) => {}
+    end_ns: u64,
+) -> Progress {
+    let db = identities.database(identity);
+    while let Some(upkeep) = timers.upkeep(identities, identity) {
+        if clock::mono_ns() >= end_ns {
+            return Progress::More;
         }
-        known = true;
+        let Some(wheel) = &mut timers.wheel else { break };
+        let before = wheel.len();
+        let progress = match upkeep {
+            Upkeep::Sweep => wheel.sweep(ITEMS_PER_STEP, |hash40, tick| is_live(batch, db, hash40, tick)),
+            Upkeep::Compact => wheel.compact(ITEMS_PER_STEP),
+        };
+        let dropped = before - wheel.len();
+        timers.note_stale(identities, identity, -i64::try_from(dropped).unwrap_or(0));
+        if upkeep == Upkeep::Sweep && progress == Progress::Done {
+            // What is still believed to be stale is not here.
+            timers.elsewhere = identities.stale(identity) + timers.untold;
+        }
     }
-    if !known {
-        wheel.note_dropped();
+    Progress::Done
+}
+
+/// Whether an item stands for an entry.
+fn is_live(batch: &Batch<'_>, db: DbId, hash40: u64, tick: u32) -> bool {
+    let guard = batch.lock(db, KeyHash::from_hash40(hash40));
+    guard.for_each_candidate(hash40, &mut |_, entry| entry.deadline().is_some() && entry.armed() == tick)
+}
+
+/// One wheel, in one slice.
+struct Slice<'a, 'b> {
+    wheel: &'a mut Wheel,
+    batch: &'a Batch<'b>,
+    db: DbId,
+    now_ms: u64,
+    /// Items that turned out to be stale.
+    dropped: i64,
+}
+
+impl Slice<'_, '_> {
+    fn work_off(
+        &mut self,
+        end_ns: u64,
+        due: &mut Vec<Due>,
+        graveyard: &mut Graveyard,
+        expired: &mut dyn FnMut(DbId, EntryRef<'_>),
+    ) -> Progress {
+        loop {
+            let progress = self.wheel.advance(self.now_ms, ITEMS_PER_STEP, due);
+            self.prefetch(due);
+            for item in due.drain(..) {
+                self.fire(item, graveyard, expired);
+            }
+            if progress == Progress::Done || clock::mono_ns() >= end_ns {
+                return progress;
+            }
+        }
+    }
+
+    /// Overlaps the cache misses of all items, as the request path does for a batch.
+    fn prefetch(&self, due: &[Due]) {
+        if due.len() < 2 {
+            return;
+        }
+        let hashes = || due.iter().map(|item| KeyHash::from_hash40(item.hash40));
+        hashes().for_each(|hash| self.batch.prefetch_shard(self.db, hash));
+        hashes().for_each(|hash| self.batch.prefetch_bucket(self.db, hash));
+        hashes().for_each(|hash| self.batch.prefetch_entry(self.db, hash));
+    }
+
+    /// Every key of the hash chain that the item may stand for gets its own verdict: with 40 bits of
+    /// hash, two keys of a million may share an item.
+    fn fire(
+        &mut self,
+        item: Due,
+        graveyard: &mut Graveyard,
+        expired: &mut dyn FnMut(DbId, EntryRef<'_>),
+    ) {
+        let mut guard = self.batch.lock(self.db, KeyHash::from_hash40(item.hash40));
+        let mut known = false;
+        loop {
+            let mut found: Option<(Pos, Verdict)> = None;
+            guard.for_each_candidate(item.hash40, &mut |pos, entry| {
+                let timer = entry.deadline().map(|deadline_ms| Timer { deadline_ms, armed: entry.armed() });
+                let verdict = judge(timer, item.tick, self.now_ms);
+                if verdict != Verdict::Stale {
+                    found = Some((pos, verdict));
+                }
+                found.is_some()
+            });
+            match found {
+                Some((pos, Verdict::Expire)) => {
+                    expired(self.db, guard.entry(pos));
+                    graveyard.extend(guard.remove(pos));
+                }
+                Some((pos, Verdict::Rearm(at))) => {
+                    let mut meta = guard.entry(pos).meta();
+                    meta.armed = self.wheel.arm(item.hash40, at);
+                    // The same tick again (it came up early, after a step of the clock) stands for all candidates; a
+                    // failure cannot be, as the entry has room for a tick already.
+                    if guard.set_meta(pos, meta).is_err() || meta.armed == item.tick {
+                        return;
+                    }
+                }
+                Some((_, Verdict::Stale)) | None => break,
+            }
+            known = true;
+        }
+        self.dropped += i64::from(!known);
     }
 }

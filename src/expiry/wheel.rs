@@ -79,7 +79,6 @@ pub struct Wheel {
     retired: Vec<Levels>,
     chunks: Chunks,
     len: usize,
-    stale: usize,
     pass: Option<Pass>,
     /// Free chunks that the last compaction left: not worth another one until there are more.
     settled: usize,
@@ -94,7 +93,6 @@ impl Wheel {
             retired: Vec::new(),
             chunks: Chunks::new(),
             len: 0,
-            stale: 0,
             pass: None,
             settled: 0,
         }
@@ -150,9 +148,6 @@ impl Wheel {
         }
         self.levels.cursor = self.levels.cursor.max(now_ms.saturating_sub(1));
         self.settled = self.settled.min(self.chunks.free());
-        if self.len == 0 {
-            self.stale = 0;
-        }
         Progress::Done
     }
 
@@ -242,35 +237,18 @@ impl Wheel {
         self.levels.next_event().map(|tick| tick + 1)
     }
 
-    /// An item that was armed here stands for no entry any more: its key was removed, persisted, or got an earlier
-    /// deadline.
-    #[inline]
-    pub fn note_stale(&mut self) {
-        self.stale += 1;
-    }
-
-    /// An item that came up turned out to be stale: it is gone, so it no longer counts.
-    #[inline]
-    pub fn note_dropped(&mut self) {
-        self.stale = self.stale.saturating_sub(1);
-    }
-
-    /// Items believed to be stale.
+    /// The work that the wheel asks for now, if any. `stale` is how many items its owner believes to stand for no entry
+    /// any more: their keys were removed, persisted or given an earlier deadline, perhaps by another worker, so the
+    /// wheel cannot count them itself.
     #[must_use]
-    pub fn stale(&self) -> usize {
-        self.stale.min(self.len)
-    }
-
-    /// The work that the wheel asks for now, if any.
-    #[must_use]
-    pub fn upkeep(&self) -> Option<Upkeep> {
+    pub fn upkeep(&self, stale: usize) -> Option<Upkeep> {
         if let Some(pass) = self.pass {
             return Some(pass.kind);
         }
         if !self.retired.is_empty() {
             return None;
         }
-        if self.len >= SWEEP_ITEMS_MIN && self.stale > self.len - self.stale() {
+        if self.len >= SWEEP_ITEMS_MIN && stale > self.len - stale.min(self.len) {
             return Some(Upkeep::Sweep);
         }
         let free = self.chunks.free();
@@ -280,7 +258,7 @@ impl Wheel {
         None
     }
 
-    /// Drops stale items: asks `is_live(hash40, tick)` for up to `budget` of them. A pass that was begun goes on where it
+    /// Drops stale items ([`Wheel::len`] tells how many): asks `is_live(hash40, tick)` for up to `budget` of them. A pass that was begun goes on where it
     /// stopped, whatever happened in between; items that move meanwhile may be left for the next pass.
     pub fn sweep(&mut self, budget: usize, mut is_live: impl FnMut(u64, u32) -> bool) -> Progress {
         self.pass_over(Upkeep::Sweep, budget, &mut is_live)
@@ -296,9 +274,6 @@ impl Wheel {
             Some(pass) if pass.kind == kind => pass.from,
             _ => 0,
         };
-        if from == 0 && kind == Upkeep::Sweep {
-            self.stale = 0;
-        }
         let mut left = budget;
         let (next, dropped) = self.levels.sift(&mut self.chunks, from, &mut left, keep);
         self.len -= dropped;

@@ -246,9 +246,8 @@ async fn expire(worker: Rc<Worker>) {
         };
         match next {
             Some(at) => {
-                // A key lives through the millisecond of its deadline.
                 let now_us = clock::now_us();
-                let wait = (at + 1).saturating_mul(1000).saturating_sub(now_us);
+                let wait = at.saturating_mul(1000).saturating_sub(now_us);
                 // Bounded, so that a step of the wall clock is noticed.
                 let wait = Duration::from_micros(wait).min(Duration::from_secs(1));
                 tokio::select! {

@@ -417,7 +417,8 @@ fn a_clock_that_keeps_stepping_back_is_borne() {
     let mut wheel = Wheel::new(START);
     let mut due = Vec::new();
     let mut now = START;
-    for i in 0..200u64 {
+    let steps = if cfg!(miri) { 20 } else { 200 };
+    for i in 0..steps {
         for j in 0..20 {
             wheel.arm(i * 20 + j, now + 1000);
         }
@@ -427,7 +428,7 @@ fn a_clock_that_keeps_stepping_back_is_borne() {
     }
     assert!(due.is_empty());
     wheel.advance(START + 2000, usize::MAX, &mut due);
-    assert_eq!(due.len(), 4000);
+    assert_eq!(due.len() as u64, 20 * steps);
 }
 
 #[test]

@@ -63,7 +63,11 @@ impl Pause {
             self.end();
             return None;
         }
-        let mode = if self.mode.load(Relaxed) >= 2 { PauseMode::All } else { PauseMode::Writes };
+        let mode = if self.mode.load(Relaxed) >= 2 {
+            PauseMode::All
+        } else {
+            PauseMode::Writes
+        };
         Some((mode, until))
     }
 }
@@ -190,5 +194,7 @@ impl Shared {
 }
 
 fn run_id() -> String {
-    (0..40).map(|_| char::from_digit(fastrand::u32(0..16), 16).unwrap_or('0')).collect()
+    (0..40)
+        .map(|_| char::from_digit(fastrand::u32(0..16), 16).unwrap_or('0'))
+        .collect()
 }

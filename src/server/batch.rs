@@ -16,15 +16,16 @@ use crate::commands::call::Env;
 use crate::commands::command::Flags;
 use crate::commands::dispatch::{Fate, dispatch};
 use crate::commands::keys::Touch;
-use crate::commands::local::{Lane, Tally};
+use crate::commands::local::Lane;
 use crate::commands::session::Session;
 use crate::commands::table::{self, Lookup};
 use crate::config::{Config, EvictionPolicy};
 use crate::effects::deliver;
-use crate::keyspace::{Batch, KeyHash, Participant};
+use crate::keyspace::{Batch, DbId, KeyHash, Participant};
 use crate::protocol::OutBuf;
 use crate::protocol::request::{BATCH_MAX, Requests};
 use crate::shared::Shared;
+use crate::values::Blob;
 
 /// Microseconds of maintenance that a worker does after a batch when inserts outrun the helper.
 const HELP_US: u64 = 100;
@@ -50,6 +51,52 @@ pub struct Runner {
 struct Resolved {
     lookup: Lookup,
     hash: Option<KeyHash>,
+}
+
+const UNRESOLVED: Resolved = Resolved {
+    lookup: Lookup::Unknown,
+    hash: None,
+};
+
+/// Requests to run, wherever their bytes are.
+#[derive(Clone, Copy)]
+pub enum Work<'r> {
+    /// As the parser found them in a buffer.
+    Parsed {
+        /// What was parsed.
+        buf: &'r [u8],
+        /// Where the requests are in it.
+        requests: &'r Requests,
+    },
+    /// Kept copies.
+    Kept(&'r [Vec<Blob>]),
+}
+
+impl<'r> Work<'r> {
+    #[inline]
+    fn len(&self) -> usize {
+        match self {
+            Work::Parsed { requests, .. } => requests.spans.len(),
+            Work::Kept(list) => list.len(),
+        }
+    }
+
+    #[inline]
+    fn source(&self, i: usize) -> Source<'r> {
+        match self {
+            Work::Parsed { buf, requests } => Source::Buffer {
+                buf,
+                side: &requests.side,
+                ranges: requests.args_of(&requests.spans[i]),
+            },
+            Work::Kept(list) => Source::Owned(&list[i]),
+        }
+    }
+
+    /// Copies of the requests from `from` on, for the time of a pause.
+    pub fn copies(&self, from: usize) -> Vec<Vec<Blob>> {
+        (from..self.len()).map(|i| self.source(i).to_owned()).collect()
+    }
 }
 
 /// How far a batch came.
@@ -81,7 +128,12 @@ impl Runner {
     pub fn new(shared: Arc<Shared>, worker: u16, earlier: Rc<Notify>) -> Runner {
         Runner {
             participant: shared.keyspace.register(),
-            lane: Lane::new(worker, shared.keyspace.databases(), Arc::clone(&shared.identities), clock::now_ms()),
+            lane: Lane::new(
+                worker,
+                shared.keyspace.databases(),
+                Arc::clone(&shared.identities),
+                clock::now_ms(),
+            ),
             config: arc_swap::Cache::new(Arc::clone(&shared.config)),
             earlier,
             sleeping_until: u64::MAX,
@@ -106,17 +158,18 @@ impl Runner {
         let more = {
             let batch = self.participant.enter();
             let lane = &mut self.lane;
-            lane.expiry.run(&batch, now, budget_us, &mut lane.graveyard, &mut |db, entry| {
-                fired += 1;
-                deliver::expired(&shared, db, entry.key());
-            })
+            lane.expiry
+                .run(&batch, now, budget_us, &mut lane.graveyard, &mut |db, entry| {
+                    fired += 1;
+                    deliver::expired(&shared, db, entry.key());
+                })
         };
         if fired > 0 {
             let mut counters = shared.stats.lane(self.lane.local.worker);
             counters.expired_keys += fired;
             counters.dirty += fired;
         }
-        self.after(&shared, now);
+        self.after(now);
         more
     }
 
@@ -125,81 +178,151 @@ impl Runner {
         self.config.load()
     }
 
-    /// Runs the requests of `requests` from `first` on.
-    pub fn run(
-        &mut self,
-        session: &mut Session,
-        out: &mut OutBuf,
-        buf: &[u8],
-        requests: &Requests,
-        first: usize,
-    ) -> Ran {
-        let sources: SmallVec<[Source<'_>; BATCH_MAX]> = requests.spans[first..]
-            .iter()
-            .map(|span| Source::Buffer { buf, side: &requests.side, ranges: requests.args_of(span) })
-            .collect();
-        match self.run_sources(session, out, &sources) {
-            Ran::Paused { at, until_ms } => Ran::Paused { at: at + first, until_ms },
-            other => other,
-        }
-    }
-
-    /// Runs requests wherever their bytes are.
-    pub fn run_sources(&mut self, session: &mut Session, out: &mut OutBuf, sources: &[Source<'_>]) -> Ran {
-        let config = Arc::clone(self.config.load());
-        let shared = Arc::clone(&self.shared);
-        let mut env = Env { shared: &shared, config: &config, now: clock::now_ms(), touch: touch(&config) };
-        let mut segment = Segment { began_ns: clock::mono_ns(), ids: SmallVec::new() };
-        self.lane.local.touch = env.touch;
-        self.lane.expiry.begin(env.now, shared.pause.active(env.now).is_none());
+    /// Runs requests, in order.
+    pub fn run(&mut self, session: &mut Session, out: &mut OutBuf, work: Work<'_>) -> Ran {
+        // Taken apart, so that neither the settings' nor the process' reference count, which all
+        // workers share, is touched by a batch.
+        let Runner {
+            shared,
+            participant,
+            lane,
+            config,
+            ..
+        } = self;
+        let config: &Config = config.load();
+        let mut env = Env {
+            shared,
+            config,
+            now: clock::now_ms(),
+            touch: touch(config),
+        };
+        lane.local.touch = env.touch;
+        lane.expiry.begin(env.now, shared.pause.active(env.now).is_none());
+        let mut turn = Turn { participant, lane };
+        let mut segment = Segment {
+            began_ns: clock::mono_ns(),
+            ids: SmallVec::new(),
+        };
         let mut at = 0;
         let ran = loop {
-            let stop = self.shared_part(env, session, out, sources, &mut at, &mut segment);
-            match stop {
+            match turn.shared_part(env, session, out, work, &mut at, &mut segment) {
+                None if at < work.len() => {}
                 None => break Ran::All,
                 Some(Fate::Done) => {}
                 Some(Fate::Close) => break Ran::Closed,
                 Some(Fate::Paused(until_ms)) => break Ran::Paused { at, until_ms },
                 Some(Fate::Gate) => {
-                    self.flush(env, session, &mut segment);
-                    match self.exclusive(env, session, out, sources[at], &mut segment) {
+                    record(turn.lane, env, session, &mut segment, None);
+                    match turn.exclusive(env, session, out, work.source(at), &mut segment) {
                         Fate::Close => break Ran::Closed,
                         Fate::Paused(until_ms) => break Ran::Paused { at, until_ms },
                         Fate::Done | Fate::Gate => {}
                     }
                     at += 1;
-                    self.flush(env, session, &mut segment);
                     env.now = clock::now_ms();
                 }
             }
         };
-        self.flush(env, session, &mut segment);
-        self.after(&shared, env.now);
+        record(turn.lane, env, session, &mut segment, None);
+        let now = env.now;
+        self.after(now);
         ran
     }
 
-    /// Runs requests inside one batch of the gate until one needs it exclusively.
+    /// What is done between batches, when no lock is held.
+    pub fn after(&mut self, now: u64) {
+        let shared = &*self.shared;
+        if !self.lane.graveyard.is_empty() {
+            bury(shared, &mut self.lane.graveyard);
+        }
+        if self.lane.expiry.earliest() < self.sleeping_until {
+            self.sleeping_until = self.lane.expiry.earliest();
+            self.earlier.notify_one();
+        }
+        if shared.keyspace.needs_help() {
+            let mut purge = super::helper::ExpiredByMigration {
+                shared,
+                worker: self.lane.local.worker,
+            };
+            shared
+                .keyspace
+                .maintain(&mut self.participant, HELP_US, now, &mut purge);
+            shared.keyspace.wake_helper();
+        }
+    }
+}
+
+/// Drops small values here and hands large ones to the helper thread.
+fn bury(shared: &Shared, graveyard: &mut Vec<Box<crate::values::Value>>) {
+    graveyard.retain(|v| v.is_large());
+    if !graveyard.is_empty() {
+        shared.helper.drop_later(graveyard.drain(..));
+        shared.keyspace.wake_helper();
+    }
+    if graveyard.capacity() > 1024 {
+        graveyard.shrink_to(64);
+    }
+}
+
+/// Looks the commands up, hashes single keys, and prefetches where they will be found.
+#[inline]
+fn resolve(batch: &Batch<'_>, db: DbId, work: Work<'_>, begin: usize, resolved: &mut [Resolved]) {
+    for (i, place) in resolved.iter_mut().enumerate() {
+        let source = work.source(begin + i);
+        let n = source.len();
+        let lookup = table::lookup_request(|i| source.at(i), n);
+        let key = lookup
+            .found()
+            .and_then(|f| table::single_key(f.id))
+            .filter(|key| *key < n);
+        let hash = key.map(|key| batch.hash_key(source.at(key)));
+        if let Some(hash) = hash {
+            batch.prefetch_shard(db, hash);
+        }
+        *place = Resolved { lookup, hash };
+    }
+    if resolved.len() > 1 {
+        for hash in resolved.iter().filter_map(|r| r.hash) {
+            batch.prefetch_bucket(db, hash);
+        }
+        for hash in resolved.iter().filter_map(|r| r.hash) {
+            batch.prefetch_entry(db, hash);
+        }
+    }
+}
+
+/// The parts of a worker that one run of requests borrows.
+struct Turn<'r> {
+    participant: &'r mut Participant,
+    lane: &'r mut Lane,
+}
+
+impl Turn<'_> {
+    /// Runs up to [`BATCH_MAX`] requests inside one batch of the gate, or until one needs it
+    /// exclusively.
     fn shared_part(
         &mut self,
         env: Env<'_>,
         session: &mut Session,
         out: &mut OutBuf,
-        sources: &[Source<'_>],
+        work: Work<'_>,
         at: &mut usize,
         segment: &mut Segment,
     ) -> Option<Fate> {
         let batch = self.participant.enter();
-        let resolved = resolve(&batch, session, &sources[*at..]);
         let begin = *at;
+        let end = work.len().min(begin + BATCH_MAX);
+        let mut resolved = [UNRESOLVED; BATCH_MAX];
+        resolve(&batch, session.db, work, begin, &mut resolved[..end - begin]);
         let exact = every_command_alone(env.config);
-        while *at < sources.len() {
+        while *at < end {
             let Resolved { lookup, hash } = resolved[*at - begin];
+            let source = work.source(*at);
             let alone = exact || lookup.found().is_none_or(|f| table::timed_alone(f.id));
             if alone && !segment.ids.is_empty() {
-                record(env, session, self.lane.local.worker, segment, None);
+                record(self.lane, env, session, segment, None);
             }
-            let fate =
-                dispatch(env, self.lane.hands(), &batch, session, out, lookup, sources[*at], hash);
+            let fate = dispatch(env, self.lane.hands(), &batch, session, out, lookup, source, hash);
             match fate {
                 Fate::Gate | Fate::Paused(_) => return Some(fate),
                 Fate::Done | Fate::Close => {}
@@ -207,7 +330,7 @@ impl Runner {
             if let Some(found) = lookup.found() {
                 segment.ids.push(found.id);
                 if alone {
-                    record(env, session, self.lane.local.worker, segment, Some((sources[*at], found)));
+                    record(self.lane, env, session, segment, Some((source, found)));
                 }
             }
             *at += 1;
@@ -233,110 +356,37 @@ impl Runner {
         let fate = dispatch(env, self.lane.hands(), &batch, session, out, lookup, source, None);
         if let (Fate::Done | Fate::Close, Some(found)) = (fate, lookup.found()) {
             segment.ids.push(found.id);
-            record(env, session, self.lane.local.worker, segment, Some((source, found)));
+            record(self.lane, env, session, segment, Some((source, found)));
         }
         fate
     }
-
-    fn flush(&mut self, env: Env<'_>, session: &Session, segment: &mut Segment) {
-        if !segment.ids.is_empty() {
-            record(env, session, self.lane.local.worker, segment, None);
-        }
-        let tally = std::mem::take(&mut self.lane.local.tally);
-        if tally != Tally::default() {
-            let mut counters = self.shared.stats.lane(self.lane.local.worker);
-            counters.keyspace_hits += tally.hits;
-            counters.keyspace_misses += tally.misses;
-            counters.expired_keys += tally.expired;
-            counters.dirty += tally.dirty;
-        }
-    }
-
-    /// What is done between batches, when no lock is held.
-    pub fn after(&mut self, shared: &Shared, now: u64) {
-        if !self.lane.graveyard.is_empty() {
-            bury(shared, &mut self.lane.graveyard);
-        }
-        if self.lane.expiry.earliest() < self.sleeping_until {
-            self.sleeping_until = self.lane.expiry.earliest();
-            self.earlier.notify_one();
-        }
-        if shared.keyspace.needs_help() {
-            let mut purge =
-                super::helper::ExpiredByMigration { shared, worker: self.lane.local.worker };
-            shared.keyspace.maintain(&mut self.participant, HELP_US, now, &mut purge);
-            shared.keyspace.wake_helper();
-        }
-    }
-}
-
-/// Drops small values here and hands large ones to the helper thread.
-fn bury(shared: &Shared, graveyard: &mut Vec<Box<crate::values::Value>>) {
-    graveyard.retain(|v| v.is_large());
-    if !graveyard.is_empty() {
-        shared.helper.drop_later(graveyard.drain(..));
-        shared.keyspace.wake_helper();
-    }
-    if graveyard.capacity() > 1024 {
-        graveyard.shrink_to(64);
-    }
-}
-
-/// Looks the commands up, hashes single keys, and prefetches where they will be found.
-#[inline]
-fn resolve(
-    batch: &Batch<'_>,
-    session: &Session,
-    sources: &[Source<'_>],
-) -> SmallVec<[Resolved; BATCH_MAX]> {
-    let db = session.db;
-    let resolved: SmallVec<[Resolved; BATCH_MAX]> = sources
-        .iter()
-        .map(|source| {
-            let lookup = table::lookup_request(|i| source.at(i), source.len());
-            let hash = lookup.found().and_then(|f| table::single_key(f.id)).and_then(|i| {
-                (i < source.len()).then(|| {
-                    let hash = batch.hash_key(source.at(i));
-                    batch.prefetch_shard(db, hash);
-                    hash
-                })
-            });
-            Resolved { lookup, hash }
-        })
-        .collect();
-    if sources.len() > 1 {
-        for r in &resolved {
-            if let Some(hash) = r.hash {
-                batch.prefetch_bucket(db, hash);
-            }
-        }
-        for r in &resolved {
-            if let Some(hash) = r.hash {
-                batch.prefetch_entry(db, hash);
-            }
-        }
-    }
-    resolved
 }
 
 /// Reads the clock and divides the time since the last reading among the commands that ran.
 /// A command that was timed alone may go to the slow log.
 fn record(
+    lane: &mut Lane,
     env: Env<'_>,
     session: &Session,
-    worker: u16,
     segment: &mut Segment,
     alone: Option<(Source<'_>, table::Found)>,
 ) {
+    if segment.ids.is_empty() {
+        return;
+    }
     let now_ns = clock::mono_ns();
     let took = now_ns.saturating_sub(segment.began_ns);
     let each = took / segment.ids.len().max(1) as u64;
-    let track = env.config.latency_tracking;
+    let tally = std::mem::take(&mut lane.local.tally);
     {
-        let mut counters = env.shared.stats.lane(worker);
+        let mut counters = env.shared.stats.lane(lane.local.worker);
         counters.total_commands += segment.ids.len() as u64;
+        counters.keyspace_hits += tally.hits;
+        counters.keyspace_misses += tally.misses;
+        counters.expired_keys += tally.expired;
+        counters.dirty += tally.dirty;
         for &id in &segment.ids {
-            counters.command(id).record(1, each, track);
+            counters.command(id).record(1, each, env.config.latency_tracking);
         }
     }
     segment.ids.clear();
@@ -354,7 +404,14 @@ fn slow(env: Env<'_>, session: &Session, micros: u64, source: Source<'_>, found:
     }
     let name = session.handle.labels().name;
     let max = usize::try_from(env.config.slowlog_max_len).unwrap_or(usize::MAX);
-    env.shared.slowlog.add(max, clock::now_ms() / 1000, micros, &session.handle.addr, &name, source.iter());
+    env.shared.slowlog.add(
+        max,
+        clock::now_ms() / 1000,
+        micros,
+        &session.handle.addr,
+        &name,
+        source.iter(),
+    );
 }
 
 fn every_command_alone(config: &Config) -> bool {
@@ -362,8 +419,14 @@ fn every_command_alone(config: &Config) -> bool {
 }
 
 fn touch(config: &Config) -> Touch {
-    if matches!(config.maxmemory_policy, EvictionPolicy::AllkeysLfu | EvictionPolicy::VolatileLfu) {
-        Touch::Lfu { log_factor: config.lfu_log_factor, decay_minutes: config.lfu_decay_time }
+    if matches!(
+        config.maxmemory_policy,
+        EvictionPolicy::AllkeysLfu | EvictionPolicy::VolatileLfu
+    ) {
+        Touch::Lfu {
+            log_factor: config.lfu_log_factor,
+            decay_minutes: config.lfu_decay_time,
+        }
     } else {
         Touch::Lru
     }

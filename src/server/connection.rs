@@ -18,13 +18,12 @@ use tokio::io::unix::AsyncFd;
 
 use crate::clients::{ClientHandle, State};
 use crate::clock;
-use crate::commands::args::Source;
 use crate::commands::session::Session;
+use crate::protocol::OutBuf;
 use crate::protocol::limits::{Limits, ProtocolError};
 use crate::protocol::owned::OwnedRequest;
-use crate::protocol::OutBuf;
 use crate::protocol::request::{Parser, Progress, Requests};
-use crate::server::batch::{Ran, Runner};
+use crate::server::batch::{Ran, Runner, Work};
 use crate::server::stream::Stream;
 use crate::sys::readiness;
 use crate::values::Blob;
@@ -188,7 +187,9 @@ impl Connection {
             return self.receive_large(desk);
         }
         if self.tail.is_empty() {
-            let Some((n, more)) = recv(&self.io, &mut desk.scratch)? else { return Ok(false) };
+            let Some((n, more)) = recv(&self.io, &mut desk.scratch)? else {
+                return Ok(false);
+            };
             self.count_in(desk, n);
             let scratch = std::mem::take(&mut desk.scratch);
             let result = self.consume(desk, &scratch[..n]);
@@ -240,20 +241,26 @@ impl Connection {
     }
 
     fn receive_large(&mut self, desk: &mut Desk) -> Result<bool, End> {
-        let Some(request) = self.large.as_mut() else { return Ok(true) };
+        let Some(request) = self.large.as_mut() else {
+            return Ok(true);
+        };
         let (n, more) = match request.spare(SCRATCH_BYTES) {
             Err(error) => {
                 self.protocol_error(desk, error);
                 return Err(End::Asked);
             }
             Ok(Some(spare)) => {
-                let Some((n, more)) = recv(&self.io, spare)? else { return Ok(false) };
+                let Some((n, more)) = recv(&self.io, spare)? else {
+                    return Ok(false);
+                };
                 request.advance(n);
                 (n, more)
             }
             // The large argument is complete; small ones follow and are fed from the scratch buffer.
             Ok(None) => {
-                let Some((n, more)) = recv(&self.io, &mut desk.scratch)? else { return Ok(false) };
+                let Some((n, more)) = recv(&self.io, &mut desk.scratch)? else {
+                    return Ok(false);
+                };
                 let scratch = std::mem::take(&mut desk.scratch);
                 let fed = request.feed(&scratch[..n]);
                 match fed {
@@ -280,10 +287,11 @@ impl Connection {
     }
 
     fn run_large(&mut self, desk: &mut Desk) -> Result<(), End> {
-        let Some(request) = self.large.take() else { return Ok(()) };
+        let Some(request) = self.large.take() else {
+            return Ok(());
+        };
         let args: Vec<Blob> = request.into_args().into_iter().map(Blob::from_vec).collect();
-        let ran = desk.runner.run_sources(&mut self.session, &mut desk.out, &[Source::Owned(&args)]);
-        self.after_run(desk, ran, |_| vec![args.clone()])
+        self.run(desk, Work::Kept(&[args]))
     }
 
     /// Parses and runs the requests in `buf`; returns how many of its bytes are done with.
@@ -295,8 +303,13 @@ impl Connection {
             let progress = self.parser.parse(&buf[at..], &limits, &mut requests);
             let mut ran = Ok(());
             if !requests.spans.is_empty() {
-                let r = desk.runner.run(&mut self.session, &mut desk.out, &buf[at..], &requests, 0);
-                ran = self.after_run(desk, r, |from| copies(&buf[at..], &requests, from));
+                ran = self.run(
+                    desk,
+                    Work::Parsed {
+                        buf: &buf[at..],
+                        requests: &requests,
+                    },
+                );
             }
             desk.requests = requests;
             ran?;
@@ -319,13 +332,9 @@ impl Connection {
         }
     }
 
-    /// Hands the replies of a batch over to the socket's queue and acts on how the batch ended.
-    fn after_run(
-        &mut self,
-        desk: &mut Desk,
-        ran: Ran,
-        rest: impl FnOnce(usize) -> Vec<Vec<Blob>>,
-    ) -> Result<(), End> {
+    /// Runs requests and acts on how that ended.
+    fn run(&mut self, desk: &mut Desk, work: Work<'_>) -> Result<(), End> {
+        let ran = desk.runner.run(&mut self.session, &mut desk.out, work);
         if self.session.handle.has_mail() {
             let mut mail = self.session.handle.take_mail();
             desk.out.append(&mut mail);
@@ -334,12 +343,16 @@ impl Connection {
             Ran::All => Ok(()),
             Ran::Closed => {
                 self.collect(desk);
-                Err(if self.session.killed() { End::Killed } else { End::Asked })
+                Err(if self.session.killed() {
+                    End::Killed
+                } else {
+                    End::Asked
+                })
             }
             Ran::Paused { at, until_ms } => {
                 let wait = Duration::from_millis(until_ms.saturating_sub(clock::now_ms()).max(1));
                 self.held = Some(Box::new(Held {
-                    args: rest(at),
+                    args: work.copies(at),
                     timer: Box::pin(tokio::time::sleep(wait)),
                 }));
                 Ok(())
@@ -349,13 +362,13 @@ impl Connection {
 
     /// A pause ended: runs what it held back.
     fn resume(&mut self) -> Result<(), End> {
-        let Some(held) = self.held.take() else { return Ok(()) };
+        let Some(held) = self.held.take() else {
+            return Ok(());
+        };
         let desk = Rc::clone(&self.desk);
         let mut desk = desk.borrow_mut();
         let desk = &mut *desk;
-        let sources: Vec<Source<'_>> = held.args.iter().map(|a| Source::Owned(a)).collect();
-        let ran = desk.runner.run_sources(&mut self.session, &mut desk.out, &sources);
-        self.after_run(desk, ran, |from| held.args[from..].to_vec())?;
+        self.run(desk, Work::Kept(&held.args))?;
         if self.held.is_none() && !self.tail.is_empty() {
             let tail = std::mem::take(&mut self.tail);
             let consumed = self.consume(desk, &tail)?;
@@ -465,7 +478,9 @@ impl Connection {
     fn count_in(&self, desk: &mut Desk, n: usize) {
         let figures = &self.session.handle.figures;
         figures.last_ms.store(clock::mono_ms(), Relaxed);
-        figures.total_in.store(figures.total_in.load(Relaxed) + n as u64, Relaxed);
+        figures
+            .total_in
+            .store(figures.total_in.load(Relaxed) + n as u64, Relaxed);
         let mut counters = desk.runner.shared.stats.lane(desk.runner.lane.local.worker);
         counters.net_in += n as u64;
         counters.reads += 1;
@@ -477,7 +492,9 @@ impl Connection {
         let large = self.large.as_ref().map_or(0, |l| l.heap_bytes());
         let held = self.tail.len() + large;
         figures.qbuf.store(held, Relaxed);
-        figures.qbuf_free.store(self.tail.capacity() - self.tail.len(), Relaxed);
+        figures
+            .qbuf_free
+            .store(self.tail.capacity() - self.tail.len(), Relaxed);
         if held == 0 {
             figures.partial_since_ms.store(0, Relaxed);
         } else if figures.partial_since_ms.load(Relaxed) == 0 {
@@ -498,7 +515,11 @@ impl Connection {
         if over {
             tracing::warn!(client = self.session.handle.id, addr = %self.session.handle.addr,
                 "client closed for overcoming of output buffer limits");
-            desk.runner.shared.stats.lane(desk.runner.lane.local.worker).output_buffer_closed += 1;
+            desk.runner
+                .shared
+                .stats
+                .lane(desk.runner.lane.local.worker)
+                .output_buffer_closed += 1;
         }
         crate::commands::connection::forget(&mut self.session, &desk.runner.shared);
         desk.runner.shared.clients.remove(self.session.handle.id);
@@ -512,16 +533,6 @@ fn limits(config: &crate::config::Config, authenticated: bool) -> Limits {
         authenticated,
         ..Limits::default()
     }
-}
-
-/// Copies of the requests from `from` on, for the time of a pause.
-fn copies(buf: &[u8], requests: &Requests, from: usize) -> Vec<Vec<Blob>> {
-    requests.spans[from..]
-        .iter()
-        .map(|span| {
-            Source::Buffer { buf, side: &requests.side, ranges: requests.args_of(span) }.to_owned()
-        })
-        .collect()
 }
 
 /// Receives once. `None` when nothing is there; the flag says whether more may be.
@@ -548,7 +559,9 @@ fn recv(io: &AsyncFd<Stream>, buf: &mut [u8]) -> Result<Option<(usize, bool)>, E
 /// A short read means the socket is empty: forget its readiness without asking it again. The
 /// next edge sets it anew, also one that came since (tokio compares ticks).
 fn clear_readable(io: &AsyncFd<Stream>) {
-    drop(io.try_io(Interest::READABLE, |_| Err::<(), _>(io::Error::from(io::ErrorKind::WouldBlock))));
+    drop(io.try_io(Interest::READABLE, |_| {
+        Err::<(), _>(io::Error::from(io::ErrorKind::WouldBlock))
+    }));
 }
 
 /// Sends as much as the socket takes.
@@ -566,7 +579,9 @@ fn write_all(io: &AsyncFd<Stream>, out: &mut OutBuf, handle: &ClientHandle) -> R
             Ok(n) => {
                 out.advance(n);
                 let figures = &handle.figures;
-                figures.total_out.store(figures.total_out.load(Relaxed) + n as u64, Relaxed);
+                figures
+                    .total_out
+                    .store(figures.total_out.load(Relaxed) + n as u64, Relaxed);
             }
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(()),
             Err(e) if e.kind() == io::ErrorKind::Interrupted => {}

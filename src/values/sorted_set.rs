@@ -160,6 +160,10 @@ fn score_of(payload: &[u8]) -> Score {
 
 impl Sorted {
     fn member(&self, item: Item) -> &[u8] {
+        if self.aliases.is_empty() {
+            let found = self.table.key_of(item.id, &item.score.0.to_le_bytes());
+            return found.expect("invariant: the tree's members are in the table");
+        }
         if let Some((_, member)) = self.aliases.iter().find(|a| a.0 == item.id) {
             return member;
         }
@@ -409,12 +413,9 @@ impl SortedSet {
     /// Number of members before `member`, and its score.
     pub fn rank(&self, member: &[u8]) -> Option<(usize, Score)> {
         match &self.0 {
-            Repr::Packed(_) => {
-                let wanted = Elem::of(member);
-                self.iter()
-                    .enumerate()
-                    .find(|(_, (m, _))| *m == wanted)
-                    .map(|(rank, (_, score))| (rank, score))
+            Repr::Packed(pack) => {
+                let (pos, rank) = pack.find_counting(pack.start(), member, 1)?;
+                Some((rank, pack.get(pack.next(pos)).and_then(Score::read)?))
             }
             Repr::Sorted(sorted) => {
                 let score = sorted.score(member)?;

@@ -307,6 +307,28 @@ impl Table {
             .filter(move |entry| hash(entry.key) == wanted)
     }
 
+    /// The key of this hash and payload, which must be there: the hash of a key is
+    /// computed only if its tag and payload do not tell.
+    pub fn key_of(&self, wanted: u64, payload: &[u8]) -> Option<&[u8]> {
+        if self.len == 0 {
+            return None;
+        }
+        let bucket: &[u8] = self.bucket(self.place(wanted).0);
+        let tag = tag_of(wanted);
+        let fits = |span: &Span| bucket[span.start] == tag && self.entry(bucket, *span).payload == payload;
+        let mut found = spans(bucket).filter(fits);
+        let first = found.next()?;
+        let only = found.next().is_none();
+        let key = self.entry(bucket, first).key;
+        if only {
+            Some(key)
+        } else {
+            self.with_hash(wanted)
+                .find(|e| e.payload == payload)
+                .map(|e| e.key)
+        }
+    }
+
     /// Whether `key` is there.
     #[inline]
     pub fn contains(&self, key: &[u8]) -> bool {

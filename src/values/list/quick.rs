@@ -128,6 +128,7 @@ impl Quicklist {
         let chunk = match end {
             End::Head => {
                 if !room(self.chunks.front()) {
+                    self.chunks.reserve_exact(usize::from(self.chunks.is_empty()));
                     self.chunks.push_front(Chunk::default());
                 }
                 let chunk = &mut self.chunks[0];
@@ -136,6 +137,7 @@ impl Quicklist {
             }
             End::Tail => {
                 if !room(self.chunks.back()) {
+                    self.chunks.reserve_exact(usize::from(self.chunks.is_empty()));
                     self.chunks.push_back(Chunk::default());
                 }
                 let chunk = self.chunks.back_mut().expect("invariant: just made");

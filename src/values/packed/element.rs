@@ -186,6 +186,15 @@ impl<'a> Encoded<'a> {
         self.head_len as usize + self.body.len() + self.back_len as usize
     }
 
+    /// Whether `bytes` begin with this element.
+    #[inline]
+    pub fn begins(&self, bytes: &[u8]) -> bool {
+        let head = self.head_len as usize;
+        bytes[0] == self.head[0]
+            && bytes.get(..head) == Some(&self.head[..head])
+            && bytes.get(head..head + self.body.len()) == Some(self.body)
+    }
+
     /// Writes it to the beginning of `out`, which holds at least [`Self::span`] bytes.
     #[inline]
     pub fn write(&self, out: &mut [u8]) {

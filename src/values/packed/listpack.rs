@@ -47,7 +47,8 @@ impl Listpack {
         Listpack(Box::new([7, 0, 0, 0, 0, 0, element::END]))
     }
 
-    /// Takes over bytes from outside after decoding all of them once.
+    /// Takes over bytes from outside after decoding all of them once. Elements that
+    /// are not in their shortest form (Redis writes none) are rewritten.
     pub fn from_untrusted(bytes: &[u8]) -> Result<Self, Corrupt> {
         Self::from_untrusted_with(bytes, |_| true)
     }
@@ -66,7 +67,8 @@ impl Listpack {
             return Err(Corrupt);
         }
         let elements = &bytes[..bytes.len() - 1];
-        let (mut at, mut seen) = (HEADER, 0usize);
+        let mut buffer = itoa::Buffer::new();
+        let (mut at, mut seen, mut canonical) = (HEADER, 0usize, true);
         while at < elements.len() {
             let (elem, len) = element::decode(&elements[at..]).ok_or(Corrupt)?;
             let next = at + len + element::back_len(len);
@@ -74,13 +76,25 @@ impl Listpack {
             if back != (len, element::back_len(len)) || !check(elem) {
                 return Err(Corrupt);
             }
+            canonical &= Encoded::new(Elem::of(elem.text(&mut buffer))).span() == next - at;
             at = next;
             seen += 1;
         }
         if usize::from(count) != COUNT_UNKNOWN && usize::from(count) != seen {
             return Err(Corrupt);
         }
-        Ok(Listpack(bytes.into()))
+        let list = Listpack(bytes.into());
+        Ok(if canonical { list } else { list.rewritten() })
+    }
+
+    /// The same elements, each in its shortest form.
+    fn rewritten(&self) -> Listpack {
+        let mut list = Listpack::new();
+        let mut buffer = itoa::Buffer::new();
+        for elem in self.iter() {
+            list.push_back(elem.text(&mut buffer));
+        }
+        list
     }
 
     /// The bytes as Redis stores them.
@@ -227,15 +241,27 @@ impl Listpack {
     /// The first element equal to `needle` at `pos` or behind; after each look,
     /// `skip` elements are passed over unseen (1: look at the fields of a
     /// field-value sequence).
-    pub fn find(&self, mut pos: usize, needle: &[u8], skip: usize) -> Option<usize> {
+    pub fn find(&self, pos: usize, needle: &[u8], skip: usize) -> Option<usize> {
+        self.find_counting(pos, needle, skip).map(|(pos, _)| pos)
+    }
+
+    /// The same, and how many looks found something else.
+    pub fn find_counting(&self, mut pos: usize, needle: &[u8], skip: usize) -> Option<(usize, usize)> {
+        // One element has one encoding (see `from_untrusted`), so bytes are compared.
+        let encoded = Encoded::new(Elem::of(needle));
         let end = self.end();
-        let wanted = Elem::of(needle);
+        let mut looks = 0;
         while pos < end {
-            let (elem, next) = self.elem(pos);
-            if elem == wanted {
-                return Some(pos);
+            if encoded.begins(&self.0[pos..]) {
+                return Some((pos, looks));
             }
-            pos = self.skip(next, skip);
+            pos = self.next(pos);
+            for _ in 0..skip {
+                if pos < end {
+                    pos = self.next(pos);
+                }
+            }
+            looks += 1;
         }
         None
     }
@@ -488,6 +514,9 @@ mod tests {
         ] {
             assert_eq!(Listpack::from_untrusted(bad), Err(Corrupt), "{bad:?}");
         }
+        let wide = b"\x0e\0\0\0\x02\0\xf1\x05\0\x03\x815\x02\xff"; // 5 in 16 bits, and as a string
+        let list = Listpack::from_untrusted(wide).expect("well formed");
+        assert_eq!(list.as_bytes(), pack(&[b"5", b"5"]).as_bytes());
         let odd = pack(&[b"a"]);
         assert_eq!(
             Listpack::from_untrusted_with(odd.as_bytes(), |e| e == b"b"[..]),

@@ -63,10 +63,7 @@ impl Slices {
 fn main() {
     println!("{:<44} {:>10}", "1M items, ms 1..60,000", "");
     mixed();
-    println!(
-        "{:<44} {:>10}",
-        "1M items due in one millisecond, 100 s ahead", ""
-    );
+    println!("{:<44} {:>10}", "1M items due in one millisecond, 100 s ahead", "");
     one_millisecond();
     upkeep();
 }
@@ -97,10 +94,7 @@ fn mixed() {
     let begin = Cpu::start();
     let mut entries: Vec<Timer> = Vec::with_capacity(KEYS);
     for (key, ttl) in ttls.iter().enumerate() {
-        entries.push(Timer {
-            deadline_ms: START + ttl,
-            armed: wheel.arm(key as u64, START + ttl),
-        });
+        entries.push(Timer { deadline_ms: START + ttl, armed: wheel.arm(key as u64, START + ttl) });
     }
     per_item("arm", KEYS, begin.elapsed());
     line("bytes per item", wheel.bytes() as f64 / KEYS as f64, "");
@@ -145,11 +139,7 @@ fn mixed() {
             }
         }
     }
-    assert!(
-        wheel.is_empty() && fired == KEYS,
-        "{fired} fired, {} left",
-        wheel.len()
-    );
+    assert!(wheel.is_empty() && fired == KEYS, "{fired} fired, {} left", wheel.len());
     per_item("advance and judge, per expired key", KEYS, busy);
     per_item("advance and judge, per item", items, busy);
     slices.print();
@@ -208,11 +198,7 @@ fn upkeep() {
     if passes > 0 {
         per_item("compact, per item", KEYS, begin.elapsed());
     }
-    line(
-        "bytes per item afterwards",
-        wheel.bytes() as f64 / KEYS as f64,
-        "",
-    );
+    line("bytes per item afterwards", wheel.bytes() as f64 / KEYS as f64, "");
     let begin = Cpu::start();
     let mut due = Vec::new();
     wheel.shift(START - 86_400_000);

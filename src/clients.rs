@@ -146,10 +146,7 @@ pub struct ClientHandle {
 
 impl std::fmt::Debug for ClientHandle {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ClientHandle")
-            .field("id", &self.id)
-            .field("addr", &self.addr)
-            .finish_non_exhaustive()
+        f.debug_struct("ClientHandle").field("id", &self.id).field("addr", &self.addr).finish_non_exhaustive()
     }
 }
 
@@ -179,16 +176,8 @@ impl ClientHandle {
     pub fn reset(&self) {
         let kept = State::UNIX | State::KILLED;
         self.state.fetch_and(kept.bits(), AcqRel);
-        *self.labels.write() = Labels {
-            user: b"default".to_vec(),
-            ..Labels::default()
-        };
-        for figure in [
-            &self.figures.sub,
-            &self.figures.psub,
-            &self.figures.ssub,
-            &self.figures.watch,
-        ] {
+        *self.labels.write() = Labels { user: b"default".to_vec(), ..Labels::default() };
+        for figure in [&self.figures.sub, &self.figures.psub, &self.figures.ssub, &self.figures.watch] {
             figure.store(0, Relaxed);
         }
         self.figures.multi.store(-1, Relaxed);
@@ -211,11 +200,7 @@ impl ClientHandle {
 
     /// What CLIENT LIST and the output limits count it as.
     pub fn role(&self) -> Role {
-        if self.state().contains(State::PUBSUB) {
-            Role::PubSub
-        } else {
-            Role::Normal
-        }
+        if self.state().contains(State::PUBSUB) { Role::PubSub } else { Role::Normal }
     }
 
     /// Appends frames to the mailbox and wakes the owner. `write` gets the buffer to write into.
@@ -380,10 +365,7 @@ impl Clients {
             created_ms: new.now_ms,
             figures,
             state: AtomicU32::new(if new.unix { State::UNIX.bits() } else { 0 }),
-            labels: RwLock::new(Labels {
-                user: b"default".to_vec(),
-                ..Labels::default()
-            }),
+            labels: RwLock::new(Labels { user: b"default".to_vec(), ..Labels::default() }),
             mail: Mutex::new(OutBuf::default()),
             has_mail: AtomicBool::new(false),
             mail_bytes: AtomicUsize::new(0),
@@ -429,10 +411,6 @@ pub fn output_limit(config: &Config, role: Role) -> BufferLimit {
 /// Sets a client's hard output limit from the settings and its role.
 pub fn apply_output_limit(handle: &ClientHandle, config: &Config) {
     let hard = output_limit(config, handle.role()).hard;
-    let hard = if hard == 0 {
-        usize::MAX
-    } else {
-        usize::try_from(hard).unwrap_or(usize::MAX)
-    };
+    let hard = if hard == 0 { usize::MAX } else { usize::try_from(hard).unwrap_or(usize::MAX) };
     handle.set_output_hard(hard);
 }

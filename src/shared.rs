@@ -63,11 +63,7 @@ impl Pause {
             self.end();
             return None;
         }
-        let mode = if self.mode.load(Relaxed) >= 2 {
-            PauseMode::All
-        } else {
-            PauseMode::Writes
-        };
+        let mode = if self.mode.load(Relaxed) >= 2 { PauseMode::All } else { PauseMode::Writes };
         Some((mode, until))
     }
 }
@@ -194,7 +190,5 @@ impl Shared {
 }
 
 fn run_id() -> String {
-    (0..40)
-        .map(|_| char::from_digit(fastrand::u32(0..16), 16).unwrap_or('0'))
-        .collect()
+    (0..40).map(|_| char::from_digit(fastrand::u32(0..16), 16).unwrap_or('0')).collect()
 }

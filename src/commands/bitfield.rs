@@ -46,9 +46,7 @@ impl Field {
             [b'u', rest @ ..] => (false, rest),
             _ => return Err(BAD_TYPE),
         };
-        let bits = number::parse_i64(digits)
-            .and_then(|n| u32::try_from(n).ok())
-            .ok_or(BAD_TYPE)?;
+        let bits = number::parse_i64(digits).and_then(|n| u32::try_from(n).ok()).ok_or(BAD_TYPE)?;
         if bits < 1 || bits > if signed { 64 } else { 63 } {
             return Err(BAD_TYPE);
         }
@@ -56,19 +54,11 @@ impl Field {
     }
 
     fn min(self) -> i128 {
-        if self.signed {
-            -(1i128 << (self.bits - 1))
-        } else {
-            0
-        }
+        if self.signed { -(1i128 << (self.bits - 1)) } else { 0 }
     }
 
     fn max(self) -> i128 {
-        if self.signed {
-            (1i128 << (self.bits - 1)) - 1
-        } else {
-            (1i128 << self.bits) - 1
-        }
+        if self.signed { (1i128 << (self.bits - 1)) - 1 } else { (1i128 << self.bits) - 1 }
     }
 
     /// `value` as this field stores it; `None` if it does not fit and must not be forced.
@@ -78,11 +68,7 @@ impl Field {
         }
         match overflow {
             Overflow::Fail => None,
-            Overflow::Saturate => Some(if value < self.min() {
-                self.min()
-            } else {
-                self.max()
-            }),
+            Overflow::Saturate => Some(if value < self.min() { self.min() } else { self.max() }),
             Overflow::Wrap => Some(self.wrap(value)),
         }
     }
@@ -90,21 +76,13 @@ impl Field {
     fn wrap(self, value: i128) -> i128 {
         let modulus = 1i128 << self.bits;
         let unsigned = value.rem_euclid(modulus);
-        if self.signed && unsigned > self.max() {
-            unsigned - modulus
-        } else {
-            unsigned
-        }
+        if self.signed && unsigned > self.max() { unsigned - modulus } else { unsigned }
     }
 
     fn read(self, bytes: &[u8], offset: u64) -> i128 {
         let mut value = 0i128;
         for i in offset..offset + u64::from(self.bits) {
-            let byte = usize::try_from(i >> 3)
-                .ok()
-                .and_then(|b| bytes.get(b))
-                .copied()
-                .unwrap_or(0);
+            let byte = usize::try_from(i >> 3).ok().and_then(|b| bytes.get(b)).copied().unwrap_or(0);
             value = value << 1 | i128::from(byte >> (7 - (i & 7)) & 1);
         }
         self.wrap(value)
@@ -127,15 +105,11 @@ fn offset(ctx: &Ctx<'_, '_>, arg: &[u8], field: Field) -> Result<u64, Error> {
     let offset = match arg.strip_prefix(b"#") {
         None => bit_offset(ctx, arg)?,
         Some(n) => {
-            let n = number::parse_i64(n)
-                .and_then(|n| u64::try_from(n).ok())
-                .ok_or(Error::BitOffset)?;
+            let n = number::parse_i64(n).and_then(|n| u64::try_from(n).ok()).ok_or(Error::BitOffset)?;
             n.checked_mul(u64::from(field.bits)).ok_or(Error::BitOffset)?
         }
     };
-    let end = offset
-        .checked_add(u64::from(field.bits))
-        .ok_or(Error::BitOffset)?;
+    let end = offset.checked_add(u64::from(field.bits)).ok_or(Error::BitOffset)?;
     if (end - 1) >> 3 >= ctx.config.proto_max_bulk_len {
         return Err(Error::BitOffset);
     }
@@ -173,12 +147,7 @@ fn parse(ctx: &mut Ctx<'_, '_>, read_only: bool) -> Result<Vec<Step>, Error> {
         if read_only && action != Action::Get {
             return Err(Error::Line("ERR BITFIELD_RO only supports the GET subcommand"));
         }
-        steps.push(Step {
-            field,
-            offset,
-            action,
-            overflow,
-        });
+        steps.push(Step { field, offset, action, overflow });
     }
     Ok(steps)
 }
@@ -204,10 +173,7 @@ fn run(ctx: &mut Ctx<'_, '_>, read_only: bool) -> Result<Outcome, Error> {
         reply(ctx, answers.into_iter().map(Some));
         return Ok(Outcome::Done);
     }
-    let highest = steps
-        .iter()
-        .filter(|s| s.action != Action::Get)
-        .map(|s| s.offset + u64::from(s.field.bits) - 1);
+    let highest = steps.iter().filter(|s| s.action != Action::Get).map(|s| s.offset + u64::from(s.field.bits) - 1);
     let len = usize::try_from((highest.max().unwrap_or(0) >> 3) + 1).map_err(|_| Error::BitOffset)?;
     let (answers, changes) = ctx.keys.edit_string(0, len, |bytes| {
         let mut changes = 0u64;
@@ -250,18 +216,9 @@ fn reply(ctx: &mut Ctx<'_, '_>, answers: impl ExactSizeIterator<Item = Option<i1
 mod tests {
     use super::*;
 
-    const I8: Field = Field {
-        signed: true,
-        bits: 8,
-    };
-    const U8: Field = Field {
-        signed: false,
-        bits: 8,
-    };
-    const I64: Field = Field {
-        signed: true,
-        bits: 64,
-    };
+    const I8: Field = Field { signed: true, bits: 8 };
+    const U8: Field = Field { signed: false, bits: 8 };
+    const I64: Field = Field { signed: true, bits: 64 };
 
     #[test]
     fn what_does_not_fit_wraps_saturates_or_fails() {
@@ -271,10 +228,7 @@ mod tests {
         assert_eq!(I8.fit(128, Overflow::Wrap), Some(-128));
         assert_eq!(I8.fit(-129, Overflow::Saturate), Some(-128));
         assert_eq!(I8.fit(128, Overflow::Fail), None);
-        assert_eq!(
-            I64.fit(i128::from(i64::MAX) + 1, Overflow::Wrap),
-            Some(i128::from(i64::MIN))
-        );
+        assert_eq!(I64.fit(i128::from(i64::MAX) + 1, Overflow::Wrap), Some(i128::from(i64::MIN)));
     }
 
     #[test]

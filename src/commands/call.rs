@@ -51,22 +51,14 @@ impl Hands<'_> {
     /// The same for a shorter time.
     #[inline]
     pub fn reborrow(&mut self) -> Hands<'_> {
-        Hands {
-            local: self.local,
-            expiry: self.expiry,
-            graveyard: self.graveyard,
-        }
+        Hands { local: self.local, expiry: self.expiry, graveyard: self.graveyard }
     }
 }
 
 impl Lane {
     /// The parts.
     pub fn hands(&mut self) -> Hands<'_> {
-        Hands {
-            local: &mut self.local,
-            expiry: &mut self.expiry,
-            graveyard: &mut self.graveyard,
-        }
+        Hands { local: &mut self.local, expiry: &mut self.expiry, graveyard: &mut self.graveyard }
     }
 }
 
@@ -132,11 +124,7 @@ pub fn run<'k>(
             outcome
         }
         Err(error) => {
-            debug_assert!(
-                ctx.fx.is_empty(),
-                "{} failed after it stated an effect",
-                command.name
-            );
+            debug_assert!(ctx.fx.is_empty(), "{} failed after it stated an effect", command.name);
             crate::effects::deliver::apply(env.shared, &ctx.keys, &Default::default());
             drop(ctx);
             out.truncate_to(begin);
@@ -148,33 +136,13 @@ pub fn run<'k>(
 
 /// Runs a command inside another one (EXEC) behind the gate, with its reply in the same place.
 pub fn nested(ctx: &mut Ctx<'_, '_>, found: Found, args: &[Blob], origin: Origin) -> Outcome {
-    let env = Env {
-        shared: ctx.shared,
-        config: ctx.config,
-        now: ctx.now,
-        touch: ctx.keys.touch(),
-    };
+    let env = Env { shared: ctx.shared, config: ctx.config, now: ctx.now, touch: ctx.keys.touch() };
     let batch = ctx.batch;
     let (expiry, graveyard) = ctx.keys.parts();
-    let hands = Hands {
-        local: ctx.local,
-        expiry,
-        graveyard,
-    };
-    let request = Request {
-        found,
-        source: Source::Owned(args),
-        hash: None,
-        origin,
-    };
+    let hands = Hands { local: ctx.local, expiry, graveyard };
+    let request = Request { found, source: Source::Owned(args), hash: None, origin };
     if let Some(error) = refusal(env, ctx.session, found) {
-        reject(
-            env.shared,
-            hands.local.worker,
-            Some(found.id),
-            ctx.reply.out(),
-            &error,
-        );
+        reject(env.shared, hands.local.worker, Some(found.id), ctx.reply.out(), &error);
         return Outcome::Done;
     }
     let begun = crate::clock::mono_ns();
@@ -182,11 +150,7 @@ pub fn nested(ctx: &mut Ctx<'_, '_>, found: Found, args: &[Blob], origin: Origin
     let outcome = run(env, hands, batch, ctx.session, ctx.reply.out(), request);
     let took = crate::clock::mono_ns() - begun;
     let track = ctx.config.latency_tracking;
-    ctx.shared
-        .stats
-        .lane(worker)
-        .command(found.id)
-        .record(1, took, track);
+    ctx.shared.stats.lane(worker).command(found.id).record(1, took, track);
     outcome
 }
 
@@ -213,10 +177,8 @@ fn lock<'a, 'k>(
             keys.push(db, hash, key);
         }
         many => {
-            let named: SmallVec<[(DbId, KeyHash); 8]> = many
-                .iter()
-                .map(|k| (db, batch.hash_key(args.at(k.index))))
-                .collect();
+            let named: SmallVec<[(DbId, KeyHash); 8]> =
+                many.iter().map(|k| (db, batch.hash_key(args.at(k.index)))).collect();
             let mut set = LockSet::new();
             batch.lock_many(&named, &mut set);
             keys.guards = Guards::Many(set);
@@ -313,10 +275,7 @@ fn protected_allowed(config: &Config, session: &Session, found: Found) -> bool {
 pub fn unknown<'x>(mut args: impl Iterator<Item = &'x [u8]>) -> Error {
     use std::fmt::Write as _;
     let name = args.next().unwrap_or(b"");
-    let mut line = format!(
-        "ERR unknown command '{}', with args beginning with: ",
-        shown(name)
-    );
+    let mut line = format!("ERR unknown command '{}', with args beginning with: ", shown(name));
     let mut budget = 128usize;
     for arg in args {
         let text = shown(arg);

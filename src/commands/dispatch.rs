@@ -68,12 +68,7 @@ pub fn dispatch(
     }
     call::note(session, found.id);
     hands.local.redacted.clear();
-    let request = Request {
-        found,
-        source,
-        hash,
-        origin: Origin::Client,
-    };
+    let request = Request { found, source, hash, origin: Origin::Client };
     let outcome = call::run(env, hands.reborrow(), batch, session, out, request);
     if !env.shared.monitors.is_empty() && !command.flags.intersects(Flags::SKIP_MONITOR | Flags::ADMIN) {
         feed_monitors(env, &hands, session, source);
@@ -104,10 +99,7 @@ fn needs_gate(found: Found, session: &Session) -> bool {
 
 /// Commands that act at once although a transaction is open.
 fn runs_in_multi(found: Found) -> bool {
-    matches!(
-        found.command.name,
-        "exec" | "discard" | "multi" | "watch" | "quit" | "reset"
-    )
+    matches!(found.command.name, "exec" | "discard" | "multi" | "watch" | "quit" | "reset")
 }
 
 fn held_back(mode: PauseMode, found: Found, session: &Session) -> bool {
@@ -118,10 +110,7 @@ fn held_back(mode: PauseMode, found: Found, session: &Session) -> bool {
     if found.command.name == "exec" {
         return session.transaction.as_ref().is_some_and(|t| t.writes());
     }
-    found
-        .command
-        .flags
-        .intersects(Flags::WRITE | Flags::MAY_REPLICATE)
+    found.command.flags.intersects(Flags::WRITE | Flags::MAY_REPLICATE)
 }
 
 #[cold]
@@ -141,11 +130,7 @@ fn queue(
     if let Some(transaction) = session.transaction.as_mut() {
         transaction.queue(found, source.to_owned());
         let queued = i32::try_from(transaction.len()).unwrap_or(i32::MAX);
-        session
-            .handle
-            .figures
-            .multi
-            .store(queued, std::sync::atomic::Ordering::Relaxed);
+        session.handle.figures.multi.store(queued, std::sync::atomic::Ordering::Relaxed);
     }
     Reply::new(out, session.resp3).simple("QUEUED");
     silence(session, out, begin);
@@ -193,11 +178,6 @@ fn refuse_unknown(
 #[cold]
 fn feed_monitors(env: Env<'_>, hands: &Hands<'_>, session: &Session, source: Source<'_>) {
     let redacted = &hands.local.redacted;
-    let args = source
-        .iter()
-        .enumerate()
-        .map(|(i, a)| if redacted.contains(&i) { b"(redacted)" } else { a });
-    env.shared
-        .monitors
-        .feed(crate::clock::now_us(), session.db, &session.handle, args);
+    let args = source.iter().enumerate().map(|(i, a)| if redacted.contains(&i) { b"(redacted)" } else { a });
+    env.shared.monitors.feed(crate::clock::now_us(), session.db, &session.handle, args);
 }

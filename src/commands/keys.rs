@@ -113,9 +113,7 @@ pub enum Touch {
 
 /// Edits a large string where it is, unless a reply that is under way refers to it.
 fn edit_blob<R>(value: Option<&mut Value>, len: usize, f: impl FnOnce(&mut [u8]) -> R) -> Result<R, Error> {
-    let Some(Value::Str(blob)) = value else {
-        return Err(Error::WrongType);
-    };
+    let Some(Value::Str(blob)) = value else { return Err(Error::WrongType) };
     let vec = blob.make_mut();
     if vec.len() < len {
         vec.try_reserve(len - vec.len()).map_err(|_| Error::OutOfMemory)?;
@@ -134,27 +132,13 @@ impl<'a, 'k> Keys<'a, 'k> {
         now: u64,
         policy: Touch,
     ) -> Keys<'a, 'k> {
-        Keys {
-            guards,
-            slots: SmallVec::new(),
-            expiry,
-            graveyard,
-            now,
-            policy,
-            any_expired: false,
-        }
+        Keys { guards, slots: SmallVec::new(), expiry, graveyard, now, policy, any_expired: false }
     }
 
     /// Adds a key whose shard the guards hold, in the order of the lock set.
     #[inline]
     pub fn push(&mut self, db: DbId, hash: KeyHash, key: &'k [u8]) -> usize {
-        self.slots.push(Slot {
-            db,
-            hash,
-            key: key.into(),
-            found: Found::Unknown,
-            expired: false,
-        });
+        self.slots.push(Slot { db, hash, key: key.into(), found: Found::Unknown, expired: false });
         self.slots.len() - 1
     }
 
@@ -163,15 +147,8 @@ impl<'a, 'k> Keys<'a, 'k> {
     /// # Panics
     /// If the gate is not raised: the command's `access` is declared wrongly.
     pub fn open(&mut self, db: DbId, hash: KeyHash, key: &[u8]) -> usize {
-        assert!(
-            matches!(self.guards, Guards::Open(_)),
-            "invariant: keys are opened behind the gate only"
-        );
-        if let Some(i) = self
-            .slots
-            .iter()
-            .position(|s| s.db == db && s.hash == hash && *s.key == *key)
-        {
+        assert!(matches!(self.guards, Guards::Open(_)), "invariant: keys are opened behind the gate only");
+        if let Some(i) = self.slots.iter().position(|s| s.db == db && s.hash == hash && *s.key == *key) {
             return i;
         }
         self.slots.push(Slot {
@@ -222,11 +199,7 @@ impl<'a, 'k> Keys<'a, 'k> {
     /// Keys that were found past their deadline and removed, by index.
     pub(crate) fn expired(&self) -> impl Iterator<Item = usize> + '_ {
         let any = self.any_expired;
-        self.slots
-            .iter()
-            .enumerate()
-            .filter(move |(_, s)| any && s.expired)
-            .map(|(i, _)| i)
+        self.slots.iter().enumerate().filter(move |(_, s)| any && s.expired).map(|(i, _)| i)
     }
 
     /// How many keys of the view are there and how many were looked for in vain.
@@ -374,9 +347,7 @@ impl<'a, 'k> Keys<'a, 'k> {
     /// The string at key `i`, handed to `f` (`None`: no such key).
     #[inline]
     pub fn string<R>(&mut self, i: usize, f: impl FnOnce(Option<Text<'_>>) -> R) -> Result<R, Error> {
-        let Some(pos) = self.locate(i) else {
-            return Ok(f(None));
-        };
+        let Some(pos) = self.locate(i) else { return Ok(f(None)) };
         self.with_guard(i, |g, _| {
             let entry = g.entry(pos);
             if let Some(bytes) = entry.bytes() {
@@ -441,17 +412,10 @@ impl<'a, 'k> Keys<'a, 'k> {
             Ttl::At(ms) => Some(ms),
         };
         let armed = self.arm(i, old_ttl, deadline);
-        let meta = Meta {
-            deadline,
-            armed,
-            access,
-            raw,
-        };
+        let meta = Meta { deadline, armed, access, raw };
         let (pos, dropped) = self.with_guard(i, |g, slot| match old {
             Some(pos) => g.replace(pos, slot.hash, content, meta),
-            None => g
-                .insert(slot.hash, &slot.key, content, meta)
-                .map(|pos| (pos, None)),
+            None => g.insert(slot.hash, &slot.key, content, meta).map(|pos| (pos, None)),
         })?;
         self.graveyard.extend(dropped);
         self.written(i, Found::At(pos));
@@ -469,12 +433,7 @@ impl<'a, 'k> Keys<'a, 'k> {
 
     /// Edits the string at key `i` as a buffer of at least `len` bytes (zero-filled where it was
     /// shorter; created where there was none). The deadline stays, the encoding becomes raw.
-    pub fn edit_string<R>(
-        &mut self,
-        i: usize,
-        len: usize,
-        f: impl FnOnce(&mut [u8]) -> R,
-    ) -> Result<R, Error> {
+    pub fn edit_string<R>(&mut self, i: usize, len: usize, f: impl FnOnce(&mut [u8]) -> R) -> Result<R, Error> {
         self.expect_kind(i, Kind::String)?;
         if let Some(pos) = self.locate(i) {
             if self.with_entry(i, |e| !e.is_packed()).unwrap_or(false) {
@@ -507,20 +466,13 @@ impl<'a, 'k> Keys<'a, 'k> {
 
     /// Sets or removes the deadline of key `i`; false if there is no such key.
     pub fn set_deadline(&mut self, i: usize, deadline: Option<u64>) -> Result<bool, Error> {
-        let Some(pos) = self.locate(i) else {
-            return Ok(false);
-        };
+        let Some(pos) = self.locate(i) else { return Ok(false) };
         let (old, access, raw) = self.with_guard(i, |g, _| {
             let e = g.entry(pos);
             (e.deadline().map(|d| (d, e.armed())), e.access(), e.raw_encoding())
         });
         let armed = self.arm(i, old, deadline);
-        let meta = Meta {
-            deadline,
-            armed,
-            access,
-            raw,
-        };
+        let meta = Meta { deadline, armed, access, raw };
         let pos = self.with_guard(i, |g, _| g.set_meta(pos, meta))?;
         self.written(i, Found::At(pos));
         Ok(true)
@@ -542,9 +494,7 @@ impl<'a, 'k> Keys<'a, 'k> {
     /// Moves what is at `from` to `to` with its deadline, replacing what is there.
     /// False if there is nothing at `from`.
     pub fn rename(&mut self, from: usize, to: usize) -> Result<bool, Error> {
-        let Some(pos) = self.locate(from) else {
-            return Ok(false);
-        };
+        let Some(pos) = self.locate(from) else { return Ok(false) };
         let (taken, meta) = self.with_guard(from, |g, _| g.take(pos));
         if let Some(deadline) = meta.deadline {
             self.arm(from, Some((deadline, meta.armed)), None);

@@ -36,9 +36,7 @@ impl Options {
             }
         }
         if o.idx && o.len {
-            return Err(Error::Line(
-                "ERR If you want both the length and indexes, please just use IDX.",
-            ));
+            return Err(Error::Line("ERR If you want both the length and indexes, please just use IDX."));
         }
         Ok(o)
     }
@@ -61,10 +59,7 @@ impl Table {
         let width = b.len() + 1;
         let cells = (a.len() + 1).checked_mul(width).filter(|n| *n <= CELLS_MAX);
         let cells = cells.ok_or(Error::Line("ERR String too long for LCS"))?;
-        let mut table = Table {
-            cells: Vec::new(),
-            width,
-        };
+        let mut table = Table { cells: Vec::new(), width };
         let failed = Error::Line("ERR Insufficient memory, failed allocating transient memory for LCS");
         table.cells.try_reserve_exact(cells).map_err(|_| failed)?;
         table.cells.resize(cells, 0);
@@ -90,11 +85,7 @@ impl Table {
 pub fn lcs(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
     const WRONG: Error = Error::Line("ERR The specified keys must contain string values");
     let options = Options::parse(ctx)?;
-    let mut read = |i| {
-        ctx.keys
-            .string(i, |v| v.as_deref().unwrap_or(&[]).to_vec())
-            .map_err(|_| WRONG)
-    };
+    let mut read = |i| ctx.keys.string(i, |v| v.as_deref().unwrap_or(&[]).to_vec()).map_err(|_| WRONG);
     let (a, b) = (read(0)?, read(1)?);
     let table = Table::build(&a, &b)?;
     let length = i64::from(table.at(a.len(), b.len()));
@@ -107,10 +98,7 @@ pub fn lcs(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
         ctx.reply.bulk(&text);
         return Ok(Outcome::Done);
     }
-    let shown: Vec<&Match> = matches
-        .iter()
-        .filter(|m| m.a.1 - m.a.0 + 1 >= options.min_match_len)
-        .collect();
+    let shown: Vec<&Match> = matches.iter().filter(|m| m.a.1 - m.a.0 + 1 >= options.min_match_len).collect();
     let int = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
     ctx.reply.map(2);
     ctx.reply.bulk(b"matches");
@@ -147,10 +135,7 @@ fn walk(table: &Table, a: &[u8], b: &[u8]) -> (Vec<u8>, Vec<Match>) {
                 }
                 _ => {
                     matches.extend(run.take());
-                    run = Some(Match {
-                        a: (i - 1, i - 1),
-                        b: (j - 1, j - 1),
-                    });
+                    run = Some(Match { a: (i - 1, i - 1), b: (j - 1, j - 1) });
                 }
             }
             i -= 1;
@@ -176,10 +161,7 @@ mod tests {
         let table = Table::build(a, b).expect("small");
         let (text, matches) = walk(&table, a, b);
         assert_eq!(text, b"mytext");
-        assert_eq!(
-            matches,
-            [Match { a: (4, 7), b: (5, 8) }, Match { a: (2, 3), b: (0, 1) }]
-        );
+        assert_eq!(matches, [Match { a: (4, 7), b: (5, 8) }, Match { a: (2, 3), b: (0, 1) }]);
     }
 
     #[test]

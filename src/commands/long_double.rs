@@ -130,8 +130,7 @@ impl Big {
 
     fn shr_round(&mut self, by: u32) {
         let bit = |n: &Big, i: u32| {
-            n.0.get(usize::try_from(i / 32).unwrap_or(usize::MAX))
-                .is_some_and(|w| w >> (i % 32) & 1 == 1)
+            n.0.get(usize::try_from(i / 32).unwrap_or(usize::MAX)).is_some_and(|w| w >> (i % 32) & 1 == 1)
         };
         let half = bit(self, by - 1);
         let rest = (0..by - 1).any(|i| bit(self, i));

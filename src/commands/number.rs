@@ -27,11 +27,7 @@ pub fn parse_i64(s: &[u8]) -> Option<i64> {
         n = n * 10 + u64::from(d);
     }
     if negative {
-        if n <= i64::MIN.unsigned_abs() {
-            Some(0i64.wrapping_sub_unsigned(n))
-        } else {
-            None
-        }
+        if n <= i64::MIN.unsigned_abs() { Some(0i64.wrapping_sub_unsigned(n)) } else { None }
     } else {
         i64::try_from(n).ok()
     }

@@ -79,19 +79,13 @@ impl Session {
     pub fn set_protocol(&mut self, resp3: bool) {
         self.resp3 = resp3;
         let version = if resp3 { 3 } else { 2 };
-        self.handle
-            .figures
-            .resp
-            .store(version, std::sync::atomic::Ordering::Relaxed);
+        self.handle.figures.resp.store(version, std::sync::atomic::Ordering::Relaxed);
     }
 
     /// Selects a database that is known to exist.
     pub fn select(&mut self, db: DbId) {
         self.db = db;
-        self.handle
-            .figures
-            .db
-            .store(db, std::sync::atomic::Ordering::Relaxed);
+        self.handle.figures.db.store(db, std::sync::atomic::Ordering::Relaxed);
     }
 
     /// Whether the client is on this machine: by unix socket or a loopback address.

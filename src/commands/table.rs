@@ -115,20 +115,14 @@ impl Table {
 
     #[inline]
     fn find(&self, name: &[u8]) -> Option<u16> {
-        let Some(word) = word_of(name) else {
-            return self.find_long(name);
-        };
+        let Some(word) = word_of(name) else { return self.find_long(name) };
         let mut slot = slot_of(word);
         loop {
             let id = self.short[slot];
             if id == EMPTY {
                 return None;
             }
-            if self.all[usize::from(id)]
-                .name
-                .as_bytes()
-                .eq_ignore_ascii_case(name)
-            {
+            if self.all[usize::from(id)].name.as_bytes().eq_ignore_ascii_case(name) {
                 return Some(id);
             }
             slot = (slot + 1) % SLOTS;
@@ -145,10 +139,7 @@ impl Table {
     }
 
     fn found(&self, id: u16) -> Found {
-        Found {
-            command: self.all[usize::from(id)],
-            id,
-        }
+        Found { command: self.all[usize::from(id)], id }
     }
 }
 
@@ -190,9 +181,7 @@ pub fn lookup_request<'x>(at: impl Fn(usize) -> &'x [u8], n: usize) -> Lookup {
         return Lookup::Unknown;
     }
     let table = &*TABLE;
-    let Some(id) = table.find(at(0)) else {
-        return Lookup::Unknown;
-    };
+    let Some(id) = table.find(at(0)) else { return Lookup::Unknown };
     let found = table.found(id);
     // A container alone is an arity error of the container.
     if found.command.subcommands.is_empty() || n < 2 {
@@ -205,10 +194,7 @@ pub fn lookup_request<'x>(at: impl Fn(usize) -> &'x [u8], n: usize) -> Lookup {
 fn subcommand(container: Found, name: &[u8]) -> Lookup {
     let first = TABLE.facts[usize::from(container.id)].first_sub;
     let subs = container.command.subcommands;
-    match subs
-        .iter()
-        .position(|s| s.name.as_bytes().eq_ignore_ascii_case(name))
-    {
+    match subs.iter().position(|s| s.name.as_bytes().eq_ignore_ascii_case(name)) {
         Some(i) => Lookup::Found(TABLE.found(first + u16::try_from(i).unwrap_or(0))),
         // COMMAND alone lists; CLIENT FOO is an error.
         None => Lookup::UnknownSubcommand(container.command),

@@ -35,12 +35,9 @@ pub fn option(args: &mut Args<'_>, keep: bool) -> Result<Option<TtlOption>, Erro
     if keep && args.token("KEEPTTL") {
         return Ok(Some(TtlOption::Keep));
     }
-    for (word, unit_ms, absolute) in [
-        ("EX", 1000, false),
-        ("PX", 1, false),
-        ("EXAT", 1000, true),
-        ("PXAT", 1, true),
-    ] {
+    for (word, unit_ms, absolute) in
+        [("EX", 1000, false), ("PX", 1, false), ("EXAT", 1000, true), ("PXAT", 1, true)]
+    {
         if args.token(word) {
             let n = args.int()?;
             return Ok(Some(if absolute {
@@ -69,10 +66,7 @@ impl TtlOption {
         if n <= 0 {
             return Err(invalid);
         }
-        let deadline = n
-            .checked_mul(unit_ms)
-            .and_then(|ms| ms.checked_add(base))
-            .ok_or(invalid)?;
+        let deadline = n.checked_mul(unit_ms).and_then(|ms| ms.checked_add(base)).ok_or(invalid)?;
         Ok(Ttl::At(deadline.unsigned_abs()))
     }
 }
@@ -90,19 +84,7 @@ mod tests {
         for n in [0, -1, i64::MIN, i64::MAX] {
             assert_eq!(resolve(TtlOption::In { n, unit_ms: 1000 }), invalid, "{n}");
         }
-        assert_eq!(
-            resolve(TtlOption::In {
-                n: i64::MAX,
-                unit_ms: 1
-            }),
-            invalid
-        );
-        assert_eq!(
-            resolve(TtlOption::At {
-                n: i64::MAX,
-                unit_ms: 1
-            }),
-            Ok(Ttl::At(i64::MAX as u64))
-        );
+        assert_eq!(resolve(TtlOption::In { n: i64::MAX, unit_ms: 1 }), invalid);
+        assert_eq!(resolve(TtlOption::At { n: i64::MAX, unit_ms: 1 }), Ok(Ttl::At(i64::MAX as u64)));
     }
 }

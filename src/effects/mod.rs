@@ -10,8 +10,8 @@ pub mod watch;
 
 use smallvec::SmallVec;
 
-pub use crate::config::EventClasses as Class;
 use crate::keyspace::DbId;
+pub use crate::config::EventClasses as Class;
 
 /// One thing that happened to one key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

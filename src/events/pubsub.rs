@@ -105,9 +105,7 @@ impl PubSub {
     /// Removes a listener.
     pub fn unsubscribe(&self, scope: Scope, name: &[u8], client: ClientId) {
         let mut names = self.names_of(scope).write();
-        let Some(listeners) = names.get_mut(name) else {
-            return;
-        };
+        let Some(listeners) = names.get_mut(name) else { return };
         listeners.retain(|l| l.id != client);
         if listeners.is_empty() {
             names.remove(name);
@@ -152,9 +150,7 @@ impl PubSub {
     /// Delivers a message to the listeners of a shard channel.
     pub fn publish_shard(&self, channel: &[u8], message: &[u8]) -> usize {
         let shards = self.shards.read();
-        let Some(listeners) = shards.get(channel) else {
-            return 0;
-        };
+        let Some(listeners) = shards.get(channel) else { return 0 };
         for client in listeners {
             deliver(client, &[b"smessage", channel, message]);
         }
@@ -164,11 +160,7 @@ impl PubSub {
     /// Channels with at least one listener that match `pattern`.
     pub fn active(&self, scope: Scope, pattern: Option<&[u8]>) -> Vec<Box<[u8]>> {
         let names = self.names_of(scope).read();
-        names
-            .keys()
-            .filter(|n| pattern.is_none_or(|p| glob::matches(p, n, false)))
-            .cloned()
-            .collect()
+        names.keys().filter(|n| pattern.is_none_or(|p| glob::matches(p, n, false))).cloned().collect()
     }
 
     /// Listeners of one channel.

@@ -24,10 +24,7 @@ pub fn touched(policy: Touch, old: u16, now_ms: u64) -> u16 {
     match policy {
         Touch::No => old,
         Touch::Lru => seconds(now_ms),
-        Touch::Lfu {
-            log_factor,
-            decay_minutes,
-        } => {
+        Touch::Lfu { log_factor, decay_minutes } => {
             let counter = increment(decayed(old, now_ms, decay_minutes), log_factor, fastrand::f64());
             minutes(now_ms) << 8 | u16::from(counter)
         }
@@ -77,11 +74,7 @@ fn increment(counter: u8, log_factor: u32, chance: f64) -> u8 {
         return counter;
     }
     let above = f64::from(counter.saturating_sub(LFU_INIT));
-    if chance < 1.0 / (above * f64::from(log_factor) + 1.0) {
-        counter + 1
-    } else {
-        counter
-    }
+    if chance < 1.0 / (above * f64::from(log_factor) + 1.0) { counter + 1 } else { counter }
 }
 
 #[cfg(test)]

@@ -44,10 +44,7 @@ impl Identities {
 
     /// The number under which that data is found now.
     pub fn database(&self, identity: usize) -> DbId {
-        let place = self
-            .of
-            .iter()
-            .position(|i| usize::from(i.load(Relaxed)) == identity);
+        let place = self.of.iter().position(|i| usize::from(i.load(Relaxed)) == identity);
         place.and_then(|p| DbId::try_from(p).ok()).unwrap_or(0)
     }
 

@@ -53,14 +53,7 @@ impl SlowLog {
         let mut log = self.log.lock();
         let id = log.next_id;
         log.next_id += 1;
-        log.entries.push_front(Entry {
-            id,
-            time_s,
-            micros,
-            args,
-            addr: addr.into(),
-            name: name.into(),
-        });
+        log.entries.push_front(Entry { id, time_s, micros, args, addr: addr.into(), name: name.into() });
         log.entries.truncate(max);
     }
 

@@ -55,8 +55,9 @@ impl CommandStats {
 }
 
 fn new_histogram() -> Histogram<u32> {
-    Histogram::new_with_bounds(1, DURATION_MAX_NS, 2)
-        .unwrap_or_else(|_| unreachable!("invariant: the bounds are constants that hdrhistogram accepts"))
+    Histogram::new_with_bounds(1, DURATION_MAX_NS, 2).unwrap_or_else(|_| {
+        unreachable!("invariant: the bounds are constants that hdrhistogram accepts")
+    })
 }
 
 /// Counters of one worker, or the sum of all.
@@ -143,9 +144,7 @@ pub struct Stats {
 impl Stats {
     /// Counters for `workers` workers.
     pub fn new(workers: usize) -> Stats {
-        Stats {
-            lanes: (0..=workers).map(|_| CachePadded::default()).collect(),
-        }
+        Stats { lanes: (0..=workers).map(|_| CachePadded::default()).collect() }
     }
 
     /// The counters of one worker. Held for a few additions only; never while another is taken.
@@ -169,10 +168,7 @@ impl Stats {
         for lane in &self.lanes {
             let mut lane = lane.lock();
             let dirty = lane.dirty;
-            *lane = Counters {
-                dirty,
-                ..Counters::default()
-            };
+            *lane = Counters { dirty, ..Counters::default() };
         }
     }
 }

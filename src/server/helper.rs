@@ -43,18 +43,15 @@ impl Mailbox {
         let before = queue.len();
         queue.extend(values);
         let added = queue.len() - before;
-        self.pending
-            .fetch_add(added, std::sync::atomic::Ordering::Relaxed);
+        self.pending.fetch_add(added, std::sync::atomic::Ordering::Relaxed);
     }
 
     fn empty(&self) {
         let values = std::mem::take(&mut *self.values.lock());
         let count = values.len();
         drop(values);
-        self.pending
-            .fetch_sub(count, std::sync::atomic::Ordering::Relaxed);
-        self.freed
-            .fetch_add(count as u64, std::sync::atomic::Ordering::Relaxed);
+        self.pending.fetch_sub(count, std::sync::atomic::Ordering::Relaxed);
+        self.freed.fetch_add(count as u64, std::sync::atomic::Ordering::Relaxed);
     }
 }
 
@@ -82,15 +79,10 @@ impl Purge for ExpiredByMigration<'_> {
 /// Runs until the process ends. Sleeps without a tick while there is nothing to do.
 pub fn run(shared: Arc<Shared>) {
     let mut participant = shared.keyspace.register_helper();
-    let mut purge = ExpiredByMigration {
-        shared: &shared,
-        worker: shared.workers,
-    };
+    let mut purge = ExpiredByMigration { shared: &shared, worker: shared.workers };
     loop {
         shared.helper.empty();
-        let more = shared
-            .keyspace
-            .maintain(&mut participant, SLICE_US, clock::now_ms(), &mut purge);
+        let more = shared.keyspace.maintain(&mut participant, SLICE_US, clock::now_ms(), &mut purge);
         if !more && shared.helper.pending() == 0 {
             shared.keyspace.wait_for_work(None);
         }

@@ -67,10 +67,9 @@ fn clear_stale(path: &Path) -> io::Result<()> {
         return Err(io::Error::new(io::ErrorKind::AlreadyExists, what));
     }
     match UnixStream::connect(path) {
-        Ok(_) => Err(io::Error::new(
-            io::ErrorKind::AddrInUse,
-            "another process is listening on this socket",
-        )),
+        Ok(_) => {
+            Err(io::Error::new(io::ErrorKind::AddrInUse, "another process is listening on this socket"))
+        }
         Err(e) if e.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path),
         Err(e) => Err(e),
     }
@@ -84,9 +83,7 @@ fn clear_stale(path: &Path) -> io::Result<()> {
 pub fn tcp(ip: IpAddr, port: u16, backlog: i32, shares: u16) -> io::Result<Vec<TcpListener>> {
     // With SO_REUSEPORT a second process of the same user could bind as well and take some of the
     // connections, so a plain bind finds out first whether the port is free.
-    let mut port = tcp_one(SocketAddr::new(ip, port), backlog, false)?
-        .local_addr()?
-        .port();
+    let mut port = tcp_one(SocketAddr::new(ip, port), backlog, false)?.local_addr()?.port();
     let mut listeners = Vec::new();
     for _ in 0..shares {
         let listener = tcp_one(SocketAddr::new(ip, port), backlog, shares > 1)?;

@@ -22,21 +22,10 @@ pub fn run(config: Config) -> anyhow::Result<u8> {
     let workers = u16::try_from(config.worker_count()).context("workers: at most 65535")?;
     // Commands are looked up in a table that is built once; not on the first request.
     let commands = crate::commands::table::all().len();
-    let mode = if config.cluster_enabled {
-        "cluster"
-    } else {
-        "standalone"
-    };
-    tracing::info!(
-        "tandem {} starting, PID: {}",
-        env!("CARGO_PKG_VERSION"),
-        std::process::id()
-    );
-    tracing::info!(
-        "Running mode={mode}, port={}, workers={workers}, commands={commands}, PID: {}.",
-        config.port,
-        std::process::id()
-    );
+    let mode = if config.cluster_enabled { "cluster" } else { "standalone" };
+    tracing::info!("tandem {} starting, PID: {}", env!("CARGO_PKG_VERSION"), std::process::id());
+    tracing::info!("Running mode={mode}, port={}, workers={workers}, commands={commands}, PID: {}.",
+        config.port, std::process::id());
     let sockets = bind(&config, workers)?;
     let keyspace = Keyspace::new(Options {
         databases: u16::try_from(config.databases).context("databases: at most 65535")?,
@@ -48,9 +37,7 @@ pub fn run(config: Config) -> anyhow::Result<u8> {
     let shared = Arc::new(Shared::new(config, keyspace, workers));
     shared.tcp_port.store(u32::from(sockets.port), Relaxed);
     let helper = Arc::clone(&shared);
-    thread::Builder::new()
-        .name("helper".into())
-        .spawn(move || super::helper::run(helper))?;
+    thread::Builder::new().name("helper".into()).spawn(move || super::helper::run(helper))?;
     tracing::info!("Server initialized");
     let threads = spawn_workers(&shared, sockets)?;
     wait_for_signal(&shared);
@@ -71,11 +58,7 @@ struct Sockets {
 
 fn bind(config: &Config, workers: u16) -> anyhow::Result<Sockets> {
     let backlog = i32::try_from(config.tcp_backlog).unwrap_or(511);
-    let mut sockets = Sockets {
-        unix: None,
-        tcp: Vec::new(),
-        port: 0,
-    };
+    let mut sockets = Sockets { unix: None, tcp: Vec::new(), port: 0 };
     if config.port != 0 {
         bind_tcp(config, workers, backlog, &mut sockets)?;
     }
@@ -124,13 +107,8 @@ fn resolve(host: &str) -> anyhow::Result<IpAddr> {
         "*" => Ok(std::net::Ipv4Addr::UNSPECIFIED.into()),
         "::*" => Ok(std::net::Ipv6Addr::UNSPECIFIED.into()),
         _ => {
-            let mut found = (host, 0)
-                .to_socket_addrs()
-                .with_context(|| format!("bind {host}"))?;
-            found
-                .next()
-                .map(|a| a.ip())
-                .ok_or_else(|| anyhow!("bind {host}: no such host"))
+            let mut found = (host, 0).to_socket_addrs().with_context(|| format!("bind {host}"))?;
+            found.next().map(|a| a.ip()).ok_or_else(|| anyhow!("bind {host}: no such host"))
         }
     }
 }
@@ -148,12 +126,7 @@ fn spawn_workers(shared: &Arc<Shared>, mut sockets: Sockets) -> anyhow::Result<H
     for (i, sockets_for) in inlets.into_iter().enumerate() {
         let tcp = sockets.tcp.iter_mut().filter_map(Vec::pop).collect();
         let unix = if i == 0 { sockets.unix.take() } else { None };
-        let inlets = Inlets {
-            tcp,
-            unix,
-            sockets: sockets_for,
-            outlets: outlets.clone(),
-        };
+        let inlets = Inlets { tcp, unix, sockets: sockets_for, outlets: outlets.clone() };
         let shared = Arc::clone(shared);
         let index = u16::try_from(i).unwrap_or(u16::MAX);
         let work = move || {
@@ -171,10 +144,7 @@ fn spawn_workers(shared: &Arc<Shared>, mut sockets: Sockets) -> anyhow::Result<H
 fn announce(shared: &Shared) {
     let config = shared.config.load();
     if !config.unixsocket.is_empty() {
-        tracing::info!(
-            "The server is now ready to accept connections at {}",
-            config.unixsocket.to_str_lossy()
-        );
+        tracing::info!("The server is now ready to accept connections at {}", config.unixsocket.to_str_lossy());
     }
     let port = shared.tcp_port.load(Relaxed);
     if port != 0 {

@@ -44,10 +44,7 @@ pub struct Inlets {
 /// # Errors
 /// If its runtime or a listener cannot be set up.
 pub fn run(shared: Arc<Shared>, index: u16, inlets: Inlets) -> io::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_io()
-        .enable_time()
-        .build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
     let local = LocalSet::new();
     local.block_on(&runtime, serve(shared, index, inlets))
 }
@@ -69,12 +66,7 @@ async fn serve(shared: Arc<Shared>, index: u16, mut inlets: Inlets) -> io::Resul
         scratch: vec![0; SCRATCH_BYTES],
         out: OutBuf::default(),
     }));
-    let worker = Rc::new(Worker {
-        index,
-        shared: Arc::clone(&shared),
-        desk,
-        earlier,
-    });
+    let worker = Rc::new(Worker { index, shared: Arc::clone(&shared), desk, earlier });
     for listener in inlets.tcp {
         tokio::task::spawn_local(accept_tcp(Rc::clone(&worker), listener));
     }
@@ -189,9 +181,7 @@ fn addresses(stream: &Stream, config: &crate::config::Config) -> (Box<str>, Box<
 
 /// Accepts on this worker's share of a TCP address; the kernel spreads the connections.
 async fn accept_tcp(worker: Rc<Worker>, listener: TcpListener) {
-    let Ok(listener) = tokio::net::TcpListener::from_std(listener) else {
-        return;
-    };
+    let Ok(listener) = tokio::net::TcpListener::from_std(listener) else { return };
     loop {
         match listener.accept().await {
             Ok((stream, _)) => {
@@ -206,13 +196,9 @@ async fn accept_tcp(worker: Rc<Worker>, listener: TcpListener) {
 
 /// Accepts for all workers and gives each socket to the one with the fewest clients.
 async fn accept_unix(worker: Rc<Worker>, unix: UnixSocket, outlets: Vec<mpsc::Sender<Stream>>) {
-    let Ok(listener) = readiness::watch(unix, Interest::READABLE) else {
-        return;
-    };
+    let Ok(listener) = readiness::watch(unix, Interest::READABLE) else { return };
     loop {
-        let Ok(mut ready) = listener.readable().await else {
-            return;
-        };
+        let Ok(mut ready) = listener.readable().await else { return };
         match ready.try_io(|l| l.get_ref().listener.accept()) {
             Err(_) => {}
             Ok(Ok((stream, _))) => {
@@ -238,11 +224,7 @@ async fn hand_over(worker: &Rc<Worker>, outlets: &[mpsc::Sender<Stream>], stream
 /// One failed accept must not end the accepting; out of descriptors, a pause lets others close.
 async fn pause_accepting(error: &io::Error) {
     tracing::warn!("accepting a connection failed: {error}");
-    let wait = if error.kind() == io::ErrorKind::ConnectionAborted {
-        0
-    } else {
-        50
-    };
+    let wait = if error.kind() == io::ErrorKind::ConnectionAborted { 0 } else { 50 };
     tokio::time::sleep(Duration::from_millis(wait)).await;
 }
 

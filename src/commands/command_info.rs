@@ -146,7 +146,7 @@ fn command_info(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
     for name in names {
         match by_full_name(name) {
             Some(id) => write_info(&mut ctx.reply, id),
-            None => ctx.reply.null_array(),
+            None => ctx.reply.null(),
         }
     }
     Ok(Outcome::Done)
@@ -170,7 +170,7 @@ fn command_docs(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
 fn command_list(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
     let filter = list_filter(&mut ctx.args)?;
     let ids: Vec<u16> = every_id().filter(|id| filter.accepts(*id)).collect();
-    ctx.reply.set(ids.len());
+    ctx.reply.array(ids.len());
     for id in ids {
         ctx.reply.bulk(table::full_name(id).as_bytes());
     }

@@ -12,7 +12,7 @@
 use smallvec::SmallVec;
 
 use crate::commands::args::Args;
-use crate::commands::command::{BeginSearch, Command, FindKeys, KeyFlags, KeySpec};
+use crate::commands::command::{BeginSearch, Command, FindKeys, Flags, KeyFlags, KeySpec};
 use crate::commands::number;
 use crate::commands::row::key_flags;
 
@@ -77,10 +77,14 @@ pub fn has_keys(command: &Command) -> bool {
 }
 
 fn by_specs(command: &Command, args: &Args<'_>, out: &mut KeyList) -> Result<(), Invalid> {
-    command.keys.iter().try_for_each(|spec| one(spec, args, out))
+    let none_is_fine = command.flags.contains(Flags::NO_MANDATORY_KEYS);
+    command
+        .keys
+        .iter()
+        .try_for_each(|spec| one(spec, none_is_fine, args, out))
 }
 
-fn one(spec: &KeySpec, args: &Args<'_>, out: &mut KeyList) -> Result<(), Invalid> {
+fn one(spec: &KeySpec, none_is_fine: bool, args: &Args<'_>, out: &mut KeyList) -> Result<(), Invalid> {
     if spec.flags.contains(KeyFlags::NOT_KEY) {
         return Ok(());
     }
@@ -115,6 +119,7 @@ fn one(spec: &KeySpec, args: &Args<'_>, out: &mut KeyList) -> Result<(), Invalid
                 at: first + usize::from(at),
                 first: first + usize::from(offset),
                 step: usize::from(step.max(1)),
+                none_is_fine,
             };
             counted.find(spec.flags, args, out)
         }
@@ -140,6 +145,7 @@ struct Counted {
     at: usize,
     first: usize,
     step: usize,
+    none_is_fine: bool,
 }
 
 impl Counted {
@@ -151,7 +157,7 @@ impl Counted {
         let n = number::parse_i64(args.at(self.at)).ok_or(Invalid)?;
         let n = usize::try_from(n).map_err(|_| Invalid)?;
         let Some(more) = n.checked_sub(1) else {
-            return Ok(());
+            return if self.none_is_fine { Ok(()) } else { Err(Invalid) };
         };
         // Compared before anything is reserved.
         let last = more
@@ -200,19 +206,26 @@ pub fn of_set(_: &Command, args: &Args<'_>, out: &mut KeyList) -> Result<(), Inv
     Ok(())
 }
 
-/// BITFIELD: the key is only read if there is nothing but `GET`.
+/// BITFIELD: the key is only read if there is nothing but `GET` and `OVERFLOW`.
 pub fn of_bitfield(_: &Command, args: &Args<'_>, out: &mut KeyList) -> Result<(), Invalid> {
     let count = args.count();
-    if count > 1 {
-        let only_gets =
-            (count - 2).is_multiple_of(3) && (2..count).step_by(3).all(|i| is_word(args, i, "get"));
-        let flags = if only_gets {
-            key_flags!(RO | ACCESS)
-        } else {
-            key_flags!(RW | ACCESS | UPDATE)
-        };
-        out.push(KeyAt { index: 1, flags });
+    if count < 2 {
+        return Ok(());
     }
+    let mut i = 2;
+    while i < count {
+        i += match () {
+            () if is_word(args, i, "get") && i + 2 < count => 3,
+            () if is_word(args, i, "overflow") && i + 1 < count => 2,
+            () => break,
+        };
+    }
+    let flags = if i >= count {
+        key_flags!(RO | ACCESS)
+    } else {
+        key_flags!(RW | ACCESS | UPDATE)
+    };
+    out.push(KeyAt { index: 1, flags });
     Ok(())
 }
 

@@ -376,6 +376,7 @@ fn show(arg: &Arg<'_>, out: &mut String) {
     }
     let again = match (arg.multiple, arg.multiple_token, arg.token) {
         (false, ..) => String::new(),
+        (true, ..) if arg.kind == Kind::OneOf => " ...".to_owned(),
         (true, false, Some(token)) => format!(" [{} ...]", body.trim_start_matches(token).trim_start()),
         (true, ..) => format!(" [{body} ...]"),
     };

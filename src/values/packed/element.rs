@@ -189,9 +189,14 @@ impl<'a> Encoded<'a> {
     /// Whether `bytes` begin with this element.
     #[inline]
     pub fn begins(&self, bytes: &[u8]) -> bool {
+        if bytes[0] != self.head[0] {
+            return false;
+        }
         let head = self.head_len as usize;
-        bytes[0] == self.head[0]
-            && bytes.get(..head) == Some(&self.head[..head])
+        // Members of one set are often of one length and differ at the end.
+        let last = self.body.len().checked_sub(1);
+        (head == 1 || bytes.get(..head) == Some(&self.head[..head]))
+            && last.is_none_or(|last| bytes.get(head + last) == Some(&self.body[last]))
             && bytes.get(head..head + self.body.len()) == Some(self.body)
     }
 

@@ -132,16 +132,17 @@ impl Connection {
 
     /// Sleeps until there is something to do.
     async fn wait(&mut self) -> Wake {
-        let handle = Arc::clone(&self.session.handle);
+        let Connection { io, session, writable, held, desk, .. } = self;
+        let handle = &*session.handle;
         poll_fn(|cx| {
-            if let Some(held) = &mut self.held {
+            if let Some(held) = held {
                 if held.timer.as_mut().poll(cx).is_ready() {
                     return Poll::Ready(Wake::Resume);
                 }
-            } else if self.io.poll_read_ready(cx).is_ready() {
+            } else if io.poll_read_ready(cx).is_ready() {
                 return Poll::Ready(Wake::Readable);
             }
-            if let Some(writable) = &self.writable
+            if let Some(writable) = writable
                 && writable.poll_write_ready(cx).is_ready()
             {
                 return Poll::Ready(Wake::Writable);
@@ -152,17 +153,12 @@ impl Connection {
             if handle.has_mail() || handle.state().intersects(State::KILLED) {
                 return Poll::Ready(Wake::Mail);
             }
-            if self.held.is_some() && self.pause_is_over() {
+            if held.is_some() && pause_is_over(desk) {
                 return Poll::Ready(Wake::Resume);
             }
             Poll::Pending
         })
         .await
-    }
-
-    fn pause_is_over(&self) -> bool {
-        let desk = self.desk.borrow();
-        desk.runner.shared.pause.active(clock::now_ms()).is_none()
     }
 
     /// Receives and runs until the socket is empty or others should have their turn.
@@ -524,6 +520,10 @@ impl Connection {
         crate::commands::connection::forget(&mut self.session, &desk.runner.shared);
         desk.runner.shared.clients.remove(self.session.handle.id);
     }
+}
+
+fn pause_is_over(desk: &RefCell<Desk>) -> bool {
+    desk.borrow().runner.shared.pause.active(clock::now_ms()).is_none()
 }
 
 fn limits(config: &crate::config::Config, authenticated: bool) -> Limits {

@@ -4,13 +4,10 @@
 //! raises the gate sets `raised` and waits until all other flags are down; whoever begins a
 //! batch puts its flag up, looks at `raised`, and takes it down again if the gate is raised.
 //! Both sides write first and read then, sequentially consistent, so one of them sees the other.
+//! `tests/keyspace_model.rs` compiles this very file against loom.
 //! Those who raise it queue at a mutex with their own flag down: two of them cannot deadlock.
 
-use crossbeam_utils::{Backoff, CachePadded};
-use parking_lot::{Condvar, Mutex, MutexGuard};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use super::sync::{Arc, AtomicBool, CachePadded, Condvar, Mutex, MutexGuard, Ordering, Waiting, announce};
 
 /// A participant's flag.
 pub(super) type Slot = Arc<CachePadded<AtomicBool>>;
@@ -45,7 +42,7 @@ impl Gate {
     /// Begins a batch.
     #[inline]
     pub fn enter(&self, slot: &AtomicBool) {
-        slot.swap(true, Ordering::SeqCst);
+        announce(slot);
         if self.raised.load(Ordering::SeqCst) {
             self.enter_slow(slot);
         }
@@ -62,7 +59,7 @@ impl Gate {
                     self.lowered.wait(&mut waiting);
                 }
             }
-            slot.swap(true, Ordering::SeqCst);
+            announce(slot);
             if !self.raised.load(Ordering::SeqCst) {
                 return;
             }
@@ -78,16 +75,12 @@ impl Gate {
     /// Waits until nobody is in a batch, and keeps it so.
     pub fn raise(&self) -> Raised<'_> {
         let turn = self.turn.lock();
-        self.raised.store(true, Ordering::SeqCst);
+        announce(&self.raised);
         let slots: Vec<Slot> = self.slots.lock().clone();
         for slot in slots {
-            let backoff = Backoff::new();
+            let mut waiting = Waiting::default();
             while slot.load(Ordering::SeqCst) {
-                if backoff.is_completed() {
-                    std::thread::sleep(Duration::from_micros(20));
-                } else {
-                    backoff.snooze();
-                }
+                waiting.pause();
             }
         }
         Raised {

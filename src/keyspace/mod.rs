@@ -34,6 +34,7 @@ mod reclaim;
 mod scan;
 mod segment;
 mod shard;
+mod sync;
 mod work;
 
 #[cfg(test)]

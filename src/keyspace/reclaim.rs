@@ -20,7 +20,8 @@ use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 /// Something that waits to be freed.
 pub(super) enum Garbage {
     Block(Block),
-    Engines(Box<Engines>),
+    /// With the engines and the space that only it still holds.
+    Engines(#[expect(dead_code, reason = "dropped for what it owns")] Box<Engines>),
     Value(Box<Value>),
 }
 

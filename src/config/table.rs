@@ -274,7 +274,7 @@ settings! {
         zset_max_listpack_value: u64 = "64", ["zset-max-listpack-value", "zset-max-ziplist-value"], memory(0, SIZE), LIVE,
             waits("sorted sets");
         /// Size up to which a HyperLogLog stays sparse.
-        hll_sparse_max_bytes: u64 = "3000", ["hll-sparse-max-bytes"], memory(0, SIZE), LIVE, waits("HyperLogLog");
+        hll_sparse_max_bytes: u64 = "3000", ["hll-sparse-max-bytes"], memory(0, SIZE), LIVE, ACTIVE;
         /// Size of one node of a stream; 0 is no limit.
         stream_node_max_bytes: u64 = "4096", ["stream-node-max-bytes"], memory(0, SIZE), LIVE, waits("streams");
         /// Entries of one node of a stream; 0 is no limit.

@@ -396,6 +396,11 @@ pub fn cached_count(bytes: &[u8]) -> Option<u64> {
     (bytes[15] & STALE == 0).then_some(count)
 }
 
+/// Makes a value, which is a HyperLogLog, forget its count.
+pub fn forget_count(bytes: &mut [u8]) {
+    bytes[15] |= STALE;
+}
+
 /// Makes a value remember its count.
 pub fn set_cached_count(bytes: &mut [u8], count: u64) {
     bytes[8..HEADER].copy_from_slice(&count.to_le_bytes());

@@ -21,6 +21,7 @@ mod common;
 
 mod compare;
 mod generate;
+mod sorted;
 mod table;
 mod twins;
 
@@ -40,7 +41,8 @@ fn templates(without: &[&str]) -> Vec<&'static Template> {
     let chosen = |template: &&Template| {
         (wanted.is_empty() || wanted.contains(&template.group)) && !without.contains(&template.group)
     };
-    table::TEMPLATES.iter().filter(chosen).collect()
+    let all = table::TEMPLATES.iter().chain(sorted::TEMPLATES);
+    all.filter(chosen).collect()
 }
 
 fn compare_sequences(protocol: u8, workers: usize, without: &[&str]) {

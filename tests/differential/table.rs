@@ -25,7 +25,8 @@ pub struct Template {
     pub arguments: Arguments,
 }
 
-const fn row(
+/// A row for a connection that is no subscriber.
+pub const fn row(
     group: &'static str,
     name: &'static str,
     weight: usize,

@@ -182,7 +182,7 @@ fn write_hdr(path: &Path, total: &Tally) -> Result<()> {
     let mut file = File::create(path).with_context(|| format!("cannot write {}", path.display()))?;
     let mut serializer = V2DeflateSerializer::new();
     let length = Duration::from_nanos(total.elapsed_ns);
-    let start = SystemTime::now()
+    let start = crate::clock::wall()
         .checked_sub(length)
         .unwrap_or(SystemTime::UNIX_EPOCH);
     let mut log = IntervalLogWriterBuilder::new()

@@ -132,7 +132,8 @@ fn parse(ctx: &mut Ctx<'_, '_>, read_only: bool) -> Result<Vec<Step>, Error> {
         }
         let get = ctx.args.left() >= 3 && ctx.args.token("GET");
         let set = !get && ctx.args.left() >= 4 && ctx.args.token("SET");
-        if !get && !set && !(ctx.args.left() >= 4 && ctx.args.token("INCRBY")) {
+        let add = !get && !set && ctx.args.left() >= 4 && ctx.args.token("INCRBY");
+        if !(get || set || add) {
             return Err(Error::Syntax);
         }
         let field = Field::parse(ctx.args.next()?)?;

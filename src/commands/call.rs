@@ -18,11 +18,11 @@ use crate::commands::local::{Lane, Local};
 use crate::commands::session::Session;
 use crate::commands::table::{self, Found};
 use crate::config::{Allow, Config};
-use crate::expiry::Expiry;
+use crate::expiry::{Expiry, Graveyard};
 use crate::keyspace::{Batch, DbId, KeyHash, LockSet};
 use crate::protocol::{OutBuf, Reply};
 use crate::shared::Shared;
-use crate::values::{Blob, Value};
+use crate::values::Blob;
 
 /// What stays the same for a whole batch.
 #[derive(Clone, Copy)]
@@ -44,7 +44,7 @@ pub struct Hands<'a> {
     /// Timers.
     pub expiry: &'a mut Expiry,
     /// Values to drop after the locks are released.
-    pub graveyard: &'a mut Vec<Box<Value>>,
+    pub graveyard: &'a mut Graveyard,
 }
 
 impl Hands<'_> {

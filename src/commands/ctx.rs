@@ -85,6 +85,6 @@ impl<'a> Ctx<'a, '_> {
 
     /// An arity error of the running command (with its container's name).
     pub fn arity_error(&self) -> Error {
-        Error::Arity(crate::commands::table::full_name(self.id).into())
+        Error::Arity(crate::commands::table::full_name(self.id))
     }
 }

@@ -46,7 +46,7 @@ pub fn dispatch(
     };
     let command = found.command;
     if !command.arity.accepts(source.len()) {
-        let error = Error::Arity(table::full_name(found.id).into());
+        let error = Error::Arity(table::full_name(found.id));
         return refuse(env, &hands, session, out, Some(found.id), &error);
     }
     if let Some(error) = call::refusal(env, session, found) {

@@ -8,7 +8,7 @@
 use smallvec::SmallVec;
 
 use crate::commands::error::Error;
-use crate::expiry::Expiry;
+use crate::expiry::{Expiry, Graveyard};
 use crate::keyspace::{Batch, Content, DbId, EntryRef, KeyHash, LockSet, Meta, Pos, ShardGuard, Taken};
 use crate::values::{Blob, Kind, Value};
 
@@ -88,7 +88,7 @@ pub struct Keys<'a, 'k> {
     slots: SmallVec<[Slot<'k>; 2]>,
     expiry: &'a mut Expiry,
     /// Values to drop once the locks are released.
-    graveyard: &'a mut Vec<Box<Value>>,
+    graveyard: &'a mut Graveyard,
     now: u64,
     policy: Touch,
     /// Any key expired during this command?
@@ -128,7 +128,7 @@ impl<'a, 'k> Keys<'a, 'k> {
     pub fn new(
         guards: Guards<'a>,
         expiry: &'a mut Expiry,
-        graveyard: &'a mut Vec<Box<Value>>,
+        graveyard: &'a mut Graveyard,
         now: u64,
         policy: Touch,
     ) -> Keys<'a, 'k> {
@@ -167,7 +167,7 @@ impl<'a, 'k> Keys<'a, 'k> {
     }
 
     /// What a command run inside this one needs.
-    pub(crate) fn parts(&mut self) -> (&mut Expiry, &mut Vec<Box<Value>>) {
+    pub(crate) fn parts(&mut self) -> (&mut Expiry, &mut Graveyard) {
         (self.expiry, self.graveyard)
     }
 

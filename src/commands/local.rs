@@ -2,8 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::expiry::{Expiry, Identities};
-use crate::values::Value;
+use crate::expiry::{Expiry, Graveyard, Identities};
 
 /// The part of a worker's state that handlers see. Never shared, so nothing here is locked.
 pub struct Local {
@@ -41,7 +40,7 @@ pub struct Lane {
     /// Timers of the keys that this worker gave a deadline.
     pub expiry: Expiry,
     /// Values removed by the running batch, dropped after its locks are released.
-    pub graveyard: Vec<Box<Value>>,
+    pub graveyard: Graveyard,
 }
 
 impl Lane {

@@ -165,7 +165,7 @@ impl Big {
             let mut remainder = 0u64;
             for word in self.0.iter_mut().rev() {
                 let value = remainder << 32 | u64::from(*word);
-                *word = (value / 10 & 0xffff_ffff) as u32;
+                *word = ((value / 10) & 0xffff_ffff) as u32;
                 remainder = value % 10;
             }
             digits.push(b'0' + (remainder & 0xff) as u8);

@@ -23,5 +23,5 @@ mod slices;
 
 pub use identity::Identities;
 pub use policy::{Change, Timer, Verdict, is_past, judge, on_deadline_change};
-pub use timers::Expiry;
+pub use timers::{Expiry, Graveyard};
 pub use wheel::{Due, Progress, Upkeep, Wheel};

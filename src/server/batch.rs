@@ -253,7 +253,7 @@ impl Runner {
 }
 
 /// Drops small values here and hands large ones to the helper thread.
-fn bury(shared: &Shared, graveyard: &mut Vec<Box<crate::values::Value>>) {
+fn bury(shared: &Shared, graveyard: &mut crate::expiry::Graveyard) {
     graveyard.retain(|v| v.is_large());
     if !graveyard.is_empty() {
         shared.helper.drop_later(graveyard.drain(..));

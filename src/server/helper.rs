@@ -6,6 +6,7 @@ use parking_lot::Mutex;
 
 use crate::clock;
 use crate::effects::deliver;
+use crate::expiry::Graveyard;
 use crate::keyspace::{DbId, EntryRef, Purge};
 use crate::shared::Shared;
 use crate::values::Value;
@@ -16,7 +17,7 @@ const SLICE_US: u64 = 2_000;
 /// Values that are too large to be dropped on a worker.
 #[derive(Default)]
 pub struct Mailbox {
-    values: Mutex<Vec<Box<Value>>>,
+    values: Mutex<Graveyard>,
     pending: std::sync::atomic::AtomicUsize,
     freed: std::sync::atomic::AtomicU64,
 }

@@ -228,21 +228,22 @@ async fn pause_accepting(error: &io::Error) {
     tokio::time::sleep(Duration::from_millis(wait)).await;
 }
 
+/// How often to look again while expiry is held up (CLIENT PAUSE, DEBUG SET-ACTIVE-EXPIRE).
+const HELD_UP: Duration = Duration::from_millis(50);
+
 /// Works off due keys between batches; sleeps until the next deadline, without a tick.
 async fn expire(worker: Rc<Worker>) {
     loop {
-        let next = {
-            let mut desk = worker.desk.borrow_mut();
-            if worker.shared.active_expire.load(Relaxed) {
-                if desk.runner.expire(EXPIRY_SLICE_US) {
-                    drop(desk);
-                    tokio::task::yield_now().await;
-                    continue;
-                }
+        let next = match expire_slice(&worker) {
+            Slice::More => {
+                tokio::task::yield_now().await;
+                continue;
             }
-            let next = desk.runner.lane.expiry.next_deadline();
-            desk.runner.wake_for(next);
-            next
+            Slice::HeldUp => {
+                tokio::time::sleep(HELD_UP).await;
+                continue;
+            }
+            Slice::Until(next) => next,
         };
         match next {
             Some(at) => {
@@ -258,4 +259,25 @@ async fn expire(worker: Rc<Worker>) {
             None => worker.earlier.notified().await,
         }
     }
+}
+
+enum Slice {
+    /// More is due.
+    More,
+    /// Nothing may be deleted now, although something may be due.
+    HeldUp,
+    /// Nothing is due before this time (Unix ms), if ever.
+    Until(Option<u64>),
+}
+
+fn expire_slice(worker: &Worker) -> Slice {
+    let runner = &mut worker.desk.borrow_mut().runner;
+    let held_up = !worker.shared.active_expire.load(Relaxed)
+        || worker.shared.pause.active(clock::now_ms()).is_some();
+    if !held_up && runner.expire(EXPIRY_SLICE_US) {
+        return Slice::More;
+    }
+    let next = runner.lane.expiry.next_deadline();
+    runner.wake_for(next);
+    if held_up && next.is_some() { Slice::HeldUp } else { Slice::Until(next) }
 }

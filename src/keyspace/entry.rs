@@ -304,7 +304,7 @@ impl<'g> EntryRef<'g> {
     pub fn key(&self) -> &'g [u8] {
         if self.raw.flags() & LONG != 0 {
             // SAFETY: alive and LONG; the box lives as long as the entry.
-            return unsafe { &**self.raw.long_key() };
+            return unsafe { &*self.raw.long_key() };
         }
         self.slice(self.raw.key_at(), self.raw.key_area())
     }

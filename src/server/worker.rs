@@ -15,6 +15,7 @@ use tokio::task::LocalSet;
 use crate::clients::NewClient;
 use crate::clock;
 use crate::protocol::{OutBuf, Requests};
+use crate::server::alarm::Alarm;
 use crate::server::batch::Runner;
 use crate::server::connection::{Connection, Desk, SCRATCH_BYTES};
 use crate::server::listen::UnixSocket;
@@ -24,6 +25,8 @@ use crate::sys::readiness;
 
 /// Microseconds of expiry between two looks at the connections.
 const EXPIRY_SLICE_US: u64 = 200;
+/// How often a worker that must not expire keys (CLIENT PAUSE, DEBUG SET-ACTIVE-EXPIRE 0) looks whether it may again.
+const EXPIRY_HELD_BACK: Duration = Duration::from_millis(10);
 /// Sockets that may wait for a worker to take them.
 pub const HANDOVER_MAX: usize = 1024;
 
@@ -73,7 +76,7 @@ async fn serve(shared: Arc<Shared>, index: u16, mut inlets: Inlets) -> io::Resul
     if let Some(unix) = inlets.unix {
         tokio::task::spawn_local(accept_unix(Rc::clone(&worker), unix, inlets.outlets));
     }
-    tokio::task::spawn_local(expire(Rc::clone(&worker)));
+    tokio::task::spawn_local(expire(Rc::clone(&worker), Alarm::new()?));
     if index == 0 {
         tokio::task::spawn_local(crate::server::sweep::run(Arc::clone(&shared)));
     }
@@ -229,33 +232,35 @@ async fn pause_accepting(error: &io::Error) {
 }
 
 /// Works off due keys between batches; sleeps until the next deadline, without a tick.
-async fn expire(worker: Rc<Worker>) {
+async fn expire(worker: Rc<Worker>, alarm: Alarm) {
     loop {
+        let held_back = !worker.shared.active_expire.load(Relaxed)
+            || worker.shared.pause.active(clock::now_ms()).is_some();
+        if held_back {
+            tokio::time::sleep(EXPIRY_HELD_BACK).await;
+            continue;
+        }
         let next = {
             let mut desk = worker.desk.borrow_mut();
-            if worker.shared.active_expire.load(Relaxed) {
-                if desk.runner.expire(EXPIRY_SLICE_US) {
-                    drop(desk);
-                    tokio::task::yield_now().await;
-                    continue;
-                }
+            if desk.runner.expire(EXPIRY_SLICE_US) {
+                drop(desk);
+                tokio::task::yield_now().await;
+                continue;
             }
             let next = desk.runner.lane.expiry.next_deadline();
             desk.runner.wake_for(next);
             next
         };
-        match next {
-            Some(at) => {
-                let now_us = clock::now_us();
-                let wait = at.saturating_mul(1000).saturating_sub(now_us);
-                // Bounded, so that a step of the wall clock is noticed.
-                let wait = Duration::from_micros(wait).min(Duration::from_secs(1));
-                tokio::select! {
-                    () = tokio::time::sleep(wait) => {}
-                    () = worker.earlier.notified() => {}
-                }
-            }
-            None => worker.earlier.notified().await,
+        let Some(at) = next else {
+            worker.earlier.notified().await;
+            continue;
+        };
+        tokio::select! {
+            reached = alarm.reached(at) => if let Err(error) = reached {
+                tracing::error!("the timer for expiry failed, keys may expire late: {error}");
+                tokio::time::sleep(EXPIRY_HELD_BACK).await;
+            },
+            () = worker.earlier.notified() => {}
         }
     }
 }

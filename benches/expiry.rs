@@ -1,15 +1,19 @@
 //! Costs of the timer wheel: per operation, per expired item, in memory, and the longest slice.
 //!
-//! `cargo bench --bench expiry`, or with `--profile quick`. The entries are an array here, so that what is measured is
-//! the wheel and the decision, not the keyspace: 1M keys, times to live of 1 ms to 60 s. Times are CPU time of the
+//! `cargo bench --bench expiry`, or with `--profile quick`. In the first parts the entries are an array, so that what is
+//! measured is the wheel and the decision; the last ones are a worker's slices on the keyspace, deletion included. Times are CPU time of the
 //! thread: on a shared machine the longest slice by the wall is the scheduler's.
 
 use std::hint::black_box;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
 
-use tandem::expiry::{Change, Due, Progress, Timer, Upkeep, Verdict, Wheel, judge, on_deadline_change};
+use tandem::expiry::{
+    Change, Due, Expiry, Identities, Progress, Timer, Upkeep, Verdict, Wheel, judge, on_deadline_change,
+};
+use tandem::keyspace::{Content, DbId, EntryRef, Keyspace, Meta, Options, Purge};
 
 const KEYS: usize = 1_000_000;
 const START: u64 = 1_700_000_000_000;
@@ -63,9 +67,16 @@ impl Slices {
 fn main() {
     println!("{:<44} {:>10}", "1M items, ms 1..60,000", "");
     mixed();
-    println!("{:<44} {:>10}", "1M items due in one millisecond, 100 s ahead", "");
+    println!(
+        "{:<44} {:>10}",
+        "1M items due in one millisecond, 100 s ahead", ""
+    );
     one_millisecond();
     upkeep();
+    println!("{:<44} {:>10}", "1M keys in the keyspace, ms 1..60,000", "");
+    keyspace(|random| 1 + random.below(60_000));
+    println!("{:<44} {:>10}", "1M keys in the keyspace, all due in one ms", "");
+    keyspace(|_| 30_000);
 }
 
 fn line(what: &str, value: f64, unit: &str) {
@@ -94,7 +105,10 @@ fn mixed() {
     let begin = Cpu::start();
     let mut entries: Vec<Timer> = Vec::with_capacity(KEYS);
     for (key, ttl) in ttls.iter().enumerate() {
-        entries.push(Timer { deadline_ms: START + ttl, armed: wheel.arm(key as u64, START + ttl) });
+        entries.push(Timer {
+            deadline_ms: START + ttl,
+            armed: wheel.arm(key as u64, START + ttl),
+        });
     }
     per_item("arm", KEYS, begin.elapsed());
     line("bytes per item", wheel.bytes() as f64 / KEYS as f64, "");
@@ -139,7 +153,11 @@ fn mixed() {
             }
         }
     }
-    assert!(wheel.is_empty() && fired == KEYS, "{fired} fired, {} left", wheel.len());
+    assert!(
+        wheel.is_empty() && fired == KEYS,
+        "{fired} fired, {} left",
+        wheel.len()
+    );
     per_item("advance and judge, per expired key", KEYS, busy);
     per_item("advance and judge, per item", items, busy);
     slices.print();
@@ -181,8 +199,8 @@ fn upkeep() {
     let mut wheel = Wheel::new(START);
     let mut latest = vec![0; KEYS];
     for round in 0..2u64 {
-        for key in 0..KEYS {
-            latest[key] = wheel.arm(key as u64, START + 3_600_000 + key as u64 - round * 5000);
+        for (key, latest) in (0..).zip(&mut latest) {
+            *latest = wheel.arm(key, START + 3_600_000 + key - round * 5000);
         }
     }
     let (items, begin) = (wheel.len(), Cpu::start());
@@ -198,11 +216,81 @@ fn upkeep() {
     if passes > 0 {
         per_item("compact, per item", KEYS, begin.elapsed());
     }
-    line("bytes per item afterwards", wheel.bytes() as f64 / KEYS as f64, "");
+    line(
+        "bytes per item afterwards",
+        wheel.bytes() as f64 / KEYS as f64,
+        "",
+    );
     let begin = Cpu::start();
     let mut due = Vec::new();
     wheel.shift(START - 86_400_000);
     while wheel.advance(START - 86_400_000, BUDGET, &mut due) == Progress::More {}
     per_item("clock set back by a day, per item moved", KEYS, begin.elapsed());
     assert_eq!((wheel.len(), due.len()), (KEYS, 0));
+}
+
+/// Migration that leaves expiry to the timers.
+struct NoPurge;
+
+impl Purge for NoPurge {
+    fn enabled(&self) -> bool {
+        false
+    }
+    fn expired(&mut self, _: DbId, _: EntryRef<'_>) {}
+}
+
+/// A worker's slices of 200 µs on 1M keys of 16 bytes with values of 64, deletion included.
+fn keyspace(mut ttl: impl FnMut(&mut Random) -> u64) {
+    let keyspace = Keyspace::new(Options::default()).expect("address space");
+    let mut participant = keyspace.register();
+    let mut expiry = Expiry::new(16, Arc::new(Identities::new(16)), START);
+    let mut random = Random(88_172_645_463_325_252);
+    let mut loading = Duration::ZERO;
+    for chunk in 0..KEYS / 1000 {
+        let begin = Cpu::start();
+        let batch = participant.enter();
+        expiry.begin(START, true);
+        for i in 0..1000 {
+            let key = format!("key:{:012}", chunk * 1000 + i);
+            let deadline = START + ttl(&mut random);
+            let hash = batch.hash_key(key.as_bytes());
+            let mut guard = batch.lock(0, hash);
+            let armed = expiry.change(0, hash, None, Some(deadline));
+            let meta = Meta {
+                deadline: Some(deadline),
+                armed,
+                ..Meta::default()
+            };
+            guard
+                .insert(hash, key.as_bytes(), Content::Bytes(&[b'v'; 64]), meta)
+                .expect("room");
+        }
+        drop(batch);
+        loading += begin.elapsed();
+        while keyspace.maintain(&mut participant, 10_000, START, &mut NoPurge) {}
+    }
+    let (mut now, mut fired) = (START, 0);
+    let (mut slices, mut busy, mut graveyard) =
+        (Slices(Vec::with_capacity(100_000)), Duration::ZERO, Vec::new());
+    while let Some(next) = expiry.next_deadline() {
+        now = next.max(now);
+        loop {
+            let begin = Cpu::start();
+            let batch = participant.enter();
+            let more = expiry.run(&batch, now, 200, &mut graveyard, &mut |_, entry| {
+                fired += usize::from(!black_box(entry.key()).is_empty());
+            });
+            drop(batch);
+            let took = begin.elapsed();
+            slices.0.push(took);
+            busy += took;
+            if !more {
+                break;
+            }
+        }
+    }
+    assert_eq!((fired, expiry.items()), (KEYS, 0));
+    per_item("set with a deadline, growth apart", KEYS, loading);
+    per_item("a slice, per expired key", KEYS, busy);
+    slices.print();
 }

@@ -98,7 +98,7 @@ fn name(key: u64) -> Vec<u8> {
 fn encode(value: u64) -> Vec<u8> {
     let mut bytes = value.to_le_bytes().to_vec();
     bytes.resize(
-        8 + (value % 9) as usize * 12 + if value % 31 == 0 { 1100 } else { 0 },
+        8 + (value % 9) as usize * 12 + if value.is_multiple_of(31) { 1100 } else { 0 },
         value as u8,
     );
     bytes
@@ -121,7 +121,7 @@ fn apply(batch: &Batch<'_>, key: u64, what: What) -> What {
     let mut set = LockSet::new();
     // One key in three is locked the way of commands with several keys.
     batch.lock_many(
-        &[(0, hash), (0, batch.hash_key(b"other"))][..if key % 3 == 0 { 2 } else { 1 }],
+        &[(0, hash), (0, batch.hash_key(b"other"))][..if key.is_multiple_of(3) { 2 } else { 1 }],
         &mut set,
     );
     let guard = set.guard(0);

@@ -72,7 +72,7 @@ mod sync {
     }
 
     #[derive(Default)]
-    pub struct Waiting;
+    pub struct Waiting(());
 
     impl Waiting {
         pub fn pause(&mut self) {

@@ -8,7 +8,7 @@ use super::locks::LockSet;
 use super::reclaim::Pin;
 use super::segment::Arena;
 use super::shard::{LIVE, Locked, ShardGuard, peek};
-use super::{DbId, EngineStats, EntryRef, Keyspace, compact, migrate, scan};
+use super::{DbId, EngineStats, EntryRef, Keyspace, Memory, compact, migrate, scan};
 use crossbeam_epoch::LocalHandle;
 use std::sync::Arc;
 
@@ -245,6 +245,23 @@ impl<'p> Batch<'p> {
     /// What the engines of a database are and have done; all zero for one never used.
     pub fn stats(&self, db: DbId) -> EngineStats {
         self.engines(db).map_or_else(EngineStats::default, Engines::stats)
+    }
+
+    /// What the keyspace takes, values out of line apart.
+    pub fn memory(&self) -> Memory {
+        let ks = self.keyspace;
+        let mut memory = Memory {
+            segments: ks.segments.taken_bytes(),
+            spare: ks.segments.dirty_bytes(),
+            waiting_to_be_freed: ks.reclaim.trash.bytes(),
+            ..Memory::default()
+        };
+        for db in 0..ks.databases() {
+            let stats = self.stats(db);
+            memory.tables += stats.bytes_tables;
+            memory.dead += stats.bytes_dead;
+        }
+        memory
     }
 
     /// Before a command that adds many keys at once: sees to it that the table is large enough.

@@ -431,13 +431,14 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig { cases: if cfg!(miri) { 4 } else { 256 }, ..ProptestConfig::default() })]
         #[test]
         fn matching_agrees_with_its_portable_twin(low: u64, high: u64, tag: u8) {
             prop_assert_eq!(matching(low, high, tag), matching_portable(low, high, tag));
         }
 
         #[test]
-        fn a_block_is_a_multimap(ops in proptest::collection::vec((any::<bool>(), 0..40_usize, any::<u8>()), 1..400)) {
+        fn a_block_is_a_multimap(ops in proptest::collection::vec((any::<bool>(), 0..40_usize, any::<u8>()), 1..if cfg!(miri) { 60 } else { 400 })) {
             let mut block = Block::new(0).expect("a block");
             let mut twin: Vec<(usize, u8, Ref)> = Vec::new();
             for (i, (insert, bucket, tag)) in ops.into_iter().enumerate() {

@@ -198,7 +198,11 @@ mod tests {
     #[test]
     fn each_input_bit_moves_half_of_the_output() {
         let h = Hasher::new(Some([3, 1, 4, 1]));
-        for n in [1, 3, 5, 8, 13, 16, 17, 31, 33, 64, 100] {
+        let lengths = [1, 3, 5, 8, 13, 16, 17, 31, 33, 64, 100];
+        for n in lengths
+            .into_iter()
+            .take(if cfg!(miri) { 5 } else { lengths.len() })
+        {
             let key = vec![0x5a_u8; n];
             let base = h.hash(&key).0;
             for bit in 0..n * 8 {

@@ -266,7 +266,7 @@ impl Plan<'_, '_> {
     /// Drops the key if it is past its deadline.
     fn purge(&self, source: &mut Locked<'_>, place: Ref, purge: &mut dyn Purge) -> bool {
         let entry = source.entry(place);
-        if entry.deadline().is_none_or(|deadline| deadline > self.now_ms) {
+        if entry.deadline().is_none_or(|deadline| deadline >= self.now_ms) {
             return false;
         }
         purge.expired(self.db, entry);

@@ -414,18 +414,6 @@ impl Keyspace {
 
     /// What the keyspace takes, values out of line apart.
     pub fn memory(&self, who: &mut Participant) -> Memory {
-        let batch = who.enter();
-        let mut memory = Memory {
-            segments: self.segments.taken_bytes(),
-            spare: self.segments.dirty_bytes(),
-            waiting_to_be_freed: self.reclaim.trash.bytes(),
-            ..Memory::default()
-        };
-        for db in 0..self.databases() {
-            let stats = batch.stats(db);
-            memory.tables += stats.bytes_tables;
-            memory.dead += stats.bytes_dead;
-        }
-        memory
+        who.enter().memory()
     }
 }

@@ -311,8 +311,7 @@ impl<'b> ShardGuard<'b> {
         debug_assert!(self.covers(hash), "the hash belongs to another shard");
         let block = self.locked.block()?;
         let front = self.engine.bucket(hash);
-        let chain = block.chain(front);
-        for (index, bucket) in chain {
+        for (index, bucket) in block.chain(front) {
             let mut bits = bucket.matching(hash.tag());
             while bits != 0 {
                 let slot = bits.trailing_zeros() as usize;

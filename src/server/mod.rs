@@ -3,6 +3,7 @@
 //! Architecture invariant: nothing here knows a command or a value type. Bytes come in and
 //! go to `commands::dispatch`, bytes go out.
 
+mod alarm;
 pub mod batch;
 pub mod connection;
 pub mod helper;

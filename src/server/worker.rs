@@ -15,6 +15,7 @@ use tokio::task::LocalSet;
 use crate::clients::NewClient;
 use crate::clock;
 use crate::protocol::{OutBuf, Requests};
+use crate::server::alarm::Alarm;
 use crate::server::batch::Runner;
 use crate::server::connection::{Connection, Desk, SCRATCH_BYTES};
 use crate::server::listen::UnixSocket;
@@ -24,6 +25,8 @@ use crate::sys::readiness;
 
 /// Microseconds of expiry between two looks at the connections.
 const EXPIRY_SLICE_US: u64 = 200;
+/// How often a worker that must not expire keys (CLIENT PAUSE, DEBUG SET-ACTIVE-EXPIRE 0) looks whether it may again.
+const EXPIRY_HELD_BACK: Duration = Duration::from_millis(10);
 /// Sockets that may wait for a worker to take them.
 pub const HANDOVER_MAX: usize = 1024;
 
@@ -73,7 +76,7 @@ async fn serve(shared: Arc<Shared>, index: u16, mut inlets: Inlets) -> io::Resul
     if let Some(unix) = inlets.unix {
         tokio::task::spawn_local(accept_unix(Rc::clone(&worker), unix, inlets.outlets));
     }
-    tokio::task::spawn_local(expire(Rc::clone(&worker)));
+    tokio::task::spawn_local(expire(Rc::clone(&worker), Alarm::new()?));
     if index == 0 {
         tokio::task::spawn_local(crate::server::sweep::run(Arc::clone(&shared)));
     }
@@ -228,35 +231,30 @@ async fn pause_accepting(error: &io::Error) {
     tokio::time::sleep(Duration::from_millis(wait)).await;
 }
 
-/// How often to look again while expiry is held up (CLIENT PAUSE, DEBUG SET-ACTIVE-EXPIRE).
-const HELD_UP: Duration = Duration::from_millis(50);
-
 /// Works off due keys between batches; sleeps until the next deadline, without a tick.
-async fn expire(worker: Rc<Worker>) {
+async fn expire(worker: Rc<Worker>, alarm: Alarm) {
     loop {
         let next = match expire_slice(&worker) {
             Slice::More => {
                 tokio::task::yield_now().await;
                 continue;
             }
-            Slice::HeldUp => {
-                tokio::time::sleep(HELD_UP).await;
+            Slice::HeldBack => {
+                tokio::time::sleep(EXPIRY_HELD_BACK).await;
                 continue;
             }
             Slice::Until(next) => next,
         };
-        match next {
-            Some(at) => {
-                let now_us = clock::now_us();
-                let wait = at.saturating_mul(1000).saturating_sub(now_us);
-                // Bounded, so that a step of the wall clock is noticed.
-                let wait = Duration::from_micros(wait).min(Duration::from_secs(1));
-                tokio::select! {
-                    () = tokio::time::sleep(wait) => {}
-                    () = worker.earlier.notified() => {}
-                }
-            }
-            None => worker.earlier.notified().await,
+        let Some(at) = next else {
+            worker.earlier.notified().await;
+            continue;
+        };
+        tokio::select! {
+            reached = alarm.reached(at) => if let Err(error) = reached {
+                tracing::error!("the timer for expiry failed, keys may expire late: {error}");
+                tokio::time::sleep(EXPIRY_HELD_BACK).await;
+            },
+            () = worker.earlier.notified() => {}
         }
     }
 }
@@ -265,19 +263,19 @@ enum Slice {
     /// More is due.
     More,
     /// Nothing may be deleted now, although something may be due.
-    HeldUp,
+    HeldBack,
     /// Nothing is due before this time (Unix ms), if ever.
     Until(Option<u64>),
 }
 
 fn expire_slice(worker: &Worker) -> Slice {
     let runner = &mut worker.desk.borrow_mut().runner;
-    let held_up = !worker.shared.active_expire.load(Relaxed)
+    let held_back = !worker.shared.active_expire.load(Relaxed)
         || worker.shared.pause.active(clock::now_ms()).is_some();
-    if !held_up && runner.expire(EXPIRY_SLICE_US) {
+    if !held_back && runner.expire(EXPIRY_SLICE_US) {
         return Slice::More;
     }
     let next = runner.lane.expiry.next_deadline();
     runner.wake_for(next);
-    if held_up && next.is_some() { Slice::HeldUp } else { Slice::Until(next) }
+    if held_back && next.is_some() { Slice::HeldBack } else { Slice::Until(next) }
 }

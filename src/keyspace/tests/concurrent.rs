@@ -181,3 +181,62 @@ fn locks_of_many_keys_do_not_deadlock_and_are_atomic() {
         resizes.join().expect("no panic");
     });
 }
+
+#[test]
+#[cfg_attr(miri, ignore = "needs much memory and real time")]
+fn the_helper_alone_gives_memory_back_when_keys_go() {
+    let ks = keyspace();
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let helper = scope.spawn(|| {
+            let mut who = ks.register_helper();
+            while !stop.load(Ordering::Relaxed) {
+                if !ks.maintain(&mut who, 500, 0, &mut Keep) {
+                    ks.wait_for_work(None);
+                }
+            }
+        });
+        let mut who = ks.register();
+        for i in 0..200_000_u32 {
+            set(
+                &who.enter(),
+                0,
+                &i.to_le_bytes(),
+                Content::Bytes(&[1; 100]),
+                Meta::default(),
+            );
+            if ks.needs_help() {
+                ks.maintain(&mut who, 100, 0, &mut Keep);
+            }
+        }
+        let full = ks.memory(&mut who);
+        for i in (0..200_000_u32).filter(|i| i % 20 != 0) {
+            assert!(del(&who.enter(), 0, &i.to_le_bytes()));
+        }
+        // 10,000 keys of 112 bytes: 1.1 MB; each of eight arenas has an open segment and its slack.
+        let given_back = |m: &Memory| {
+            m.segments < 3 << 20
+                && m.spare <= 1 << 20
+                && m.tables < full.tables / 8
+                && m.waiting_to_be_freed == 0
+        };
+        let mut tries = 0;
+        while !given_back(&ks.memory(&mut who)) {
+            std::thread::sleep(Duration::from_millis(20));
+            tries += 1;
+            assert!(
+                tries < 500,
+                "{full:?} {:?} {:?}",
+                ks.memory(&mut who),
+                who.enter().stats(0)
+            );
+        }
+        assert!((who.enter().stats(0).load_percent - 50.0).abs() < 40.0);
+        for i in (0..200_000_u32).step_by(20) {
+            assert_eq!(get(&who.enter(), 0, &i.to_le_bytes()), Some(vec![1; 100]));
+        }
+        stop.store(true, Ordering::Relaxed);
+        ks.wake_helper();
+        helper.join().expect("no panic");
+    });
+}

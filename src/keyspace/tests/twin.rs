@@ -40,7 +40,7 @@ fn op() -> impl Strategy<Value = Op> {
 
 /// Some keys are too long for their entry.
 fn key_bytes(key: u16) -> Vec<u8> {
-    if key % 37 == 0 {
+    if key.is_multiple_of(37) {
         format!("{key}:{}", "x".repeat(260)).into_bytes()
     } else {
         format!("k{key}").into_bytes()

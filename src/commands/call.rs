@@ -163,6 +163,23 @@ fn lock<'a, 'k>(
     args: &Args<'k>,
     request: Request<'k>,
 ) {
+    // The common case: one key in a fixed place, which the batch has hashed and prefetched.
+    if let (Some(index), Some(hash)) = (table::single_key(request.found.id), request.hash) {
+        keys.guards = Guards::One(batch.lock(db, hash));
+        keys.push(db, hash, args.at(index));
+        return;
+    }
+    lock_declared(keys, batch, db, args, request);
+}
+
+/// Any number of keys, wherever the declaration says they are.
+fn lock_declared<'a, 'k>(
+    keys: &mut Keys<'a, 'k>,
+    batch: &'a Batch<'_>,
+    db: DbId,
+    args: &Args<'k>,
+    request: Request<'k>,
+) {
     let mut list = KeyList::new();
     // A key count that makes no sense is refused by the handler, with its own words.
     if keyspec::keys_of(request.found.command, args, &mut list).is_err() {

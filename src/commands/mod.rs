@@ -11,6 +11,7 @@ pub mod bitmap;
 pub mod call;
 pub mod client;
 pub mod cluster;
+pub mod collection;
 pub mod command;
 pub mod command_info;
 pub mod config;

@@ -9,7 +9,7 @@
 //! * [`values`]: the data types; know no key.
 //! * [`expiry`]: timers; [`eviction`]: recency and frequency.
 //! * [`effects`]: what a command did becomes what others hear of; [`events`]: who they are.
-//! * [`config`], [`observe`], [`clients`], [`shared`], [`clock`]: what all of these use.
+//! * [`config`], [`observe`], [`clients`], [`shared`], [`memory`], [`clock`]: what all of these use.
 #![warn(missing_docs)]
 
 /// The version of Redis whose behaviour this is, as clients are told it.
@@ -25,6 +25,7 @@ pub mod eviction;
 pub mod expiry;
 pub mod glob;
 pub mod keyspace;
+pub mod memory;
 pub mod observe;
 pub mod protocol;
 pub mod server;

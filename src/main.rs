@@ -4,6 +4,10 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use tandem::config::{self, Config, Start};
+use tandem::memory::allocator::Allocator;
+
+#[global_allocator]
+static ALLOCATOR: Allocator = Allocator;
 
 fn main() -> ExitCode {
     let args: Vec<std::ffi::OsString> = std::env::args_os().skip(1).collect();

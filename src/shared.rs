@@ -7,14 +7,16 @@ use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
 use crate::clients::Clients;
-use crate::config::Config;
+use crate::config::{Config, OomScore};
 use crate::effects::Class;
 use crate::effects::watch::Watches;
 use crate::events::PubSub;
 use crate::events::monitor::Monitors;
 use crate::expiry::Identities;
 use crate::keyspace::Keyspace;
-use crate::observe::slowlog::SlowLog;
+use crate::observe::latency::Latency;
+use crate::observe::sampler::Sampler;
+use crate::observe::slowlog::CommandLogs;
 use crate::observe::stats::Stats;
 
 /// CLIENT PAUSE.
@@ -88,8 +90,16 @@ pub struct Shared {
     pub watches: Watches,
     /// Counters.
     pub stats: Stats,
-    /// Slow log.
-    pub slowlog: SlowLog,
+    /// Slow commands, large requests, large replies.
+    pub logs: CommandLogs,
+    /// Latency events.
+    pub latency: Latency,
+    /// Rates and memory in use.
+    pub sampler: Sampler,
+    /// How willingly the kernel may kill this process.
+    pub oom_score: Mutex<Option<OomScore>>,
+    /// 40 hexadecimal digits that name the history of this data set for replicas.
+    pub replid: Mutex<String>,
     /// CLIENT PAUSE.
     pub pause: Pause,
     /// Number of workers.
@@ -128,11 +138,15 @@ impl Shared {
             monitors: Monitors::default(),
             watches: Watches::default(),
             stats: Stats::new(usize::from(workers)),
-            slowlog: SlowLog::default(),
+            logs: CommandLogs::default(),
+            latency: Latency::default(),
+            sampler: Sampler::default(),
+            oom_score: Mutex::new(OomScore::of_this_process().ok()),
+            replid: Mutex::new(random_id()),
             pause: Pause::default(),
             workers,
             started_ms: crate::clock::now_ms(),
-            run_id: run_id(),
+            run_id: random_id(),
             tcp_port: AtomicU32::new(0),
             active_expire: AtomicBool::new(true),
             notify: AtomicU32::new(config.notify_keyspace_events.bits()),
@@ -189,6 +203,7 @@ impl Shared {
     }
 }
 
-fn run_id() -> String {
+/// 40 hexadecimal digits, not for secrets.
+pub fn random_id() -> String {
     (0..40).map(|_| char::from_digit(fastrand::u32(0..16), 16).unwrap_or('0')).collect()
 }

@@ -1,7 +1,11 @@
 //! `ACL`.
 
-use crate::commands::command::{Arity, Command, Group};
+use crate::commands::command::{Arity, Categories, Command, Group, Outcome};
+use crate::commands::command_info::category_name;
+use crate::commands::ctx::Ctx;
+use crate::commands::error::Error;
 use crate::commands::row::{flags, help, not_built};
+use crate::commands::{call, table};
 
 /// The commands of this family.
 pub static COMMANDS: &[Command] = &[Command {
@@ -22,7 +26,7 @@ pub static COMMANDS: &[Command] = &[Command {
             since: "6.0.0",
             group: Group::Server,
             complexity: "O(1): their number is fixed",
-            run: not_built,
+            run: acl_cat,
             ..Command::DEFAULT
         },
         Command {
@@ -168,9 +172,43 @@ pub static COMMANDS: &[Command] = &[Command {
             summary: "User of this connection.",
             since: "6.0.0",
             group: Group::Server,
-            run: not_built,
+            run: acl_whoami,
             ..Command::DEFAULT
         },
     ],
     ..Command::DEFAULT
 }];
+
+/// ACL WHOAMI: there is one user until ACL is built.
+pub fn acl_whoami(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
+    let user = ctx.session.handle.labels().user;
+    ctx.reply.bulk(&user);
+    Ok(Outcome::Done)
+}
+
+/// ACL CAT
+pub fn acl_cat(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
+    if ctx.args.left() > 1 {
+        return Err(ctx.arity_error());
+    }
+    let Ok(wanted) = ctx.args.next() else {
+        ctx.reply.array(Categories::all().iter().count());
+        for category in Categories::all().iter() {
+            ctx.reply.bulk(category_name(category).as_bytes());
+        }
+        return Ok(Outcome::Done);
+    };
+    let category =
+        Categories::all().iter().find(|c| category_name(*c).as_bytes().eq_ignore_ascii_case(wanted));
+    let Some(category) = category else {
+        return Err(Error::text(format!("ERR Unknown category '{}'", call::shown(wanted))));
+    };
+    let ids = (0u16..).zip(table::all());
+    let members: Vec<u16> =
+        ids.filter(|(_, c)| c.subcommands.is_empty() && c.categories().contains(category)).map(|(id, _)| id).collect();
+    ctx.reply.array(members.len());
+    for id in members {
+        ctx.reply.bulk(table::full_name(id).as_bytes());
+    }
+    Ok(Outcome::Done)
+}

@@ -17,6 +17,7 @@ use crate::commands::keyspec::{self, KeyList};
 use crate::commands::local::{Lane, Local};
 use crate::commands::session::Session;
 use crate::commands::table::{self, Found};
+use crate::commands::timing;
 use crate::config::{Allow, Config};
 use crate::expiry::{Expiry, Graveyard};
 use crate::keyspace::{Batch, DbId, KeyHash, LockSet};
@@ -145,13 +146,35 @@ pub fn nested(ctx: &mut Ctx<'_, '_>, found: Found, args: &[Blob], origin: Origin
         reject(env.shared, hands.local.worker, Some(found.id), ctx.reply.out(), &error);
         return Outcome::Done;
     }
-    let begun = crate::clock::mono_ns();
+    let mut hands = hands;
     let worker = hands.local.worker;
-    let outcome = run(env, hands, batch, ctx.session, ctx.reply.out(), request);
+    let outer = std::mem::take(&mut hands.local.redacted);
+    let begun = crate::clock::mono_ns();
+    let outcome = run(env, hands.reborrow(), batch, ctx.session, ctx.reply.out(), request);
     let took = crate::clock::mono_ns() - begun;
+    let redacted = std::mem::replace(&mut hands.local.redacted, outer);
+    let ran = timing::Ran { found, source: request.source, redacted: &redacted };
+    timing::took(env, ctx.session, took / 1000, ran);
+    if is_monitored(env, found) {
+        feed_monitors(env, &redacted, ctx.session, request.source);
+    }
     let track = ctx.config.latency_tracking;
     ctx.shared.stats.lane(worker).command(found.id).record(1, took, track);
     outcome
+}
+
+/// Whether somebody in MONITOR is to see this command.
+#[inline]
+pub fn is_monitored(env: Env<'_>, found: Found) -> bool {
+    !env.shared.monitors.is_empty() && !found.command.flags.intersects(Flags::SKIP_MONITOR | Flags::ADMIN)
+}
+
+/// Shows a command to those in MONITOR.
+#[cold]
+pub fn feed_monitors(env: Env<'_>, redacted: &[usize], session: &Session, source: Source<'_>) {
+    let args =
+        source.iter().enumerate().map(|(i, a)| if redacted.contains(&i) { timing::REDACTED } else { a });
+    env.shared.monitors.feed(crate::clock::now_us(), session.db, &session.handle, args);
 }
 
 /// Locks the shards of the declared keys and hands them to the view.
@@ -250,6 +273,9 @@ pub fn refusal(env: Env<'_>, session: &Session, found: Found) -> Option<Error> {
             "ERR Can't execute '{}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context",
             table::full_name(found.id),
         )));
+    }
+    if flags.contains(Flags::DENYOOM) && env.shared.sampler.is_over() {
+        return Some(Error::OutOfMemory);
     }
     if flags.contains(Flags::PROTECTED) && !protected_allowed(env.config, session, found) {
         return Some(Error::text(format!(

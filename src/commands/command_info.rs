@@ -334,7 +334,8 @@ fn write_statuses<F: bitflags::Flags + Copy>(reply: &mut Reply<'_>, names: &[(F,
     }
 }
 
-fn category_name(category: Categories) -> String {
+/// Name of an ACL category, without the `@`.
+pub(super) fn category_name(category: Categories) -> String {
     category
         .iter_names()
         .next()

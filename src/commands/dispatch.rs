@@ -17,8 +17,10 @@ use crate::shared::PauseMode;
 /// What became of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fate {
-    /// It was answered.
+    /// It ran and was answered.
     Done,
+    /// It was refused or queued: answered, but it did not run.
+    Refused,
     /// It was answered; close the connection once the reply is written.
     Close,
     /// It needs the exclusive gate: raise it and dispatch again.
@@ -70,8 +72,8 @@ pub fn dispatch(
     hands.local.redacted.clear();
     let request = Request { found, source, hash, origin: Origin::Client };
     let outcome = call::run(env, hands.reborrow(), batch, session, out, request);
-    if !env.shared.monitors.is_empty() && !command.flags.intersects(Flags::SKIP_MONITOR | Flags::ADMIN) {
-        feed_monitors(env, &hands, session, source);
+    if call::is_monitored(env, found) {
+        call::feed_monitors(env, &hands.local.redacted, session, source);
     }
     silence(session, out, begin);
     match outcome {
@@ -134,7 +136,7 @@ fn queue(
     }
     Reply::new(out, session.resp3).simple("QUEUED");
     silence(session, out, begin);
-    Fate::Done
+    Fate::Refused
 }
 
 #[cold]
@@ -152,7 +154,7 @@ fn refuse(
     }
     call::reject(env.shared, hands.local.worker, id, out, error);
     silence(session, out, begin);
-    Fate::Done
+    Fate::Refused
 }
 
 #[cold]
@@ -173,11 +175,4 @@ fn refuse_unknown(
         _ => call::unknown(source.iter()),
     };
     refuse(env, hands, session, out, None, &error)
-}
-
-#[cold]
-fn feed_monitors(env: Env<'_>, hands: &Hands<'_>, session: &Session, source: Source<'_>) {
-    let redacted = &hands.local.redacted;
-    let args = source.iter().enumerate().map(|(i, a)| if redacted.contains(&i) { b"(redacted)" } else { a });
-    env.shared.monitors.feed(crate::clock::now_us(), session.db, &session.handle, args);
 }

@@ -1,6 +1,8 @@
 //! Saving and rewriting.
 
-use crate::commands::command::{Arity, Command, Group};
+use crate::commands::command::{Arity, Command, Group, Outcome};
+use crate::commands::ctx::Ctx;
+use crate::commands::error::Error;
 use crate::commands::row::{acl, flags, not_built};
 
 /// The commands of this family.
@@ -36,7 +38,7 @@ pub static COMMANDS: &[Command] = &[
         since: "1.0.0",
         group: Group::Server,
         tips: &["nondeterministic_output"],
-        run: not_built,
+        run: lastsave,
         ..Command::DEFAULT
     },
     Command {
@@ -51,3 +53,9 @@ pub static COMMANDS: &[Command] = &[
         ..Command::DEFAULT
     },
 ];
+
+/// LASTSAVE. Nothing was saved yet, so it is the start, as in Redis.
+pub fn lastsave(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
+    ctx.reply.int(i64::try_from(ctx.shared.started_ms / 1000).unwrap_or(i64::MAX));
+    Ok(Outcome::Done)
+}

@@ -1,6 +1,8 @@
 //! Replication.
 
-use crate::commands::command::{Arity, Command, Group};
+use crate::commands::command::{Arity, Command, Group, Outcome};
+use crate::commands::ctx::Ctx;
+use crate::commands::error::Error;
 use crate::commands::row::{acl, flags, not_built};
 
 /// The commands of this family.
@@ -58,7 +60,7 @@ pub static COMMANDS: &[Command] = &[
         summary: "Part that this server plays in replication.",
         since: "2.8.12",
         group: Group::Server,
-        run: not_built,
+        run: role,
         ..Command::DEFAULT
     },
     Command {
@@ -93,7 +95,7 @@ pub static COMMANDS: &[Command] = &[
         since: "3.0.0",
         group: Group::Generic,
         tips: &["request_policy:all_shards", "response_policy:agg_min"],
-        run: not_built,
+        run: wait,
         ..Command::DEFAULT
     },
     Command {
@@ -110,3 +112,24 @@ pub static COMMANDS: &[Command] = &[
         ..Command::DEFAULT
     },
 ];
+
+/// ROLE: a master at offset 0 without replicas, until replication is built.
+pub fn role(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
+    ctx.reply.array(3);
+    ctx.reply.bulk(b"master");
+    ctx.reply.int(0);
+    ctx.reply.array(0);
+    Ok(Outcome::Done)
+}
+
+/// WAIT. No replica can connect yet, so none can acknowledge within any time: the answer is
+/// known at once.
+pub fn wait(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
+    ctx.args.int()?;
+    let timeout = ctx.args.int().map_err(|_| Error::Line("ERR timeout is not an integer or out of range"))?;
+    if timeout < 0 {
+        return Err(Error::Line("ERR timeout is negative"));
+    }
+    ctx.reply.int(0);
+    Ok(Outcome::Done)
+}

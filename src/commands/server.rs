@@ -1,7 +1,16 @@
 //! The server as a whole: `INFO`, `FLUSHALL`, `SHUTDOWN` and their kin.
 
-use crate::commands::command::{Arity, Command, Group};
+use crate::clients::{Role, State};
+use crate::clock;
+use crate::commands::command::{Arity, Command, Group, Outcome};
+use crate::commands::ctx::{Ctx, Origin};
+use crate::commands::error::Error;
+use crate::commands::lolwut::lolwut;
 use crate::commands::row::{acl, flags, help, not_built};
+use crate::commands::{generic, table};
+use crate::keyspace::DbId;
+use crate::observe::info::{self, Clients, Database, Facts};
+use crate::shared::Shutdown;
 
 /// The commands of this family.
 pub static COMMANDS: &[Command] = &[
@@ -20,7 +29,7 @@ pub static COMMANDS: &[Command] = &[
             "request_policy:all_shards",
             "response_policy:special",
         ],
-        run: not_built,
+        run: info,
         ..Command::DEFAULT
     },
     Command {
@@ -32,7 +41,7 @@ pub static COMMANDS: &[Command] = &[
         since: "5.0.0",
         group: Group::Server,
         complexity: "",
-        run: not_built,
+        run: lolwut,
         ..Command::DEFAULT
     },
     Command {
@@ -62,7 +71,7 @@ pub static COMMANDS: &[Command] = &[
                 group: Group::Server,
                 complexity: "O(N), N modules",
                 tips: &["nondeterministic_output_order"],
-                run: not_built,
+                run: module_list,
                 ..Command::DEFAULT
             },
             Command {
@@ -109,7 +118,7 @@ pub static COMMANDS: &[Command] = &[
         since: "1.0.0",
         group: Group::Server,
         complexity: "",
-        run: not_built,
+        run: monitor,
         ..Command::DEFAULT
     },
     Command {
@@ -122,7 +131,7 @@ pub static COMMANDS: &[Command] = &[
         group: Group::Server,
         complexity: "O(N) when it saves, N keys in all databases; else O(1)",
         history: &[("7.0.0", "Options `NOW`, `FORCE`, `ABORT`.")],
-        run: not_built,
+        run: shutdown,
         ..Command::DEFAULT
     },
     Command {
@@ -133,7 +142,130 @@ pub static COMMANDS: &[Command] = &[
         since: "2.6.0",
         group: Group::Server,
         tips: &["nondeterministic_output"],
-        run: not_built,
+        run: time,
         ..Command::DEFAULT
     },
 ];
+
+/// INFO
+pub fn info(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
+    let asked: Vec<&[u8]> = ctx.args.rest().collect();
+    let text = info::render(&facts(ctx), &asked);
+    ctx.reply.verbatim("txt", text.as_bytes());
+    Ok(Outcome::Done)
+}
+
+/// Gathers what INFO and MEMORY STATS show.
+pub(super) fn facts<'a>(ctx: &mut Ctx<'a, '_>) -> Facts<'a> {
+    let shared = ctx.shared;
+    let totals = shared.stats.totals();
+    Facts {
+        shared,
+        config: ctx.config,
+        counters: shared.stats.sum(),
+        rates: shared.sampler.rates(clock::mono_ms(), totals),
+        used: shared.sampler.used(&shared.keyspace, ctx.config.maxmemory),
+        databases: (0..shared.keyspace.databases()).filter_map(|db| database(ctx, db)).collect(),
+        clients: clients(ctx),
+        command_name: table::full_name,
+        now_us: clock::now_us(),
+    }
+}
+
+fn clients(ctx: &Ctx<'_, '_>) -> Clients {
+    use std::sync::atomic::Ordering::Relaxed;
+    let mut sum = Clients::default();
+    for client in ctx.shared.clients.list() {
+        let state = client.state();
+        let figures = &client.figures;
+        sum.connected += 1;
+        sum.blocked += usize::from(state.contains(State::BLOCKED));
+        sum.tracking += usize::from(state.contains(State::TRACKING));
+        sum.recent_max_input = sum.recent_max_input.max(figures.qbuf.load(Relaxed));
+        sum.recent_max_output = sum.recent_max_output.max(figures.out.load(Relaxed));
+        if client.role() != Role::Replica {
+            sum.memory_normal += client.memory();
+        }
+    }
+    sum
+}
+
+/// Keys looked at to estimate the mean time to live.
+const TTL_SAMPLES: usize = 16;
+
+fn database(ctx: &mut Ctx<'_, '_>, id: DbId) -> Option<Database> {
+    let batch = ctx.keyspace();
+    let engines = batch.stats(id);
+    if engines.generation == 0 {
+        return None;
+    }
+    let now = ctx.now;
+    let (mut sum, mut n) = (0u64, 0u64);
+    if engines.expires > 0 {
+        for _ in 0..TTL_SAMPLES {
+            batch.random(id, ctx.local.rng.u64(..), &mut |entry| {
+                if let Some(deadline) = entry.deadline().filter(|_| !generic::is_expired(&entry, now)) {
+                    sum += deadline.saturating_sub(now);
+                    n += 1;
+                }
+            });
+        }
+    }
+    Some(Database { id, engines, avg_ttl_ms: sum.checked_div(n).unwrap_or(0) })
+}
+
+/// MODULE LIST
+pub fn module_list(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
+    ctx.reply.array(0);
+    Ok(Outcome::Done)
+}
+
+/// MONITOR
+pub fn monitor(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
+    if ctx.origin != Origin::Client {
+        return Err(Error::Line("ERR MONITOR isn't allowed for DENY BLOCKING client"));
+    }
+    if !ctx.session.monitor {
+        ctx.session.monitor = true;
+        ctx.shared.monitors.add(&ctx.session.handle);
+    }
+    ctx.reply.ok();
+    Ok(Outcome::Done)
+}
+
+/// TIME
+pub fn time(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
+    let now_us = clock::now_us();
+    ctx.reply.array(2);
+    ctx.reply.bulk((now_us / 1_000_000).to_string().as_bytes());
+    ctx.reply.bulk((now_us % 1_000_000).to_string().as_bytes());
+    Ok(Outcome::Done)
+}
+
+/// SHUTDOWN. There is nothing to save to yet, so asking for it is an error.
+pub fn shutdown(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
+    let (mut save, mut nosave, mut abort, mut other) = (false, false, false, false);
+    while ctx.args.left() > 0 {
+        let word = ctx.args.next()?;
+        match word {
+            w if w.eq_ignore_ascii_case(b"SAVE") => save = true,
+            w if w.eq_ignore_ascii_case(b"NOSAVE") => nosave = true,
+            w if w.eq_ignore_ascii_case(b"NOW") || w.eq_ignore_ascii_case(b"FORCE") => other = true,
+            w if w.eq_ignore_ascii_case(b"ABORT") => abort = true,
+            _ => return Err(Error::Syntax),
+        }
+    }
+    if (abort && (save || nosave || other)) || (save && nosave) {
+        return Err(Error::Syntax);
+    }
+    if abort {
+        // Nothing delays a shutdown here, so there is never one that could be taken back.
+        return Err(Error::Line("ERR No shutdown in progress."));
+    }
+    if save {
+        return Err(Error::not_built("shutdown save"));
+    }
+    tracing::warn!("User requested shutdown...");
+    ctx.shared.begin_shutdown(Shutdown { code: 0 });
+    Ok(Outcome::Close)
+}

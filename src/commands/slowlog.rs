@@ -1,7 +1,10 @@
 //! `SLOWLOG` and `COMMANDLOG`.
 
-use crate::commands::command::{Arity, Command, Group};
-use crate::commands::row::{flags, help, not_built};
+use crate::commands::command::{Arity, Command, Group, Outcome};
+use crate::commands::ctx::Ctx;
+use crate::commands::error::Error;
+use crate::commands::row::{flags, help};
+use crate::observe::slowlog::{CommandLogs, Entry, SlowLog};
 
 /// The commands of this family.
 pub static COMMANDS: &[Command] = &[
@@ -23,7 +26,7 @@ pub static COMMANDS: &[Command] = &[
                 group: Group::Server,
                 complexity: "O(N), N entries returned",
                 tips: &["request_policy:all_nodes", "nondeterministic_output"],
-                run: not_built,
+                run: commandlog_get,
                 ..Command::DEFAULT
             },
             Command {
@@ -49,7 +52,7 @@ pub static COMMANDS: &[Command] = &[
                     "response_policy:agg_sum",
                     "nondeterministic_output",
                 ],
-                run: not_built,
+                run: commandlog_len,
                 ..Command::DEFAULT
             },
             Command {
@@ -62,7 +65,7 @@ pub static COMMANDS: &[Command] = &[
                 group: Group::Server,
                 complexity: "O(N), N entries",
                 tips: &["request_policy:all_nodes", "response_policy:all_succeeded"],
-                run: not_built,
+                run: commandlog_reset,
                 ..Command::DEFAULT
             },
         ],
@@ -87,7 +90,7 @@ pub static COMMANDS: &[Command] = &[
                 complexity: "O(N), N entries returned",
                 history: &[("4.0.0", "Entries carry the client's address and name.")],
                 tips: &["request_policy:all_nodes", "nondeterministic_output"],
-                run: not_built,
+                run: slowlog_get,
                 ..Command::DEFAULT
             },
             Command {
@@ -112,7 +115,7 @@ pub static COMMANDS: &[Command] = &[
                     "response_policy:agg_sum",
                     "nondeterministic_output",
                 ],
-                run: not_built,
+                run: slowlog_len,
                 ..Command::DEFAULT
             },
             Command {
@@ -124,10 +127,98 @@ pub static COMMANDS: &[Command] = &[
                 group: Group::Server,
                 complexity: "O(N), N entries",
                 tips: &["request_policy:all_nodes", "response_policy:all_succeeded"],
-                run: not_built,
+                run: slowlog_reset,
                 ..Command::DEFAULT
             },
         ],
         ..Command::DEFAULT
     },
 ];
+
+/// Entries that SLOWLOG GET answers when no count is given.
+const DEFAULT_COUNT: usize = 10;
+
+/// SLOWLOG GET
+pub fn slowlog_get(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
+    if ctx.args.left() > 1 {
+        return Err(ctx.arity_error());
+    }
+    let count = if ctx.args.left() == 0 { DEFAULT_COUNT } else { count(ctx)? };
+    entries(ctx, &ctx.shared.logs.slow.newest(count));
+    Ok(Outcome::Done)
+}
+
+/// A number of entries; -1 is all.
+fn count(ctx: &mut Ctx<'_, '_>) -> Result<usize, Error> {
+    const WRONG: Error = Error::Line("ERR count should be greater than or equal to -1");
+    match ctx.args.int().map_err(|_| WRONG)? {
+        -1 => Ok(usize::MAX),
+        n => usize::try_from(n).map_err(|_| WRONG),
+    }
+}
+
+fn entries(ctx: &mut Ctx<'_, '_>, entries: &[Entry]) {
+    let signed = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+    ctx.reply.array(entries.len());
+    for entry in entries {
+        ctx.reply.array(6);
+        ctx.reply.int(signed(entry.id));
+        ctx.reply.int(signed(entry.time_s));
+        ctx.reply.int(signed(entry.measure));
+        ctx.reply.array(entry.args.len());
+        for arg in &entry.args {
+            ctx.reply.bulk(arg);
+        }
+        ctx.reply.bulk(entry.addr.as_bytes());
+        ctx.reply.bulk(&entry.name);
+    }
+}
+
+/// SLOWLOG LEN
+pub fn slowlog_len(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
+    ctx.reply.int(i64::try_from(ctx.shared.logs.slow.len()).unwrap_or(i64::MAX));
+    Ok(Outcome::Done)
+}
+
+/// SLOWLOG RESET
+pub fn slowlog_reset(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
+    ctx.shared.logs.slow.reset();
+    ctx.reply.ok();
+    Ok(Outcome::Done)
+}
+
+/// The log that the next argument names.
+fn log<'s>(ctx: &mut Ctx<'s, '_>) -> Result<&'s SlowLog, Error> {
+    let logs: &'s CommandLogs = &ctx.shared.logs;
+    if ctx.args.token("SLOW") {
+        Ok(&logs.slow)
+    } else if ctx.args.token("LARGE-REQUEST") {
+        Ok(&logs.large_request)
+    } else if ctx.args.token("LARGE-REPLY") {
+        Ok(&logs.large_reply)
+    } else {
+        Err(Error::Line("ERR type should be one of the following: SLOW, LARGE-REQUEST, LARGE-REPLY"))
+    }
+}
+
+/// COMMANDLOG GET
+pub fn commandlog_get(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
+    let count = count(ctx)?;
+    let log = log(ctx)?;
+    entries(ctx, &log.newest(count));
+    Ok(Outcome::Done)
+}
+
+/// COMMANDLOG LEN
+pub fn commandlog_len(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
+    let log = log(ctx)?;
+    ctx.reply.int(i64::try_from(log.len()).unwrap_or(i64::MAX));
+    Ok(Outcome::Done)
+}
+
+/// COMMANDLOG RESET
+pub fn commandlog_reset(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
+    log(ctx)?.reset();
+    ctx.reply.ok();
+    Ok(Outcome::Done)
+}

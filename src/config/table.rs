@@ -90,8 +90,8 @@ settings! {
         databases: u32 = "16", ["databases"], int(1, 65535, ""), FIXED, ACTIVE;
     }
     "memory" {
-        /// Memory above which keys are evicted or writes refused; 0 is no limit.
-        maxmemory: u64 = "0", ["maxmemory"], memory(0, SIZE), LIVE, waits("eviction");
+        /// Memory above which writes are refused (and, once eviction is built, keys evicted); 0 is no limit.
+        maxmemory: u64 = "0", ["maxmemory"], memory(0, SIZE), LIVE, ACTIVE;
         /// Which keys are evicted.
         maxmemory_policy: EvictionPolicy = "noeviction", ["maxmemory-policy"], Spec::Choice(EvictionPolicy::WORDS), LIVE,
             waits("eviction");
@@ -236,9 +236,21 @@ settings! {
     }
     "slowlog" {
         /// Time from which a command is kept in the slow log; -1 keeps none, 0 all.
-        slowlog_log_slower_than: i64 = "10000", ["slowlog-log-slower-than"], int(-1, LONG, "microseconds"), LIVE, ACTIVE;
+        slowlog_log_slower_than: i64 = "10000", ["slowlog-log-slower-than", "commandlog-execution-slower-than"],
+            int(-1, LONG, "microseconds"), LIVE, ACTIVE;
         /// Entries that the slow log keeps.
-        slowlog_max_len: u64 = "128", ["slowlog-max-len"], int(0, LONG, "entries"), LIVE, ACTIVE;
+        slowlog_max_len: u64 = "128", ["slowlog-max-len", "commandlog-slow-execution-max-len"], int(0, LONG, "entries"),
+            LIVE, ACTIVE;
+        /// Size from which a request is kept in the log of large requests; -1 keeps none.
+        commandlog_request_larger_than: i64 = "1048576", ["commandlog-request-larger-than"], int(-1, LONG, "bytes"), LIVE, ACTIVE;
+        /// Entries that the log of large requests keeps.
+        commandlog_large_request_max_len: u64 = "128", ["commandlog-large-request-max-len"], int(0, LONG, "entries"), LIVE,
+            ACTIVE;
+        /// Size from which a reply is kept in the log of large replies; -1 keeps none.
+        commandlog_reply_larger_than: i64 = "1048576", ["commandlog-reply-larger-than"], int(-1, LONG, "bytes"), LIVE, ACTIVE;
+        /// Entries that the log of large replies keeps.
+        commandlog_large_reply_max_len: u64 = "128", ["commandlog-large-reply-max-len"], int(0, LONG, "entries"), LIVE,
+            ACTIVE;
     }
     "latency" {
         /// Delay from which LATENCY keeps an event; 0 is off.

@@ -169,6 +169,17 @@ pub struct Memory {
     pub waiting_to_be_freed: usize,
 }
 
+/// Bytes of the segments that hold keys.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SegmentBytes {
+    /// In use.
+    pub taken: usize,
+    /// Free and still resident.
+    pub spare: usize,
+    /// Of blocks and values that wait for the helper thread.
+    pub waiting_to_be_freed: usize,
+}
+
 /// What a database's engines are doing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum State {
@@ -409,6 +420,15 @@ impl Keyspace {
         self.reclaim.trash.push(Garbage::Value(value));
         if first {
             self.work.wake();
+        }
+    }
+
+    /// The part of [`memory`](Self::memory) that needs no batch.
+    pub fn segment_bytes(&self) -> SegmentBytes {
+        SegmentBytes {
+            taken: self.segments.taken_bytes(),
+            spare: self.segments.dirty_bytes(),
+            waiting_to_be_freed: self.reclaim.trash.bytes(),
         }
     }
 

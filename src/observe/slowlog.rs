@@ -1,4 +1,4 @@
-//! The slow log: the last commands that took longer than a threshold.
+//! The slow log and its kin: the last commands that took too long, or asked for or answered too much.
 
 use std::collections::VecDeque;
 
@@ -9,15 +9,15 @@ const ARGS_MAX: usize = 32;
 /// Bytes kept of one argument.
 const ARG_BYTES_MAX: usize = 128;
 
-/// One slow command.
+/// One command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
     /// Ascending number, never reset.
     pub id: u64,
     /// Unix seconds at which it ran.
     pub time_s: u64,
-    /// Microseconds it took.
-    pub micros: u64,
+    /// Microseconds it took, or bytes of its request or reply.
+    pub measure: u64,
     /// Its arguments, shortened.
     pub args: Vec<Box<[u8]>>,
     /// The client's address.
@@ -32,7 +32,18 @@ struct Log {
     next_id: u64,
 }
 
-/// The log, newest first.
+/// The three logs of commands.
+#[derive(Default)]
+pub struct CommandLogs {
+    /// Commands that took long.
+    pub slow: SlowLog,
+    /// Commands with large requests.
+    pub large_request: SlowLog,
+    /// Commands with large replies.
+    pub large_reply: SlowLog,
+}
+
+/// One log, newest first.
 #[derive(Default)]
 pub struct SlowLog {
     log: Mutex<Log>,
@@ -44,7 +55,7 @@ impl SlowLog {
         &self,
         max: usize,
         time_s: u64,
-        micros: u64,
+        measure: u64,
         addr: &str,
         name: &[u8],
         args: impl ExactSizeIterator<Item = &'x [u8]>,
@@ -53,7 +64,7 @@ impl SlowLog {
         let mut log = self.log.lock();
         let id = log.next_id;
         log.next_id += 1;
-        log.entries.push_front(Entry { id, time_s, micros, args, addr: addr.into(), name: name.into() });
+        log.entries.push_front(Entry { id, time_s, measure, args, addr: addr.into(), name: name.into() });
         log.entries.truncate(max);
     }
 

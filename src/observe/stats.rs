@@ -136,6 +136,17 @@ impl Counters {
     }
 }
 
+/// The counters from which rates are made.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs)] // names of INFO
+pub struct Totals {
+    pub commands: u64,
+    pub net_in: u64,
+    pub net_out: u64,
+    pub reads: u64,
+    pub nanos: u64,
+}
+
 /// The counters of all workers, and one set for the helper thread.
 pub struct Stats {
     lanes: Box<[CachePadded<Mutex<Counters>>]>,
@@ -159,6 +170,20 @@ impl Stats {
         let mut sum = Counters::default();
         for lane in &self.lanes {
             sum.add(&lane.lock());
+        }
+        sum
+    }
+
+    /// A few sums over all workers, without copying anything.
+    pub fn totals(&self) -> Totals {
+        let mut sum = Totals::default();
+        for lane in &self.lanes {
+            let lane = lane.lock();
+            sum.commands += lane.total_commands;
+            sum.net_in += lane.net_in;
+            sum.net_out += lane.net_out;
+            sum.reads += lane.reads;
+            sum.nanos += lane.commands.iter().map(|c| c.nanos).sum::<u64>();
         }
         sum
     }

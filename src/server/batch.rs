@@ -13,14 +13,15 @@ use tokio::sync::Notify;
 use crate::clock;
 use crate::commands::args::Source;
 use crate::commands::call::Env;
-use crate::commands::command::Flags;
 use crate::commands::dispatch::{Fate, dispatch};
 use crate::commands::keys::Touch;
 use crate::commands::local::Lane;
 use crate::commands::session::Session;
+use crate::commands::timing;
 use crate::commands::table::{self, Lookup};
 use crate::config::{Config, EvictionPolicy};
 use crate::effects::deliver;
+use crate::observe::latency::EXPIRE_CYCLE;
 use crate::keyspace::{Batch, DbId, KeyHash, Participant};
 use crate::protocol::OutBuf;
 use crate::protocol::request::{BATCH_MAX, Requests};
@@ -154,6 +155,7 @@ impl Runner {
             return false;
         }
         let shared = Arc::clone(&self.shared);
+        let begun = clock::mono_ns();
         let mut fired = 0;
         let more = {
             let batch = self.participant.enter();
@@ -168,6 +170,10 @@ impl Runner {
             let mut counters = shared.stats.lane(self.lane.local.worker);
             counters.expired_keys += fired;
             counters.dirty += fired;
+            drop(counters);
+            let threshold = shared.config.load().latency_monitor_threshold;
+            let micros = (clock::mono_ns() - begun) / 1000;
+            shared.latency.note(EXPIRE_CYCLE, micros, threshold, || now);
         }
         self.after(now);
         more
@@ -208,7 +214,7 @@ impl Runner {
             match turn.shared_part(env, session, out, work, &mut at, &mut segment) {
                 None if at < work.len() => {}
                 None => break Ran::All,
-                Some(Fate::Done) => {}
+                Some(Fate::Done | Fate::Refused) => {}
                 Some(Fate::Close) => break Ran::Closed,
                 Some(Fate::Paused(until_ms)) => break Ran::Paused { at, until_ms },
                 Some(Fate::Gate) => {
@@ -216,7 +222,7 @@ impl Runner {
                     match turn.exclusive(env, session, out, work.source(at), &mut segment) {
                         Fate::Close => break Ran::Closed,
                         Fate::Paused(until_ms) => break Ran::Paused { at, until_ms },
-                        Fate::Done | Fate::Gate => {}
+                        Fate::Done | Fate::Refused | Fate::Gate => {}
                     }
                     at += 1;
                     env.now = clock::now_ms();
@@ -238,6 +244,11 @@ impl Runner {
         if self.lane.expiry.earliest() < self.sleeping_until {
             self.sleeping_until = self.lane.expiry.earliest();
             self.earlier.notify_one();
+        }
+        if shared.sampler.is_due(now) {
+            let maxmemory = shared.config.load().maxmemory;
+            let mono_ms = clock::mono_ms();
+            shared.sampler.take_if_due(now, mono_ms, &shared.stats, &shared.keyspace, maxmemory);
         }
         if shared.keyspace.needs_help() {
             let mut purge = super::helper::ExpiredByMigration {
@@ -322,12 +333,16 @@ impl Turn<'_> {
             if alone && !segment.ids.is_empty() {
                 record(self.lane, env, session, segment, None);
             }
+            let before = out.len();
             let fate = dispatch(env, self.lane.hands(), &batch, session, out, lookup, source, hash);
             match fate {
                 Fate::Gate | Fate::Paused(_) => return Some(fate),
-                Fate::Done | Fate::Close => {}
+                Fate::Done | Fate::Close | Fate::Refused => {}
             }
-            if let Some(found) = lookup.found() {
+            if let Some(found) = lookup.found().filter(|_| fate != Fate::Refused) {
+                let ran = timing::Ran { found, source, redacted: &self.lane.local.redacted };
+                timing::requested(env, session, ran);
+                timing::replied(env, session, out.len().saturating_sub(before), ran);
                 segment.ids.push(found.id);
                 if alone {
                     record(self.lane, env, session, segment, Some((source, found)));
@@ -391,27 +406,13 @@ fn record(
     }
     segment.ids.clear();
     segment.began_ns = now_ns;
-    if let Some((source, found)) = alone {
-        slow(env, session, took / 1000, source, found);
+    match alone {
+        Some((source, found)) => {
+            let ran = timing::Ran { found, source, redacted: &lane.local.redacted };
+            timing::took(env, session, took / 1000, ran);
+        }
+        None => timing::took_together(env, took / 1000),
     }
-}
-
-fn slow(env: Env<'_>, session: &Session, micros: u64, source: Source<'_>, found: table::Found) {
-    let threshold = env.config.slowlog_log_slower_than;
-    if threshold < 0 || micros < threshold.unsigned_abs() || found.command.flags.contains(Flags::SKIP_SLOWLOG)
-    {
-        return;
-    }
-    let name = session.handle.labels().name;
-    let max = usize::try_from(env.config.slowlog_max_len).unwrap_or(usize::MAX);
-    env.shared.slowlog.add(
-        max,
-        clock::now_ms() / 1000,
-        micros,
-        &session.handle.addr,
-        &name,
-        source.iter(),
-    );
 }
 
 fn every_command_alone(config: &Config) -> bool {

@@ -14,10 +14,28 @@ use crate::values::Value;
 /// Longest slice of maintenance between two looks at the mailbox.
 const SLICE_US: u64 = 2_000;
 
-/// Values that are too large to be dropped on a worker.
+/// Work that somebody asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Chore {
+    /// MEMORY PURGE.
+    Purge,
+    /// DEBUG ENGINES: begin a resize.
+    Resize {
+        /// The database.
+        db: DbId,
+        /// Twice as large, else half.
+        up: bool,
+    },
+}
+
+/// Chores that may wait; a further one is dropped, as it would find its work done.
+const CHORES_MAX: usize = 64;
+
+/// Values that are too large to be dropped on a worker, and chores.
 #[derive(Default)]
 pub struct Mailbox {
     values: Mutex<Graveyard>,
+    chores: Mutex<Vec<Chore>>,
     pending: std::sync::atomic::AtomicUsize,
     freed: std::sync::atomic::AtomicU64,
 }
@@ -45,6 +63,23 @@ impl Mailbox {
         queue.extend(values);
         let added = queue.len() - before;
         self.pending.fetch_add(added, std::sync::atomic::Ordering::Relaxed);
+    }
+
+    /// MEMORY PURGE; wake the helper afterwards.
+    pub fn ask_purge(&self) {
+        self.ask(Chore::Purge);
+    }
+
+    /// DEBUG ENGINES: one resize, up or down; wake the helper afterwards.
+    pub fn ask_resize(&self, db: DbId, up: bool) {
+        self.ask(Chore::Resize { db, up });
+    }
+
+    fn ask(&self, chore: Chore) {
+        let mut chores = self.chores.lock();
+        if chores.len() < CHORES_MAX {
+            chores.push(chore);
+        }
     }
 
     fn empty(&self) {
@@ -83,6 +118,20 @@ pub fn run(shared: Arc<Shared>) {
     let mut purge = ExpiredByMigration { shared: &shared, worker: shared.workers };
     loop {
         shared.helper.empty();
+        let chores = std::mem::take(&mut *shared.helper.chores.lock());
+        for chore in chores {
+            match chore {
+                Chore::Purge => {
+                    shared.keyspace.purge(&mut participant, clock::now_ms(), &mut purge);
+                    crate::memory::allocator::purge();
+                }
+                Chore::Resize { db, up } => {
+                    if !shared.keyspace.force_resize(&mut participant, db, up) {
+                        tracing::info!("DEBUG ENGINES: database {db} cannot be resized now");
+                    }
+                }
+            }
+        }
         let more = shared.keyspace.maintain(&mut participant, SLICE_US, clock::now_ms(), &mut purge);
         if !more && shared.helper.pending() == 0 {
             shared.keyspace.wait_for_work(None);

@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 use crate::config::Config;
 use crate::keyspace::{Keyspace, Options};
 use crate::server::listen::{self, UnixSocket};
+use crate::server::process;
 use crate::server::worker::{self, HANDOVER_MAX, Inlets};
 use crate::shared::{Shared, Shutdown};
 
@@ -18,7 +19,8 @@ use crate::shared::{Shared, Shutdown};
 ///
 /// # Errors
 /// If a socket cannot be bound or a thread not be started.
-pub fn run(config: Config) -> anyhow::Result<u8> {
+pub fn run(mut config: Config) -> anyhow::Result<u8> {
+    let _pid_file = process::prepare(&mut config)?;
     let workers = u16::try_from(config.worker_count()).context("workers: at most 65535")?;
     // Commands are looked up in a table that is built once; not on the first request.
     let commands = crate::commands::table::all().len();
@@ -36,6 +38,12 @@ pub fn run(config: Config) -> anyhow::Result<u8> {
     .context("reserving address space for the keyspace")?;
     let shared = Arc::new(Shared::new(config, keyspace, workers));
     shared.tcp_port.store(u32::from(sockets.port), Relaxed);
+    shared.sampler.used(&shared.keyspace, 0);
+    if let Some(score) = shared.oom_score.lock().as_mut()
+        && let Err(error) = score.apply(&shared.config.load())
+    {
+        tracing::warn!("Unable to write oom_score_adj: {error}");
+    }
     let helper = Arc::clone(&shared);
     thread::Builder::new().name("helper".into()).spawn(move || super::helper::run(helper))?;
     tracing::info!("Server initialized");

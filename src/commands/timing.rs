@@ -1,0 +1,96 @@
+//! What is kept of a command after it ran: slow log, large requests and replies, latency events.
+
+use crate::clock;
+use crate::commands::args::Source;
+use crate::commands::call::Env;
+use crate::commands::command::Flags;
+use crate::commands::session::Session;
+use crate::commands::table::Found;
+use crate::observe::latency::{COMMAND, FAST_COMMAND};
+use crate::observe::slowlog::SlowLog;
+
+/// A command that ran.
+#[derive(Clone, Copy)]
+pub struct Ran<'k, 'r> {
+    /// The command.
+    pub found: Found,
+    /// Its arguments.
+    pub source: Source<'k>,
+    /// Indices of arguments that no log may show.
+    pub redacted: &'r [usize],
+}
+
+/// Shown instead of an argument that is a secret.
+pub const REDACTED: &[u8] = b"(redacted)";
+
+impl<'k> Ran<'k, '_> {
+    /// The arguments as logs may show them.
+    pub fn shown(&self) -> impl ExactSizeIterator<Item = &'k [u8]> + '_ {
+        let redacted = self.redacted;
+        self.source.iter().enumerate().map(move |(i, a)| if redacted.contains(&i) { REDACTED } else { a })
+    }
+}
+
+/// A command took this long, by a reading of the clock of its own.
+pub fn took(env: Env<'_>, session: &Session, micros: u64, ran: Ran<'_, '_>) {
+    // EXEC is not an event: what it ran is.
+    if ran.found.command.flags.contains(Flags::SKIP_SLOWLOG) {
+        return;
+    }
+    // The command may have been CONFIG SET, so what counts is what is in force now.
+    let config = env.shared.config.load();
+    let event = if ran.found.command.flags.contains(Flags::FAST) { FAST_COMMAND } else { COMMAND };
+    env.shared.latency.note(event, micros, config.latency_monitor_threshold, clock::now_ms);
+    let threshold = config.slowlog_log_slower_than;
+    if threshold >= 0 && micros >= threshold.unsigned_abs() {
+        keep(&env.shared.logs.slow, config.slowlog_max_len, session, micros, ran);
+    }
+}
+
+/// Several constant-time commands took this long together.
+#[inline]
+pub fn took_together(env: Env<'_>, micros: u64) {
+    env.shared.latency.note(FAST_COMMAND, micros, env.config.latency_monitor_threshold, clock::now_ms);
+}
+
+/// A reply was this long.
+#[inline]
+pub fn replied(env: Env<'_>, session: &Session, bytes: usize, ran: Ran<'_, '_>) {
+    let threshold = env.config.commandlog_reply_larger_than;
+    if threshold >= 0 && bytes as u64 >= threshold.unsigned_abs() {
+        keep_large(&env.shared.logs.large_reply, env.config.commandlog_large_reply_max_len, session, bytes, ran);
+    }
+}
+
+/// A request came. Its length is only summed up where it can be large enough.
+#[inline]
+pub fn requested(env: Env<'_>, session: &Session, ran: Ran<'_, '_>) {
+    let threshold = env.config.commandlog_request_larger_than;
+    if threshold < 0 {
+        return;
+    }
+    if let Source::Buffer { buf, .. } = ran.source
+        && (buf.len() as u64) < threshold.unsigned_abs()
+    {
+        return;
+    }
+    let bytes = ran.source.iter().map(<[u8]>::len).sum::<usize>();
+    if bytes as u64 >= threshold.unsigned_abs() {
+        let max = env.config.commandlog_large_request_max_len;
+        keep_large(&env.shared.logs.large_request, max, session, bytes, ran);
+    }
+}
+
+#[cold]
+fn keep_large(log: &SlowLog, max: u64, session: &Session, bytes: usize, ran: Ran<'_, '_>) {
+    if !ran.found.command.flags.contains(Flags::SKIP_SLOWLOG) {
+        keep(log, max, session, bytes as u64, ran);
+    }
+}
+
+#[cold]
+fn keep(log: &SlowLog, max: u64, session: &Session, measure: u64, ran: Ran<'_, '_>) {
+    let name = session.handle.labels().name;
+    let max = usize::try_from(max).unwrap_or(usize::MAX);
+    log.add(max, clock::now_ms() / 1000, measure, &session.handle.addr, &name, ran.shown());
+}

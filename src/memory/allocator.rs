@@ -15,7 +15,7 @@ pub use tikv_jemallocator::Jemalloc as Allocator;
 
 /// Settings that jemalloc reads when it starts. As many arenas as `workers: auto` has workers
 /// at most; dirty pages go back after a second, by a thread of its own, so also in an idle process.
-const SETTINGS: &CStr = c"narenas:4,tcache_max:4096,dirty_decay_ms:1000,muzzy_decay_ms:0,background_thread:true";
+const SETTINGS: &CStr = c"narenas:4,tcache_max:4096,dirty_decay_ms:1000,muzzy_decay_ms:0,background_thread:true,max_background_threads:1";
 
 /// The symbol under which jemalloc looks for its settings.
 #[repr(transparent)]

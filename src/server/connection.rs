@@ -19,7 +19,7 @@ use tokio::io::unix::AsyncFd;
 use crate::clients::{ClientHandle, State};
 use crate::clock;
 use crate::commands::session::Session;
-use crate::protocol::OutBuf;
+use crate::protocol::{OutBuf, Reply};
 use crate::protocol::limits::{Limits, ProtocolError};
 use crate::protocol::owned::OwnedRequest;
 use crate::protocol::request::{Parser, Progress, Requests};
@@ -459,7 +459,7 @@ impl Connection {
 
     fn protocol_error(&mut self, desk: &mut Desk, error: ProtocolError) {
         if let Some(reply) = error.reply() {
-            desk.out.extend(&reply);
+            Reply::new(&mut desk.out, self.session.resp3).error(&*reply);
             let mut counters = desk.runner.shared.stats.lane(desk.runner.lane.local.worker);
             counters.error("ERR");
         }

@@ -176,8 +176,9 @@ fn run(ctx: &mut Ctx<'_, '_>, read_only: bool) -> Result<Outcome, Error> {
     }
     let highest = steps.iter().filter(|s| s.action != Action::Get).map(|s| s.offset + u64::from(s.field.bits) - 1);
     let len = usize::try_from((highest.max().unwrap_or(0) >> 3) + 1).map_err(|_| Error::BitOffset)?;
+    let grows = ctx.keys.string(0, |v| v.map_or(0, |v| v.len()))? < len;
     let (answers, changes) = ctx.keys.edit_string(0, len, |bytes| {
-        let mut changes = 0u64;
+        let mut changes = u64::from(grows);
         let answers: Vec<Option<i128>> = steps.iter().map(|s| step(s, bytes, &mut changes)).collect();
         (answers, changes)
     })?;
@@ -198,8 +199,10 @@ fn step(step: &Step, bytes: &mut [u8], changes: &mut u64) -> Option<i128> {
             (new, new)
         }
     };
-    step.field.write(bytes, step.offset, new);
-    *changes += 1;
+    if new != old {
+        step.field.write(bytes, step.offset, new);
+        *changes += 1;
+    }
     Some(answer)
 }
 

@@ -171,7 +171,7 @@ impl Shared {
     /// Whether any effect has a consumer; while nobody listens the effects path is this branch.
     #[inline]
     pub fn anyone_listens(&self) -> bool {
-        self.notify.load(Relaxed) != 0 || !self.watches.is_empty()
+        self.notify.load(Relaxed) != 0 || !self.watches.is_empty() || self.pubsub.hears_expiry()
     }
 
     /// Whether anybody reads the propagation stream (AOF, replicas). While nobody does,

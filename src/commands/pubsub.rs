@@ -11,6 +11,7 @@ use crate::commands::ctx::Ctx;
 use crate::commands::error::Error;
 use crate::commands::row::{flags, help, key_flags};
 use crate::events::Scope;
+use crate::events::pubsub::is_expiry_alias;
 
 /// The commands of this family.
 pub static COMMANDS: &[Command] = &[
@@ -228,7 +229,12 @@ fn add(ctx: &mut Ctx<'_, '_>, scope: Scope, verb: &[u8]) -> Result<Outcome, Erro
     for name in ctx.args.rest() {
         let mine = ctx.session.subscriptions.get_or_insert_default();
         if mine.of_mut(scope).insert(name.into()) {
-            ctx.shared.pubsub.subscribe(scope, name, &ctx.session.handle);
+            let handle = &ctx.session.handle;
+            if is_expiry_alias(scope, name) {
+                ctx.shared.pubsub.subscribe_expiry(ctx.session.db, handle);
+            } else {
+                ctx.shared.pubsub.subscribe(scope, name, handle);
+            }
         }
         let count = mine.count(scope);
         confirm(ctx, verb, Some(name), count);

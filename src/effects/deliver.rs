@@ -45,6 +45,7 @@ pub fn expired(shared: &Shared, db: DbId, key: &[u8]) {
     }
     shared.watches.touch(db, key);
     key_event(shared, db, key, Class::EXPIRED, "expired");
+    shared.pubsub.publish_expired(db, key);
 }
 
 /// Publishes one keyspace notification, if its class is configured.

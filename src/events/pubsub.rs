@@ -8,7 +8,11 @@ use parking_lot::RwLock;
 
 use crate::clients::{ClientHandle, ClientId};
 use crate::glob;
+use crate::keyspace::DbId;
 use crate::protocol::reply::Reply;
+
+/// Short name of the expiry events of the database that its subscriber had selected.
+pub const EXPIRY_ALIAS: &[u8] = b"~Ex";
 
 /// The three name spaces of subscriptions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,6 +75,10 @@ pub struct PubSub {
     channels: RwLock<Names>,
     patterns: RwLock<Names>,
     shards: RwLock<Names>,
+    /// Subscribers of [`EXPIRY_ALIAS`], each with the database it follows.
+    expiry: RwLock<Vec<(DbId, Arc<ClientHandle>)>>,
+    /// How many they are; read on the effects path.
+    expiry_count: AtomicUsize,
     /// Number of names in all scopes; lets a keyspace event that nobody hears cost one load.
     names: AtomicUsize,
 }
@@ -90,6 +98,35 @@ impl PubSub {
         self.names.load(Relaxed) == 0
     }
 
+    /// Whether anybody listens to expiry events without having them configured.
+    #[inline]
+    pub fn hears_expiry(&self) -> bool {
+        self.expiry_count.load(Relaxed) != 0
+    }
+
+    /// Adds a listener to the expiry events of one database, by their short name.
+    pub fn subscribe_expiry(&self, db: DbId, client: &Arc<ClientHandle>) {
+        let mut listeners = self.expiry.write();
+        listeners.push((db, Arc::clone(client)));
+        self.expiry_count.store(listeners.len(), Relaxed);
+    }
+
+    /// A key of this database expired.
+    pub fn publish_expired(&self, db: DbId, key: &[u8]) {
+        if !self.hears_expiry() {
+            return;
+        }
+        for (_, client) in self.expiry.read().iter().filter(|(of, _)| *of == db) {
+            deliver(client, &[b"message", EXPIRY_ALIAS, key]);
+        }
+    }
+
+    fn unsubscribe_expiry(&self, client: ClientId) {
+        let mut listeners = self.expiry.write();
+        listeners.retain(|(_, l)| l.id != client);
+        self.expiry_count.store(listeners.len(), Relaxed);
+    }
+
     /// Adds a listener. The caller keeps the client's own list and calls this once per name.
     pub fn subscribe(&self, scope: Scope, name: &[u8], client: &Arc<ClientHandle>) {
         let mut names = self.names_of(scope).write();
@@ -104,6 +141,9 @@ impl PubSub {
 
     /// Removes a listener.
     pub fn unsubscribe(&self, scope: Scope, name: &[u8], client: ClientId) {
+        if is_expiry_alias(scope, name) {
+            return self.unsubscribe_expiry(client);
+        }
         let mut names = self.names_of(scope).write();
         let Some(listeners) = names.get_mut(name) else { return };
         listeners.retain(|l| l.id != client);
@@ -160,11 +200,16 @@ impl PubSub {
     /// Channels with at least one listener that match `pattern`.
     pub fn active(&self, scope: Scope, pattern: Option<&[u8]>) -> Vec<Box<[u8]>> {
         let names = self.names_of(scope).read();
-        names.keys().filter(|n| pattern.is_none_or(|p| glob::matches(p, n, false))).cloned().collect()
+        let alias = (scope == Scope::Channel && self.hears_expiry()).then(|| Box::from(EXPIRY_ALIAS));
+        let names = names.keys().cloned().chain(alias);
+        names.filter(|n| pattern.is_none_or(|p| glob::matches(p, n, false))).collect()
     }
 
     /// Listeners of one channel.
     pub fn listeners(&self, scope: Scope, channel: &[u8]) -> usize {
+        if is_expiry_alias(scope, channel) {
+            return self.expiry_count.load(Relaxed);
+        }
         self.names_of(scope).read().get(channel).map_or(0, Vec::len)
     }
 
@@ -172,6 +217,11 @@ impl PubSub {
     pub fn count(&self, scope: Scope) -> usize {
         self.names_of(scope).read().len()
     }
+}
+
+/// Whether this is a subscription to the expiry events by their short name.
+pub fn is_expiry_alias(scope: Scope, name: &[u8]) -> bool {
+    scope == Scope::Channel && name == EXPIRY_ALIAS
 }
 
 /// Writes one push frame into a client's mailbox.

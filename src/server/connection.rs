@@ -6,6 +6,7 @@
 use std::cell::RefCell;
 use std::future::{Future, poll_fn};
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -25,6 +26,7 @@ use crate::protocol::owned::OwnedRequest;
 use crate::protocol::request::{Parser, Progress, Requests};
 use crate::server::batch::{Ran, Runner, Work};
 use crate::server::stream::Stream;
+use crate::shared::Shared;
 use crate::sys::readiness;
 use crate::values::Blob;
 
@@ -49,6 +51,18 @@ pub struct Desk {
     pub scratch: Vec<u8>,
     /// Where replies are written.
     pub out: OutBuf,
+}
+
+impl Desk {
+    /// Back to a state that the next connection can work with, after a panic left it half-way.
+    /// Whatever was written may be half a reply, and belongs to a connection that is closed.
+    fn repair(&mut self) {
+        self.out = OutBuf::default();
+        self.requests = Requests::new();
+        self.scratch.resize(SCRATCH_BYTES, 0);
+        self.runner.lane.local.tally = Default::default();
+        self.runner.lane.local.redacted.clear();
+    }
 }
 
 /// Why a connection ends.
@@ -80,6 +94,8 @@ struct Held {
 pub struct Connection {
     io: AsyncFd<Stream>,
     desk: Rc<RefCell<Desk>>,
+    /// Here as well, for when the desk is lent out.
+    shared: Arc<Shared>,
     session: Session,
     parser: Parser,
     /// An unfinished request, or requests that a pause holds back.
@@ -101,7 +117,9 @@ impl Connection {
         handle: Arc<ClientHandle>,
         authenticated: bool,
     ) -> io::Result<Connection> {
+        let shared = Arc::clone(&desk.borrow().runner.shared);
         Ok(Connection {
+            shared,
             io: readiness::watch(stream, Interest::READABLE)?,
             desk,
             session: Session::new(handle, authenticated),
@@ -176,9 +194,27 @@ impl Connection {
 
     /// Receives once and runs what is complete. True if the socket may hold more.
     fn receive(&mut self) -> Result<bool, End> {
+        self.guarded(Connection::receive_and_run)
+    }
+
+    /// Lends the desk to `step`. A panic in there is a bug, and costs this connection only: the
+    /// guards on the stack have let go of locks and gate, and the desk is made usable again.
+    fn guarded<T>(&mut self, step: fn(&mut Connection, &mut Desk) -> Result<T, End>) -> Result<T, End> {
         let desk = Rc::clone(&self.desk);
         let mut desk = desk.borrow_mut();
         let desk = &mut *desk;
+        match catch_unwind(AssertUnwindSafe(|| step(self, desk))) {
+            Ok(result) => result,
+            Err(payload) => {
+                tracing::error!(client = self.session.handle.id, addr = %self.session.handle.addr,
+                    "a request ended in a panic, its connection is closed: {}", panic_text(&*payload));
+                desk.repair();
+                Err(End::Killed)
+            }
+        }
+    }
+
+    fn receive_and_run(&mut self, desk: &mut Desk) -> Result<bool, End> {
         if self.large.is_some() {
             return self.receive_large(desk);
         }
@@ -358,12 +394,13 @@ impl Connection {
 
     /// A pause ended: runs what it held back.
     fn resume(&mut self) -> Result<(), End> {
+        self.guarded(Connection::run_held)
+    }
+
+    fn run_held(&mut self, desk: &mut Desk) -> Result<(), End> {
         let Some(held) = self.held.take() else {
             return Ok(());
         };
-        let desk = Rc::clone(&self.desk);
-        let mut desk = desk.borrow_mut();
-        let desk = &mut *desk;
         self.run(desk, Work::Kept(&held.args))?;
         if self.held.is_none() && !self.tail.is_empty() {
             let tail = std::mem::take(&mut self.tail);
@@ -453,7 +490,7 @@ impl Connection {
             self.session.handle.set(State::KILLED | State::OVER_LIMIT);
             return Err(End::Killed);
         }
-        crate::server::sweep::note_output(&self.session.handle, waiting, &self.desk.borrow().runner.shared);
+        crate::server::sweep::note_output(&self.session.handle, waiting, &self.shared);
         Ok(())
     }
 
@@ -495,7 +532,6 @@ impl Connection {
             figures.partial_since_ms.store(0, Relaxed);
         } else if figures.partial_since_ms.load(Relaxed) == 0 {
             figures.partial_since_ms.store(clock::mono_ms().max(1), Relaxed);
-            self.desk.try_borrow().ok();
         }
     }
 
@@ -532,6 +568,14 @@ fn limits(config: &crate::config::Config, authenticated: bool) -> Limits {
         query_buffer_max: usize::try_from(config.client_query_buffer_limit).unwrap_or(usize::MAX),
         authenticated,
         ..Limits::default()
+    }
+}
+
+/// What a panic said, without what it carried.
+pub(crate) fn panic_text(payload: &(dyn std::any::Any + Send)) -> &str {
+    match payload.downcast_ref::<&'static str>() {
+        Some(text) => text,
+        None => payload.downcast_ref::<String>().map_or("no message", String::as_str),
     }
 }
 

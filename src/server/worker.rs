@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::io;
 use std::net::TcpListener;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -17,7 +18,7 @@ use crate::clock;
 use crate::protocol::{OutBuf, Requests};
 use crate::server::alarm::Alarm;
 use crate::server::batch::Runner;
-use crate::server::connection::{Connection, Desk, SCRATCH_BYTES};
+use crate::server::connection::{Connection, Desk, SCRATCH_BYTES, panic_text};
 use crate::server::listen::UnixSocket;
 use crate::server::stream::Stream;
 use crate::shared::Shared;
@@ -234,7 +235,12 @@ async fn pause_accepting(error: &io::Error) {
 /// Works off due keys between batches; sleeps until the next deadline, without a tick.
 async fn expire(worker: Rc<Worker>, alarm: Alarm) {
     loop {
-        let next = match expire_slice(&worker) {
+        // A panic in a slice is a bug; it must not end the expiry of this worker.
+        let slice = catch_unwind(AssertUnwindSafe(|| expire_slice(&worker))).unwrap_or_else(|payload| {
+            tracing::error!("expiry ended in a panic: {}", panic_text(&*payload));
+            Slice::HeldBack
+        });
+        let next = match slice {
             Slice::More => {
                 tokio::task::yield_now().await;
                 continue;

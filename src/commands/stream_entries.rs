@@ -9,7 +9,7 @@ use crate::commands::error::Error;
 use crate::commands::keys::Ttl;
 use crate::commands::number;
 use crate::commands::stream_args::{
-    NewId, edit, id, id_or_end, id_text, interval, new_id, read, reply_entries, reply_id,
+    NewId, edit, id, id_text, interval, new_id, read, reply_entries, reply_id,
 };
 use crate::config::Config;
 use crate::effects::Class;
@@ -113,7 +113,7 @@ fn threshold(args: &Args<'_>, mut i: usize, by_len: bool, trim: &mut Trim) -> Re
         let n = u64::try_from(n).map_err(|_| Error::Line("ERR The MAXLEN argument must be >= 0."))?;
         Keep::Newest(n)
     } else {
-        Keep::From(id_or_end(value, 0)?)
+        Keep::From(id(value, 0)?)
     });
     Ok(i + 1)
 }

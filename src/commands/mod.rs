@@ -50,6 +50,8 @@ pub mod slowlog;
 pub mod sort;
 pub mod sorted_set;
 pub mod stream;
+mod stream_args;
+mod stream_entries;
 pub mod string;
 pub mod syntax;
 pub mod table;

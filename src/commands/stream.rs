@@ -1,8 +1,9 @@
-//! Streams.
+//! Streams: the rows. The handlers are in `stream_entries`, `stream_group` and `stream_info`.
 
 use crate::commands::command::{Access, Arity, Command, Group, KeySpec};
 use crate::commands::keyspec;
 use crate::commands::row::{acl, flags, help, key_flags, not_built};
+use crate::commands::stream_entries;
 
 /// The commands of this family.
 pub static COMMANDS: &[Command] = &[
@@ -39,7 +40,7 @@ pub static COMMANDS: &[Command] = &[
             ("7.0.0", "The sequence part may be left to the server: `<ms>-*`."),
         ],
         tips: &["nondeterministic_output"],
-        run: not_built,
+        run: stream_entries::xadd,
         ..Command::DEFAULT
     },
     Command {
@@ -90,7 +91,7 @@ pub static COMMANDS: &[Command] = &[
         since: "5.0.0",
         group: Group::Stream,
         complexity: "O(1) for each entry",
-        run: not_built,
+        run: stream_entries::xdel,
         ..Command::DEFAULT
     },
     Command {
@@ -277,7 +278,7 @@ pub static COMMANDS: &[Command] = &[
         summary: "Number of entries.",
         since: "5.0.0",
         group: Group::Stream,
-        run: not_built,
+        run: stream_entries::xlen,
         ..Command::DEFAULT
     },
     Command {
@@ -310,7 +311,7 @@ pub static COMMANDS: &[Command] = &[
         group: Group::Stream,
         complexity: "O(N), N entries returned",
         history: &[("6.2.0", "Ranges without their ends.")],
-        run: not_built,
+        run: stream_entries::xrange,
         ..Command::DEFAULT
     },
     Command {
@@ -326,7 +327,7 @@ pub static COMMANDS: &[Command] = &[
         group: Group::Stream,
         complexity: "",
         find: Some(keyspec::of_xread),
-        run: not_built,
+        run: stream_entries::xread,
         ..Command::DEFAULT
     },
     Command {
@@ -358,7 +359,7 @@ pub static COMMANDS: &[Command] = &[
         group: Group::Stream,
         complexity: "O(N), N entries returned",
         history: &[("6.2.0", "Ranges without their ends.")],
-        run: not_built,
+        run: stream_entries::xrevrange,
         ..Command::DEFAULT
     },
     Command {
@@ -373,7 +374,7 @@ pub static COMMANDS: &[Command] = &[
         since: "5.0.0",
         group: Group::Stream,
         history: &[("7.0.0", "Options `ENTRIESADDED`, `MAXDELETEDID`.")],
-        run: not_built,
+        run: stream_entries::xsetid,
         ..Command::DEFAULT
     },
     Command {
@@ -390,7 +391,7 @@ pub static COMMANDS: &[Command] = &[
         complexity: "O(N), N entries removed, a packed block at a time",
         history: &[("6.2.0", "Options `MINID`, `LIMIT`.")],
         tips: &["nondeterministic_output"],
-        run: not_built,
+        run: stream_entries::xtrim,
         ..Command::DEFAULT
     },
 ];

@@ -288,9 +288,9 @@ settings! {
         /// Size up to which a HyperLogLog stays sparse.
         hll_sparse_max_bytes: u64 = "3000", ["hll-sparse-max-bytes"], memory(0, SIZE), LIVE, ACTIVE;
         /// Size of one node of a stream; 0 is no limit.
-        stream_node_max_bytes: u64 = "4096", ["stream-node-max-bytes"], memory(0, SIZE), LIVE, waits("streams");
+        stream_node_max_bytes: u64 = "4096", ["stream-node-max-bytes"], memory(0, SIZE), LIVE, ACTIVE;
         /// Entries of one node of a stream; 0 is no limit.
-        stream_node_max_entries: u64 = "100", ["stream-node-max-entries"], int(0, LONG, "entries"), LIVE, waits("streams");
+        stream_node_max_entries: u64 = "100", ["stream-node-max-entries"], int(0, LONG, "entries"), LIVE, ACTIVE;
     }
     "scripts" {
         /// Time after which a script lets others in, with BUSY errors.

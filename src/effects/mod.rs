@@ -62,6 +62,11 @@ impl Effects {
         self.events.push(Event { key, class, name });
     }
 
+    /// Changes that are no event and no change of the data for watchers: they count as dirty.
+    pub fn silent(&mut self, changes: u64) {
+        self.dirty += changes;
+    }
+
     /// Clients blocked on this key may be served.
     pub fn ready(&mut self, key: usize) {
         self.ready.push(u16::try_from(key).unwrap_or(u16::MAX));

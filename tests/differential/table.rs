@@ -293,6 +293,71 @@ fn config_get(g: &mut Generator<'_>, args: &mut Vec<Vec<u8>>) {
     ]));
 }
 
+/// An id that others may have, too; now and then one that is none.
+fn stream_id(g: G) -> Vec<u8> {
+    match g.rng.below(20) {
+        0 => g.word(&["-", "+", "0", "0-0", "x", "5-", "18446744073709551615-18446744073709551615"]),
+        1..=4 => g.rng.below(60).to_string().into_bytes(),
+        _ => format!("{}-{}", g.rng.below(60), g.rng.below(3)).into_bytes(),
+    }
+}
+
+/// One end of a range of ids.
+fn stream_bound(g: G) -> Vec<u8> {
+    match g.rng.below(5) {
+        0 => b"-".to_vec(),
+        1 => b"+".to_vec(),
+        2 => [b"(".to_vec(), stream_id(g)].concat(),
+        _ => stream_id(g),
+    }
+}
+
+fn stream_trim(g: &mut Generator<'_>, args: &mut Vec<Vec<u8>>) {
+    let by_id = g.rng.chance(50);
+    args.push(g.word(if by_id { &["MINID", "minid"] } else { &["MAXLEN", "maxlen"] }));
+    args.extend(g.rng.chance(50).then(|| g.word(&["~", "="])));
+    args.push(if by_id { stream_id(g) } else { g.rng.below(12).to_string().into_bytes() });
+    if g.rng.chance(20) {
+        args.extend([b"LIMIT".to_vec(), g.word(&["0", "1", "3", "100", "-1"])]);
+    }
+}
+
+fn xadd(g: &mut Generator<'_>, args: &mut Vec<Vec<u8>>) {
+    args.push(g.key());
+    args.extend(g.rng.chance(8).then(|| b"NOMKSTREAM".to_vec()));
+    if g.rng.chance(15) {
+        stream_trim(g, args);
+    }
+    args.push(match g.rng.below(6) {
+        0 => stream_id(g),
+        _ => format!("{}-*", g.rng.below(60)).into_bytes(),
+    });
+    for _ in 0..1 + g.rng.below(3) {
+        args.extend([g.word(&["a", "b", "7"]), g.value()]);
+    }
+}
+
+fn stream_range(g: &mut Generator<'_>, args: &mut Vec<Vec<u8>>) {
+    args.extend([g.key(), stream_bound(g), stream_bound(g)]);
+    stream_count(g, args);
+}
+
+fn stream_count(g: &mut Generator<'_>, args: &mut Vec<Vec<u8>>) {
+    if g.rng.chance(40) {
+        args.extend([b"COUNT".to_vec(), g.word(&["1", "2", "5", "0", "-1"])]);
+    }
+}
+
+fn xread(g: &mut Generator<'_>, args: &mut Vec<Vec<u8>>) {
+    stream_count(g, args);
+    args.push(b"STREAMS".to_vec());
+    let streams = 1 + g.rng.below(3);
+    args.extend((0..streams).map(|_| g.key()).collect::<Vec<_>>());
+    for _ in 0..streams {
+        args.push(if g.rng.chance(10) { b"$".to_vec() } else { stream_id(g) });
+    }
+}
+
 /// All rows.
 pub static TEMPLATES: &[Template] = &[
     // string
@@ -369,6 +434,30 @@ pub static TEMPLATES: &[Template] = &[
     }),
     row("generic", "FLUSHALL", 1, Exact, |g, a| {
         a.extend(g.rng.chance(50).then(|| g.word(&["SYNC", "ASYNC", "bad"])))
+    }),
+    // stream; ids are given or `ms-*`, so that both servers have the same
+    row("stream", "XADD", 40, Exact, xadd),
+    row("stream", "XLEN", 4, Exact, args![key]),
+    row("stream", "XRANGE", 8, Exact, stream_range),
+    row("stream", "XREVRANGE", 8, Exact, stream_range),
+    row("stream", "XREAD", 8, ErrorCode, xread),
+    row("stream", "XDEL", 6, Exact, |g, a| {
+        a.push(g.key());
+        several(g, a, stream_id);
+    }),
+    row("stream", "XTRIM", 5, Exact, |g, a| {
+        a.push(g.key());
+        stream_trim(g, a);
+    }),
+    row("stream", "XSETID", 3, Exact, |g, a| {
+        // Below a deleted entry 7.0 lets an id pass and 7.2 does not.
+        a.extend([g.key(), g.word(&["70-0", "71", "65-3", "x"])]);
+        if g.rng.chance(30) {
+            a.extend([b"ENTRIESADDED".to_vec(), g.word(&["0", "3", "50", "-1"])]);
+        }
+        if g.rng.chance(30) {
+            a.extend([b"MAXDELETEDID".to_vec(), stream_id(g)]);
+        }
     }),
     // expiry
     row("expire", "EXPIRE", 8, Exact, |g, a| {

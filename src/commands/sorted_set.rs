@@ -1,7 +1,14 @@
-//! Sorted sets.
+//! Sorted sets: the rows. The handlers are in the files below, by what they do.
+
+pub mod algebra;
+pub mod bounds;
+pub mod pop;
+pub mod range;
+pub mod read;
+pub mod write;
 
 use crate::commands::command::{Access, Arity, Command, Group, KeySpec};
-use crate::commands::row::{acl, flags, key_flags, not_built};
+use crate::commands::row::{acl, flags, key_flags};
 
 /// The commands of this family.
 pub static COMMANDS: &[Command] = &[
@@ -17,7 +24,7 @@ pub static COMMANDS: &[Command] = &[
         since: "7.0.0",
         group: Group::SortedSet,
         complexity: "O(K)+O(M*log(N)), K keys, N members, M popped",
-        run: not_built,
+        run: pop::bzmpop,
         ..Command::DEFAULT
     },
     Command {
@@ -33,7 +40,7 @@ pub static COMMANDS: &[Command] = &[
         group: Group::SortedSet,
         complexity: "O(log(N)), N members",
         history: &[("6.0.0", "Fractions of a second are allowed for `timeout`.")],
-        run: not_built,
+        run: pop::bzpopmax,
         ..Command::DEFAULT
     },
     Command {
@@ -49,7 +56,7 @@ pub static COMMANDS: &[Command] = &[
         group: Group::SortedSet,
         complexity: "O(log(N)), N members",
         history: &[("6.0.0", "Fractions of a second are allowed for `timeout`.")],
-        run: not_built,
+        run: pop::bzpopmin,
         ..Command::DEFAULT
     },
     Command {
@@ -69,7 +76,7 @@ pub static COMMANDS: &[Command] = &[
             ("3.0.2", "Options `XX`, `NX`, `CH`, `INCR`."),
             ("6.2.0", "Options `GT`, `LT`."),
         ],
-        run: not_built,
+        run: write::zadd,
         ..Command::DEFAULT
     },
     Command {
@@ -83,7 +90,7 @@ pub static COMMANDS: &[Command] = &[
         summary: "Number of members.",
         since: "1.2.0",
         group: Group::SortedSet,
-        run: not_built,
+        run: read::zcard,
         ..Command::DEFAULT
     },
     Command {
@@ -98,7 +105,7 @@ pub static COMMANDS: &[Command] = &[
         since: "2.0.0",
         group: Group::SortedSet,
         complexity: "O(log(N)), N members",
-        run: not_built,
+        run: read::zcount,
         ..Command::DEFAULT
     },
     Command {
@@ -113,7 +120,7 @@ pub static COMMANDS: &[Command] = &[
         since: "6.2.0",
         group: Group::SortedSet,
         complexity: "O(L+(N-K)log(N)), L members in all, N in the first, K in the outcome",
-        run: not_built,
+        run: algebra::zdiff,
         ..Command::DEFAULT
     },
     Command {
@@ -131,7 +138,7 @@ pub static COMMANDS: &[Command] = &[
         since: "6.2.0",
         group: Group::SortedSet,
         complexity: "O(L+(N-K)log(N)), L members in all, N in the first, K in the outcome",
-        run: not_built,
+        run: algebra::zdiffstore,
         ..Command::DEFAULT
     },
     Command {
@@ -146,7 +153,7 @@ pub static COMMANDS: &[Command] = &[
         since: "1.2.0",
         group: Group::SortedSet,
         complexity: "O(log(N)), N members",
-        run: not_built,
+        run: write::zincrby,
         ..Command::DEFAULT
     },
     Command {
@@ -161,7 +168,7 @@ pub static COMMANDS: &[Command] = &[
         since: "6.2.0",
         group: Group::SortedSet,
         complexity: "O(N*K)+O(M*log(M)), N the smallest of K sets, M in the outcome",
-        run: not_built,
+        run: algebra::zinter,
         ..Command::DEFAULT
     },
     Command {
@@ -176,7 +183,7 @@ pub static COMMANDS: &[Command] = &[
         since: "7.0.0",
         group: Group::SortedSet,
         complexity: "O(N*K), N the smallest of K sets",
-        run: not_built,
+        run: algebra::zintercard,
         ..Command::DEFAULT
     },
     Command {
@@ -194,7 +201,7 @@ pub static COMMANDS: &[Command] = &[
         since: "2.0.0",
         group: Group::SortedSet,
         complexity: "O(N*K)+O(M*log(M)), N the smallest of K sets, M in the outcome",
-        run: not_built,
+        run: algebra::zinterstore,
         ..Command::DEFAULT
     },
     Command {
@@ -209,7 +216,7 @@ pub static COMMANDS: &[Command] = &[
         since: "2.8.9",
         group: Group::SortedSet,
         complexity: "O(log(N)), N members",
-        run: not_built,
+        run: read::zlexcount,
         ..Command::DEFAULT
     },
     Command {
@@ -224,7 +231,7 @@ pub static COMMANDS: &[Command] = &[
         since: "7.0.0",
         group: Group::SortedSet,
         complexity: "O(K)+O(M*log(N)), K keys, N members, M popped",
-        run: not_built,
+        run: pop::zmpop,
         ..Command::DEFAULT
     },
     Command {
@@ -239,7 +246,7 @@ pub static COMMANDS: &[Command] = &[
         since: "6.2.0",
         group: Group::SortedSet,
         complexity: "O(N), N members asked for",
-        run: not_built,
+        run: read::zmscore,
         ..Command::DEFAULT
     },
     Command {
@@ -254,7 +261,7 @@ pub static COMMANDS: &[Command] = &[
         since: "5.0.0",
         group: Group::SortedSet,
         complexity: "O(M*log(N)), N members, M popped",
-        run: not_built,
+        run: pop::zpopmax,
         ..Command::DEFAULT
     },
     Command {
@@ -269,7 +276,7 @@ pub static COMMANDS: &[Command] = &[
         since: "5.0.0",
         group: Group::SortedSet,
         complexity: "O(M*log(N)), N members, M popped",
-        run: not_built,
+        run: pop::zpopmin,
         ..Command::DEFAULT
     },
     Command {
@@ -285,7 +292,7 @@ pub static COMMANDS: &[Command] = &[
         group: Group::SortedSet,
         complexity: "O(N), N members returned",
         tips: &["nondeterministic_output"],
-        run: not_built,
+        run: read::zrandmember,
         ..Command::DEFAULT
     },
     Command {
@@ -301,7 +308,7 @@ pub static COMMANDS: &[Command] = &[
         group: Group::SortedSet,
         complexity: "O(log(N)+M), N members, M returned",
         history: &[("6.2.0", "Options `REV`, `BYSCORE`, `BYLEX`, `LIMIT`.")],
-        run: not_built,
+        run: range::zrange,
         ..Command::DEFAULT
     },
     Command {
@@ -317,7 +324,7 @@ pub static COMMANDS: &[Command] = &[
         group: Group::SortedSet,
         complexity: "O(log(N)+M), N members, M returned",
         deprecated: Some(("6.2.0", "`ZRANGE`, option `BYLEX`")),
-        run: not_built,
+        run: range::zrangebylex,
         ..Command::DEFAULT
     },
     Command {
@@ -334,7 +341,7 @@ pub static COMMANDS: &[Command] = &[
         complexity: "O(log(N)+M), N members, M returned",
         history: &[("2.0.0", "Option `WITHSCORES`.")],
         deprecated: Some(("6.2.0", "`ZRANGE`, option `BYSCORE`")),
-        run: not_built,
+        run: range::zrangebyscore,
         ..Command::DEFAULT
     },
     Command {
@@ -352,7 +359,7 @@ pub static COMMANDS: &[Command] = &[
         since: "6.2.0",
         group: Group::SortedSet,
         complexity: "O(log(N)+M), N members, M stored",
-        run: not_built,
+        run: range::zrangestore,
         ..Command::DEFAULT
     },
     Command {
@@ -368,7 +375,7 @@ pub static COMMANDS: &[Command] = &[
         group: Group::SortedSet,
         complexity: "O(log(N)), N members",
         history: &[("7.2.0", "Option `WITHSCORE`.")],
-        run: not_built,
+        run: read::zrank,
         ..Command::DEFAULT
     },
     Command {
@@ -384,7 +391,7 @@ pub static COMMANDS: &[Command] = &[
         group: Group::SortedSet,
         complexity: "O(M*log(N)), N members, M removed",
         history: &[("2.4.0", "Takes several members.")],
-        run: not_built,
+        run: write::zrem,
         ..Command::DEFAULT
     },
     Command {
@@ -399,7 +406,7 @@ pub static COMMANDS: &[Command] = &[
         since: "2.8.9",
         group: Group::SortedSet,
         complexity: "O(log(N)+M), N members, M removed",
-        run: not_built,
+        run: write::zremrangebylex,
         ..Command::DEFAULT
     },
     Command {
@@ -414,7 +421,7 @@ pub static COMMANDS: &[Command] = &[
         since: "2.0.0",
         group: Group::SortedSet,
         complexity: "O(log(N)+M), N members, M removed",
-        run: not_built,
+        run: write::zremrangebyrank,
         ..Command::DEFAULT
     },
     Command {
@@ -429,7 +436,7 @@ pub static COMMANDS: &[Command] = &[
         since: "1.2.0",
         group: Group::SortedSet,
         complexity: "O(log(N)+M), N members, M removed",
-        run: not_built,
+        run: write::zremrangebyscore,
         ..Command::DEFAULT
     },
     Command {
@@ -445,7 +452,7 @@ pub static COMMANDS: &[Command] = &[
         group: Group::SortedSet,
         complexity: "O(log(N)+M), N members, M returned",
         deprecated: Some(("6.2.0", "`ZRANGE`, option `REV`")),
-        run: not_built,
+        run: range::zrevrange,
         ..Command::DEFAULT
     },
     Command {
@@ -461,7 +468,7 @@ pub static COMMANDS: &[Command] = &[
         group: Group::SortedSet,
         complexity: "O(log(N)+M), N members, M returned",
         deprecated: Some(("6.2.0", "`ZRANGE`, options `REV` and `BYLEX`")),
-        run: not_built,
+        run: range::zrevrangebylex,
         ..Command::DEFAULT
     },
     Command {
@@ -478,7 +485,7 @@ pub static COMMANDS: &[Command] = &[
         complexity: "O(log(N)+M), N members, M returned",
         history: &[("2.1.6", "The ends of the range can be left out.")],
         deprecated: Some(("6.2.0", "`ZRANGE`, options `REV` and `BYSCORE`")),
-        run: not_built,
+        run: range::zrevrangebyscore,
         ..Command::DEFAULT
     },
     Command {
@@ -494,7 +501,7 @@ pub static COMMANDS: &[Command] = &[
         group: Group::SortedSet,
         complexity: "O(log(N)), N members",
         history: &[("7.2.0", "Option `WITHSCORE`.")],
-        run: not_built,
+        run: read::zrevrank,
         ..Command::DEFAULT
     },
     Command {
@@ -510,7 +517,7 @@ pub static COMMANDS: &[Command] = &[
         group: Group::SortedSet,
         complexity: "O(1) a call, O(N) for the whole walk over N members",
         tips: &["nondeterministic_output"],
-        run: not_built,
+        run: read::zscan,
         ..Command::DEFAULT
     },
     Command {
@@ -524,7 +531,7 @@ pub static COMMANDS: &[Command] = &[
         summary: "Score of a member.",
         since: "1.2.0",
         group: Group::SortedSet,
-        run: not_built,
+        run: read::zscore,
         ..Command::DEFAULT
     },
     Command {
@@ -539,7 +546,7 @@ pub static COMMANDS: &[Command] = &[
         since: "6.2.0",
         group: Group::SortedSet,
         complexity: "O(N)+O(M*log(M)), N members in all sets, M in the outcome",
-        run: not_built,
+        run: algebra::zunion,
         ..Command::DEFAULT
     },
     Command {
@@ -557,7 +564,7 @@ pub static COMMANDS: &[Command] = &[
         since: "2.0.0",
         group: Group::SortedSet,
         complexity: "O(N)+O(M*log(M)), N members in all sets, M in the outcome",
-        run: not_built,
+        run: algebra::zunionstore,
         ..Command::DEFAULT
     },
 ];

@@ -281,10 +281,10 @@ settings! {
         set_max_listpack_value: u64 = "64", ["set-max-listpack-value"], memory(0, SIZE), LIVE, waits("sets");
         /// Most members of a sorted set in compact form.
         zset_max_listpack_entries: u64 = "128", ["zset-max-listpack-entries", "zset-max-ziplist-entries"],
-            int(0, LONG, "members"), LIVE, waits("sorted sets");
+            int(0, LONG, "members"), LIVE, ACTIVE;
         /// Longest member of a sorted set in compact form.
         zset_max_listpack_value: u64 = "64", ["zset-max-listpack-value", "zset-max-ziplist-value"], memory(0, SIZE), LIVE,
-            waits("sorted sets");
+            ACTIVE;
         /// Size up to which a HyperLogLog stays sparse.
         hll_sparse_max_bytes: u64 = "3000", ["hll-sparse-max-bytes"], memory(0, SIZE), LIVE, ACTIVE;
         /// Size of one node of a stream; 0 is no limit.

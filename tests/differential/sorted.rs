@@ -1,6 +1,6 @@
 //! The rows of HyperLogLogs, sorted sets and geo indexes.
 
-use crate::compare::Compare::Exact;
+use crate::compare::Compare::{ErrorCode, Exact, Numbers, Scan, Shape};
 use crate::generate::Generator;
 use crate::table::{Template, row};
 
@@ -34,6 +34,197 @@ fn sketches(g: G, args: &mut Args) {
     }
 }
 
+fn zset(g: G) -> Vec<u8> {
+    key_of(g, "z")
+}
+
+/// A sorted set in which all scores are equal.
+fn lexical(g: G) -> Vec<u8> {
+    format!("lex{}", g.rng.below(2)).into_bytes()
+}
+
+fn member(g: G) -> Vec<u8> {
+    match g.rng.below(40) {
+        0 => Vec::new(),
+        1 => b"binary\x00\xff".to_vec(),
+        2 => vec![b'm'; 60 + g.rng.below(8)],
+        3..=9 => g.rng.range(-3, 12).to_string().into_bytes(),
+        _ => format!("m{}", g.rng.below(25)).into_bytes(),
+    }
+}
+
+fn score(g: G) -> Vec<u8> {
+    match g.rng.below(20) {
+        0 => g.float(),
+        1 => g.word(&["inf", "-inf", "+inf", "-0", "1e300", "1e-7", "nan", "0.1", "9007199254740993"]),
+        2..=5 => format!("{}.{}", g.rng.range(-5, 6), g.rng.below(100)).into_bytes(),
+        _ => g.rng.range(-6, 7).to_string().into_bytes(),
+    }
+}
+
+fn zadd(g: G, args: &mut Args) {
+    args.push(zset(g));
+    for (chance, words) in [
+        (25, &["NX", "XX", "xx", "nx"][..]),
+        (20, &["GT", "LT", "gt"][..]),
+        (25, &["CH", "ch"][..]),
+        (12, &["INCR", "incr"][..]),
+    ] {
+        if g.rng.chance(chance) {
+            args.push(g.word(words));
+        }
+    }
+    let many = if g.rng.chance(2) { 260 } else { 1 + g.rng.below(4) };
+    for number in 0..many {
+        args.push(score(g));
+        args.push(if many > 10 { format!("n{number}").into_bytes() } else { member(g) });
+    }
+}
+
+fn zadd_lexical(g: G, args: &mut Args) {
+    args.push(lexical(g));
+    for _ in 0..1 + g.rng.below(5) {
+        args.push(b"0".to_vec());
+        args.push(lex_member(g));
+    }
+}
+
+fn lex_member(g: G) -> Vec<u8> {
+    let length = g.rng.below(3);
+    (0..length).map(|_| b'a' + g.rng.below(5) as u8).collect()
+}
+
+fn score_end(g: G) -> Vec<u8> {
+    match g.rng.below(10) {
+        0 => g.word(&["-inf", "+inf", "inf", "(inf", "(-inf", "nan", "(", "", " 1", "1e400", "abc"]),
+        1..=3 => format!("({}", g.rng.range(-6, 7)).into_bytes(),
+        4 => format!("{}.5", g.rng.range(-6, 7)).into_bytes(),
+        _ => g.rng.range(-8, 8).to_string().into_bytes(),
+    }
+}
+
+fn lex_end(g: G) -> Vec<u8> {
+    match g.rng.below(8) {
+        0 => b"-".to_vec(),
+        1 => b"+".to_vec(),
+        2 => g.word(&["a", "", "(", "[", "+a", "-a"]),
+        at => [if at < 5 { &b"["[..] } else { &b"("[..] }, &lex_member(g)].concat(),
+    }
+}
+
+fn limit(g: G, args: &mut Args) {
+    if g.rng.chance(35) {
+        args.extend([b"LIMIT".to_vec(), g.index(), g.index()]);
+    }
+}
+
+fn with_scores(g: G, args: &mut Args) {
+    if g.rng.chance(50) {
+        args.push(g.word(&["WITHSCORES", "withscores"]));
+    }
+}
+
+fn zrange_options(g: G, args: &mut Args, what: usize) {
+    match what {
+        0 => args.extend([g.index(), g.index()]),
+        1 => args.extend([score_end(g), score_end(g), b"BYSCORE".to_vec()]),
+        _ => args.extend([lex_end(g), lex_end(g), b"bylex".to_vec()]),
+    }
+    if g.rng.chance(35) {
+        args.push(b"REV".to_vec());
+    }
+    if what > 0 || g.rng.chance(4) {
+        limit(g, args);
+    }
+}
+
+fn zrange(g: G, args: &mut Args) {
+    let what = g.rng.below(3);
+    args.push(if what == 2 { lexical(g) } else { zset(g) });
+    zrange_options(g, args, what);
+    if what < 2 || g.rng.chance(4) {
+        with_scores(g, args);
+    }
+}
+
+fn zrangestore(g: G, args: &mut Args) {
+    let what = g.rng.below(3);
+    args.push(zset(g));
+    args.push(if what == 2 { lexical(g) } else { zset(g) });
+    zrange_options(g, args, what);
+}
+
+fn by_score(g: G, args: &mut Args) {
+    args.extend([zset(g), score_end(g), score_end(g)]);
+    with_scores(g, args);
+    limit(g, args);
+}
+
+fn by_lex(g: G, args: &mut Args) {
+    args.extend([lexical(g), lex_end(g), lex_end(g)]);
+    limit(g, args);
+}
+
+fn inputs(g: G, args: &mut Args) -> usize {
+    let n = 1 + g.rng.below(3);
+    args.push(if g.rng.chance(3) { g.word(&["0", "-1", "abc", "9"]) } else { n.to_string().into_bytes() });
+    for _ in 0..n {
+        args.push(zset(g));
+    }
+    n
+}
+
+fn combination(g: G, args: &mut Args, weighs: bool) {
+    let n = inputs(g, args);
+    if weighs && g.rng.chance(35) {
+        args.push(b"WEIGHTS".to_vec());
+        for _ in 0..n {
+            args.push(score(g));
+        }
+    }
+    if weighs && g.rng.chance(35) {
+        args.extend([b"aggregate".to_vec(), g.word(&["sum", "MIN", "MAX", "MAX", "avg"])]);
+    }
+}
+
+fn mpop(g: G, args: &mut Args) {
+    inputs(g, args);
+    args.push(g.word(&["MIN", "MAX", "min", "MAX", "mid"]));
+    if g.rng.chance(50) {
+        args.extend([b"COUNT".to_vec(), g.word(&["1", "2", "5", "100", "0", "-1", "x"])]);
+    }
+}
+
+fn pop(g: G, args: &mut Args) {
+    args.push(zset(g));
+    if g.rng.chance(50) {
+        args.push(g.word(&["0", "1", "2", "3", "200", "-1", "abc"]));
+    }
+}
+
+fn random_member(g: G, args: &mut Args) {
+    args.push(zset(g));
+    if g.rng.chance(70) {
+        args.push(g.word(&["0", "1", "3", "-3", "1000", "-9223372036854775808", "abc"]));
+        with_scores(g, args);
+    }
+}
+
+fn scan_options(g: G, args: &mut Args) {
+    args.extend([zset(g), b"0".to_vec()]);
+    if g.rng.chance(40) {
+        args.extend([b"MATCH".to_vec(), g.word(&["m*", "*1", "n[0-9]", "*", "x"])]);
+    }
+    if g.rng.chance(40) {
+        args.extend([b"COUNT".to_vec(), g.word(&["1", "10", "2000", "0", "x"])]);
+    }
+}
+
+fn store(g: G, args: &mut Args, weighs: bool) {
+    args.push(zset(g));
+    combination(g, args, weighs);
+}
+
 /// All rows.
 pub static TEMPLATES: &[Template] = &[
     row("hyperloglog", "PFADD", 12, Exact, pfadd),
@@ -42,4 +233,63 @@ pub static TEMPLATES: &[Template] = &[
     row("hyperloglog", "PFDEBUG", 2, Exact, |g, a| {
         a.extend([g.word(&["ENCODING", "decode", "TODENSE", "GETREG", "nope"]), sketch(g)])
     }),
+    row("sorted_set", "ZADD", 40, Numbers, zadd),
+    row("sorted_set", "ZADD", 8, Exact, zadd_lexical),
+    row("sorted_set", "DEL", 2, Exact, |g, a| a.push(zset(g))),
+    row("sorted_set", "EXPIRE", 1, Exact, |g, a| a.extend([zset(g), b"1000".to_vec()])),
+    row("sorted_set", "OBJECT ENCODING", 3, Exact, |g, a| a.push(zset(g))),
+    row("sorted_set", "ZINCRBY", 6, Numbers, |g, a| a.extend([zset(g), score(g), member(g)])),
+    row("sorted_set", "ZCARD", 3, Exact, |g, a| a.push(zset(g))),
+    row("sorted_set", "ZSCORE", 4, Numbers, |g, a| a.extend([zset(g), member(g)])),
+    row("sorted_set", "ZMSCORE", 3, Numbers, |g, a| {
+        a.push(zset(g));
+        a.extend((0..1 + g.rng.below(4)).map(|_| member(g)));
+    }),
+    row("sorted_set", "ZRANK", 4, ErrorCode, |g, a| a.extend([zset(g), member(g)])),
+    row("sorted_set", "ZREVRANK", 4, ErrorCode, |g, a| a.extend([zset(g), member(g)])),
+    row("sorted_set", "ZCOUNT", 4, Exact, |g, a| a.extend([zset(g), score_end(g), score_end(g)])),
+    row("sorted_set", "ZLEXCOUNT", 4, Exact, |g, a| a.extend([lexical(g), lex_end(g), lex_end(g)])),
+    row("sorted_set", "ZREM", 6, Exact, |g, a| {
+        a.push(zset(g));
+        a.extend((0..1 + g.rng.below(4)).map(|_| member(g)));
+    }),
+    row("sorted_set", "ZREMRANGEBYRANK", 2, Exact, |g, a| a.extend([zset(g), g.index(), g.index()])),
+    row("sorted_set", "ZREMRANGEBYSCORE", 2, Exact, |g, a| a.extend([zset(g), score_end(g), score_end(g)])),
+    row("sorted_set", "ZREMRANGEBYLEX", 2, Exact, |g, a| a.extend([lexical(g), lex_end(g), lex_end(g)])),
+    row("sorted_set", "ZRANGE", 12, Numbers, zrange),
+    row("sorted_set", "ZRANGESTORE", 5, Exact, zrangestore),
+    row("sorted_set", "ZREVRANGE", 3, Numbers, |g, a| {
+        a.extend([zset(g), g.index(), g.index()]);
+        with_scores(g, a);
+    }),
+    row("sorted_set", "ZRANGEBYSCORE", 4, Numbers, by_score),
+    row("sorted_set", "ZREVRANGEBYSCORE", 4, Numbers, by_score),
+    row("sorted_set", "ZRANGEBYLEX", 4, Exact, by_lex),
+    row("sorted_set", "ZREVRANGEBYLEX", 4, Exact, by_lex),
+    row("sorted_set", "ZUNION", 4, Numbers, |g, a| {
+        combination(g, a, true);
+        with_scores(g, a);
+    }),
+    row("sorted_set", "ZINTER", 4, Numbers, |g, a| {
+        combination(g, a, true);
+        with_scores(g, a);
+    }),
+    row("sorted_set", "ZDIFF", 4, Numbers, |g, a| {
+        combination(g, a, false);
+        with_scores(g, a);
+    }),
+    row("sorted_set", "ZUNIONSTORE", 3, Exact, |g, a| store(g, a, true)),
+    row("sorted_set", "ZINTERSTORE", 3, Exact, |g, a| store(g, a, true)),
+    row("sorted_set", "ZDIFFSTORE", 3, Exact, |g, a| store(g, a, false)),
+    row("sorted_set", "ZINTERCARD", 3, Exact, |g, a| {
+        inputs(g, a);
+        if g.rng.chance(50) {
+            a.extend([b"LIMIT".to_vec(), g.word(&["0", "1", "3", "100", "-1", "x"])]);
+        }
+    }),
+    row("sorted_set", "ZPOPMIN", 3, Numbers, pop),
+    row("sorted_set", "ZPOPMAX", 3, Numbers, pop),
+    row("sorted_set", "ZMPOP", 3, Numbers, mpop),
+    row("sorted_set", "ZRANDMEMBER", 3, Shape, random_member),
+    row("sorted_set", "ZSCAN", 3, Scan { cursor: 2 }, scan_options),
 ];

@@ -5,7 +5,7 @@ use std::fmt;
 
 use crate::common::resp::escape;
 use crate::common::{Client, Reply, Server, Value};
-use crate::compare::Compare;
+use crate::compare::{Compare, normal};
 use crate::generate::{CONNECTIONS, DATABASES, Step};
 
 /// How many replays a shrinking may take.
@@ -157,7 +157,10 @@ impl<'s> Twin<'s> {
                     "list" => vec![ask(&[b"LRANGE", &key, b"0", b"-1"]).raw],
                     "set" => elements(&ask(&[b"SMEMBERS", &key]), 1),
                     "hash" => elements(&ask(&[b"HGETALL", &key]), 2),
-                    "zset" => vec![ask(&[b"ZRANGE", &key, b"0", b"-1", b"WITHSCORES"]).raw],
+                    "zset" => {
+                        let pairs = ask(&[b"ZRANGE", &key, b"0", b"-1", b"WITHSCORES"]);
+                        vec![format!("{:?}", normal(&pairs.value)).into_bytes()]
+                    }
                     "stream" => vec![ask(&[b"XRANGE", &key, b"-", b"+"]).raw],
                     other => panic!("TYPE answered {other}"),
                 };

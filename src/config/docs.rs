@@ -209,7 +209,7 @@ fn values(setting: &Setting) -> String {
         Spec::Octal => "octal".to_owned(),
         Spec::Choice(words) => words.join(", "),
         Spec::Choices(words) => format!("any of {}", words.join(", ")),
-        Spec::Text | Spec::Title => "text".to_owned(),
+        Spec::Text | Spec::Title | Spec::Password => "text".to_owned(),
         Spec::FileName(_) => "name without a path".to_owned(),
         Spec::Form(form) | Spec::Words(form) => form.to_owned(),
     }

@@ -68,6 +68,7 @@ impl SettingValue for Text {
     fn parse(words: &[&[u8]], spec: &Spec, _: &Self, _: Origin) -> Result<Self, String> {
         let word = one(words)?;
         match spec {
+            Spec::Password => {}
             _ if word.contains(&0) => return Err("argument must not contain a NUL byte".to_owned()),
             Spec::FileName(name) if word.is_empty() || word.contains(&b'/') => {
                 return Err(format!("{name} can't be a path, just a filename"));

@@ -50,6 +50,8 @@ pub enum Spec {
     Choices(&'static [&'static str]),
     /// Any text.
     Text,
+    /// A password: any bytes, NUL among them.
+    Password,
     /// The name of a file without a path; the setting's own name is for the error.
     FileName(&'static str),
     /// Text with known variables in braces.

@@ -47,7 +47,7 @@ settings! {
         /// Refuse clients from other machines while no password is set.
         protected_mode: bool = "yes", ["protected-mode"], Spec::Bool, LIVE, ACTIVE;
         /// Password of the default user; empty asks for none.
-        requirepass: Text = "", ["requirepass"], Spec::Text, LIVE | SECRET, ACTIVE;
+        requirepass: Text = "", ["requirepass"], Spec::Password, LIVE | SECRET, ACTIVE;
         /// Who may change settings that name files, by CONFIG SET.
         enable_protected_configs: Allow = "no", ["enable-protected-configs"], Spec::Choice(Allow::WORDS), FIXED, ACTIVE;
         /// Who may use DEBUG.
@@ -356,7 +356,7 @@ settings! {
         /// Master to copy: host and port; empty is none.
         replicaof: Master = "", ["replicaof", "slaveof"], Spec::Words("host port"), FIXED, later("replication");
         /// Password for the master.
-        masterauth: Text = "", ["masterauth"], Spec::Text, LIVE | SECRET, waits("replication");
+        masterauth: Text = "", ["masterauth"], Spec::Password, LIVE | SECRET, waits("replication");
         /// User for the master.
         masteruser: Text = "", ["masteruser"], Spec::Text, LIVE, waits("replication");
         /// Answer reads while the link to the master is down.

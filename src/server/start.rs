@@ -153,6 +153,7 @@ fn announce(shared: &Shared) {
     let config = shared.config.load();
     if !config.unixsocket.is_empty() {
         tracing::info!("The server is now ready to accept connections at {}", config.unixsocket.to_str_lossy());
+        tracing::info!("Try: redis-cli -s {} set greeting hello", config.unixsocket.to_str_lossy());
     }
     let port = shared.tcp_port.load(Relaxed);
     if port != 0 {

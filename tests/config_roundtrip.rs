@@ -39,7 +39,7 @@ fn samples(setting: &Setting) -> Vec<String> {
         Spec::Octal => vec!["777".to_owned(), "0600".to_owned(), "0".to_owned()],
         Spec::Choice(words) | Spec::Choices(words) => words.iter().map(|word| (*word).to_owned()).collect(),
         Spec::FileName(_) => vec!["other name.x".to_owned(), "#x".to_owned()],
-        Spec::Text | Spec::Title => {
+        Spec::Text | Spec::Title | Spec::Password => {
             let texts = [
                 "",
                 "plain",

@@ -108,8 +108,8 @@ pub struct Shared {
     pub started_ms: u64,
     /// 40 hexadecimal digits that name this run.
     pub run_id: String,
-    /// TCP port that is really bound (0: none).
-    pub tcp_port: AtomicU32,
+    /// TCP sockets that are listened on.
+    pub tcp: crate::server::tcp::Listening,
     /// DEBUG SET-ACTIVE-EXPIRE.
     pub active_expire: AtomicBool,
     notify: AtomicU32,
@@ -147,7 +147,7 @@ impl Shared {
             workers,
             started_ms: crate::clock::now_ms(),
             run_id: random_id(),
-            tcp_port: AtomicU32::new(0),
+            tcp: crate::server::tcp::Listening::default(),
             active_expire: AtomicBool::new(true),
             notify: AtomicU32::new(config.notify_keyspace_events.bits()),
             stream_readers: AtomicU32::new(0),

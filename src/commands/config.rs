@@ -183,11 +183,12 @@ fn apply_fallible<'s>(
         undo.directory = true;
         std::env::set_current_dir(&new.dir.0).map_err(|e| SetError::failed("dir", e.to_string()))?;
     }
-    if is_changed("port") {
-        return Err(SetError::failed("port", "Unable to listen on this port: a restart is needed to change it"));
-    }
-    if is_changed("bind") {
-        return Err(SetError::failed("bind", "Failed to bind to specified addresses: a restart is needed to change them"));
+    if is_changed("port") || is_changed("bind") {
+        // Last, because nothing after it may fail: clients are not told of a port that comes and goes.
+        shared.tcp.rebind(new, shared.workers).map_err(|_| match is_changed("port") {
+            true => SetError::failed("port", "Unable to listen on this port. Check server logs."),
+            false => SetError::failed("bind", "Failed to bind to specified addresses."),
+        })?;
     }
     Ok(undo)
 }

@@ -12,6 +12,7 @@ mod process;
 mod start;
 pub mod stream;
 pub mod sweep;
+pub mod tcp;
 pub mod worker;
 
 pub use start::run;

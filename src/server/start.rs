@@ -1,8 +1,6 @@
 //! From settings to a running process, and to its end.
 
-use std::net::{IpAddr, ToSocketAddrs};
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 use std::thread;
 
 use anyhow::{Context, anyhow};
@@ -12,6 +10,7 @@ use crate::config::Config;
 use crate::keyspace::{Keyspace, Options};
 use crate::server::listen::{self, UnixSocket};
 use crate::server::process;
+use crate::server::tcp::{self, Bound};
 use crate::server::worker::{self, HANDOVER_MAX, Inlets};
 use crate::shared::{Shared, Shutdown};
 
@@ -37,7 +36,6 @@ pub fn run(mut config: Config) -> anyhow::Result<u8> {
     })
     .context("reserving address space for the keyspace")?;
     let shared = Arc::new(Shared::new(config, keyspace, workers));
-    shared.tcp_port.store(u32::from(sockets.port), Relaxed);
     shared.sampler.used(&shared.keyspace, 0);
     if let Some(score) = shared.oom_score.lock().as_mut()
         && let Err(error) = score.apply(&shared.config.load())
@@ -59,17 +57,17 @@ pub fn run(mut config: Config) -> anyhow::Result<u8> {
 
 struct Sockets {
     unix: Option<UnixSocket>,
-    /// Per address, one listener per worker.
-    tcp: Vec<Vec<std::net::TcpListener>>,
-    port: u16,
+    tcp: Bound,
 }
 
 fn bind(config: &Config, workers: u16) -> anyhow::Result<Sockets> {
     let backlog = i32::try_from(config.tcp_backlog).unwrap_or(511);
-    let mut sockets = Sockets { unix: None, tcp: Vec::new(), port: 0 };
-    if config.port != 0 {
-        bind_tcp(config, workers, backlog, &mut sockets)?;
-    }
+    let tcp = tcp::bind(config, workers).map_err(|error| {
+        tracing::error!("Could not create server TCP listening socket {error}");
+        tracing::error!("Failed listening on port {} (tcp), aborting.", config.port);
+        anyhow!("Failed listening on port {}: {error}", config.port)
+    })?;
+    let mut sockets = Sockets { unix: None, tcp };
     if !config.unixsocket.is_empty() {
         let path = config.unixsocket.as_path();
         let socket = listen::unix(path, config.unixsocketperm, backlog).map_err(|e| {
@@ -84,57 +82,16 @@ fn bind(config: &Config, workers: u16) -> anyhow::Result<Sockets> {
     Ok(sockets)
 }
 
-fn bind_tcp(config: &Config, workers: u16, backlog: i32, sockets: &mut Sockets) -> anyhow::Result<()> {
-    let mut port = config.port;
-    for address in &config.bind.0 {
-        let ip = resolve(&address.host)?;
-        match listen::tcp(ip, port, backlog, workers) {
-            Ok(listeners) => {
-                if let Some(first) = listeners.first() {
-                    port = first.local_addr()?.port();
-                }
-                sockets.port = port;
-                sockets.tcp.push(listeners);
-            }
-            Err(e) if address.optional || unsupported(&e) => {
-                tracing::info!("not listening on {ip}: {e}");
-            }
-            Err(e) => {
-                tracing::error!("Could not create server TCP listening socket {ip}:{port}: bind: {e}");
-                tracing::error!("Failed listening on port {port} (tcp), aborting.");
-                return Err(anyhow!("Failed listening on port {port}: {ip}: {e}"));
-            }
-        }
-    }
-    Ok(())
-}
-
-/// An address, a host name, or `*` and `::*` for everything.
-fn resolve(host: &str) -> anyhow::Result<IpAddr> {
-    match host {
-        "*" => Ok(std::net::Ipv4Addr::UNSPECIFIED.into()),
-        "::*" => Ok(std::net::Ipv6Addr::UNSPECIFIED.into()),
-        _ => {
-            let mut found = (host, 0).to_socket_addrs().with_context(|| format!("bind {host}"))?;
-            found.next().map(|a| a.ip()).ok_or_else(|| anyhow!("bind {host}: no such host"))
-        }
-    }
-}
-
-fn unsupported(e: &std::io::Error) -> bool {
-    e.raw_os_error() == Some(libc::EAFNOSUPPORT)
-}
-
 type Handles = Vec<thread::JoinHandle<()>>;
 
 fn spawn_workers(shared: &Arc<Shared>, mut sockets: Sockets) -> anyhow::Result<Handles> {
     let workers = usize::from(shared.workers);
     let (outlets, inlets): (Vec<_>, Vec<_>) = (0..workers).map(|_| mpsc::channel(HANDOVER_MAX)).unzip();
+    shared.tcp.install(sockets.tcp, shared.workers)?;
     let mut handles = Vec::new();
     for (i, sockets_for) in inlets.into_iter().enumerate() {
-        let tcp = sockets.tcp.iter_mut().filter_map(Vec::pop).collect();
         let unix = if i == 0 { sockets.unix.take() } else { None };
-        let inlets = Inlets { tcp, unix, sockets: sockets_for, outlets: outlets.clone() };
+        let inlets = Inlets { unix, sockets: sockets_for, outlets: outlets.clone() };
         let shared = Arc::clone(shared);
         let index = u16::try_from(i).unwrap_or(u16::MAX);
         let work = move || {
@@ -155,7 +112,7 @@ fn announce(shared: &Shared) {
         tracing::info!("The server is now ready to accept connections at {}", config.unixsocket.to_str_lossy());
         tracing::info!("Try: redis-cli -s {} set greeting hello", config.unixsocket.to_str_lossy());
     }
-    let port = shared.tcp_port.load(Relaxed);
+    let port = shared.tcp.port();
     if port != 0 {
         tracing::info!("Ready to accept connections tcp, port {port}");
     } else {

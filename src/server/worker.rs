@@ -33,8 +33,6 @@ pub const HANDOVER_MAX: usize = 1024;
 
 /// What a worker is given at its start.
 pub struct Inlets {
-    /// Its share of every TCP address.
-    pub tcp: Vec<TcpListener>,
     /// The unix socket, for the worker that accepts for all.
     pub unix: Option<UnixSocket>,
     /// Where sockets accepted for it arrive.
@@ -71,9 +69,7 @@ async fn serve(shared: Arc<Shared>, index: u16, mut inlets: Inlets) -> io::Resul
         out: OutBuf::default(),
     }));
     let worker = Rc::new(Worker { index, shared: Arc::clone(&shared), desk, earlier });
-    for listener in inlets.tcp {
-        tokio::task::spawn_local(accept_tcp(Rc::clone(&worker), listener));
-    }
+    tokio::task::spawn_local(listen_tcp(Rc::clone(&worker)));
     if let Some(unix) = inlets.unix {
         tokio::task::spawn_local(accept_unix(Rc::clone(&worker), unix, inlets.outlets));
     }
@@ -183,6 +179,24 @@ fn addresses(stream: &Stream, config: &crate::config::Config) -> (Box<str>, Box<
     }
 }
 
+/// Accepts on this worker's share of the TCP addresses, and on others once CONFIG SET changed them.
+async fn listen_tcp(worker: Rc<Worker>) {
+    let mut changes = worker.shared.tcp.changes();
+    let mut accepting: Vec<tokio::task::JoinHandle<()>> = Vec::new();
+    loop {
+        changes.borrow_and_update();
+        if let Some(listeners) = worker.shared.tcp.take_share(worker.index) {
+            accepting.drain(..).for_each(|task| task.abort());
+            for listener in listeners {
+                accepting.push(tokio::task::spawn_local(accept_tcp(Rc::clone(&worker), listener)));
+            }
+        }
+        if changes.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
 /// Accepts on this worker's share of a TCP address; the kernel spreads the connections.
 async fn accept_tcp(worker: Rc<Worker>, listener: TcpListener) {
     let Ok(listener) = tokio::net::TcpListener::from_std(listener) else { return };
@@ -192,6 +206,10 @@ async fn accept_tcp(worker: Rc<Worker>, listener: TcpListener) {
                 if let Ok(stream) = stream.into_std() {
                     worker.adopt(Stream::Tcp(stream));
                 }
+            }
+            // CONFIG SET closed it, or is about to find out that it needs it after all.
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
+                tokio::time::sleep(Duration::from_millis(10)).await;
             }
             Err(error) => pause_accepting(&error).await,
         }

@@ -23,8 +23,9 @@ pub(super) fn memory(text: &mut Text, facts: &Facts<'_>) {
     text.field("allocator_resident", a.resident);
     let machine = usize::try_from(process::machine_memory()).unwrap_or(usize::MAX);
     text.bytes("total_system_memory", machine);
-    text.bytes("used_memory_lua", 0);
-    text.zeros(&["used_memory_vm_eval", "used_memory_scripts_eval"]);
+    text.zeros(&["used_memory_lua", "used_memory_vm_eval"]);
+    text.field("used_memory_lua_human", human(0));
+    text.zeros(&["used_memory_scripts_eval"]);
     text.zeros(&["number_of_cached_scripts", "number_of_functions", "number_of_libraries"]);
     text.zeros(&["used_memory_vm_functions"]);
     text.bytes("used_memory_vm_total", 0);

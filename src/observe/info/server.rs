@@ -1,7 +1,5 @@
 //! Server, clients, persistence, replication, CPU, cluster.
 
-use std::sync::atomic::Ordering::Relaxed;
-
 use super::{Facts, Text};
 use crate::memory::process;
 
@@ -31,7 +29,7 @@ pub(super) fn server(text: &mut Text, facts: &Facts<'_>) {
     text.field("process_id", std::process::id());
     text.field("process_supervised", "no");
     text.field("run_id", &shared.run_id);
-    text.field("tcp_port", shared.tcp_port.load(Relaxed));
+    text.field("tcp_port", shared.tcp.port());
     text.field("server_time_usec", facts.now_us);
     text.field("uptime_in_seconds", uptime);
     text.field("uptime_in_days", uptime / 86_400);
@@ -49,7 +47,7 @@ pub(super) fn server(text: &mut Text, facts: &Facts<'_>) {
 fn listeners(text: &mut Text, facts: &Facts<'_>) {
     let config = facts.config;
     let mut n = 0;
-    let port = facts.shared.tcp_port.load(Relaxed);
+    let port = facts.shared.tcp.port();
     if port != 0 {
         let hosts: String = config.bind.0.iter().map(|a| format!(",bind={}", a.host)).collect();
         text.line(format_args!("listener{n}:name=tcp{hosts},port={port}"));

@@ -52,6 +52,7 @@ pub mod sorted_set;
 pub mod stream;
 mod stream_args;
 mod stream_entries;
+mod stream_group;
 pub mod string;
 pub mod syntax;
 pub mod table;

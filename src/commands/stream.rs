@@ -3,7 +3,7 @@
 use crate::commands::command::{Access, Arity, Command, Group, KeySpec};
 use crate::commands::keyspec;
 use crate::commands::row::{acl, flags, help, key_flags, not_built};
-use crate::commands::stream_entries;
+use crate::commands::{stream_entries, stream_group};
 
 /// The commands of this family.
 pub static COMMANDS: &[Command] = &[
@@ -19,7 +19,7 @@ pub static COMMANDS: &[Command] = &[
         since: "5.0.0",
         group: Group::Stream,
         complexity: "O(1) for each message",
-        run: not_built,
+        run: stream_group::xack,
         ..Command::DEFAULT
     },
     Command {
@@ -60,7 +60,7 @@ pub static COMMANDS: &[Command] = &[
             "Third element of the reply: entries that no longer exist.",
         )],
         tips: &["nondeterministic_output"],
-        run: not_built,
+        run: stream_group::xautoclaim,
         ..Command::DEFAULT
     },
     Command {
@@ -76,7 +76,7 @@ pub static COMMANDS: &[Command] = &[
         group: Group::Stream,
         complexity: "O(log N), N pending messages of the group",
         tips: &["nondeterministic_output"],
-        run: not_built,
+        run: stream_group::xclaim,
         ..Command::DEFAULT
     },
     Command {
@@ -114,7 +114,7 @@ pub static COMMANDS: &[Command] = &[
                 since: "5.0.0",
                 group: Group::Stream,
                 history: &[("7.0.0", "Option `ENTRIESREAD`.")],
-                run: not_built,
+                run: stream_group::create,
                 ..Command::DEFAULT
             },
             Command {
@@ -128,7 +128,7 @@ pub static COMMANDS: &[Command] = &[
                 summary: "Makes a consumer in a group.",
                 since: "6.2.0",
                 group: Group::Stream,
-                run: not_built,
+                run: stream_group::createconsumer,
                 ..Command::DEFAULT
             },
             Command {
@@ -142,7 +142,7 @@ pub static COMMANDS: &[Command] = &[
                 summary: "Removes a consumer from a group.",
                 since: "5.0.0",
                 group: Group::Stream,
-                run: not_built,
+                run: stream_group::delconsumer,
                 ..Command::DEFAULT
             },
             Command {
@@ -157,7 +157,7 @@ pub static COMMANDS: &[Command] = &[
                 since: "5.0.0",
                 group: Group::Stream,
                 complexity: "O(N), N pending messages of the group",
-                run: not_built,
+                run: stream_group::destroy,
                 ..Command::DEFAULT
             },
             Command {
@@ -183,7 +183,7 @@ pub static COMMANDS: &[Command] = &[
                 since: "5.0.0",
                 group: Group::Stream,
                 history: &[("7.0.0", "Option `ENTRIESREAD`.")],
-                run: not_built,
+                run: stream_group::setid,
                 ..Command::DEFAULT
             },
         ],
@@ -295,7 +295,7 @@ pub static COMMANDS: &[Command] = &[
         complexity: "O(N), N entries returned; O(M) with IDLE, M entries looked at; the summary O(N), N consumers",
         history: &[("6.2.0", "Option `IDLE`; ranges without their ends.")],
         tips: &["nondeterministic_output"],
-        run: not_built,
+        run: stream_group::xpending,
         ..Command::DEFAULT
     },
     Command {
@@ -343,7 +343,7 @@ pub static COMMANDS: &[Command] = &[
         group: Group::Stream,
         complexity: "O(M) for each stream, M entries returned; XADD pays O(N) to serve N waiting clients",
         find: Some(keyspec::of_xread),
-        run: not_built,
+        run: stream_group::xreadgroup,
         ..Command::DEFAULT
     },
     Command {

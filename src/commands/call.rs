@@ -120,6 +120,7 @@ pub fn run<'k>(
     let result = (command.run)(&mut ctx);
     match result {
         Ok(outcome) => {
+            debug_assert!(!ctx.keys.any_emptied(), "{} did not state a removal", command.name);
             crate::effects::deliver::apply(env.shared, &ctx.keys, &ctx.fx);
             settle(&mut ctx);
             outcome

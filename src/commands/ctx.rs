@@ -75,6 +75,16 @@ impl<'a> Ctx<'a, '_> {
         self.origin == Origin::Client
     }
 
+    /// States that `n` elements of the collection at key `i` changed, and that the key went
+    /// if an edit emptied it.
+    pub fn changed(&mut self, i: usize, class: Class, event: &'static str, n: usize) {
+        self.fx.changed(i, class, event);
+        self.fx.dirty += n.saturating_sub(1) as u64;
+        if self.keys.take_emptied(i) {
+            self.fx.event(i, Class::GENERIC, "del");
+        }
+    }
+
     /// States a `keymiss` event if key `i` was looked for in vain.
     #[inline]
     pub fn note_miss(&mut self, i: usize) {

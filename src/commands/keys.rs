@@ -5,12 +5,17 @@
 //! its deadline is gone as soon as it is looked at: the view removes it and remembers the
 //! `expired` event, which the effects path delivers before the command's own.
 
+mod typed;
+
 use smallvec::SmallVec;
 
 use crate::commands::error::Error;
 use crate::expiry::{Expiry, Graveyard};
 use crate::keyspace::{Batch, Content, DbId, EntryRef, KeyHash, LockSet, Meta, Pos, ShardGuard, Taken};
 use crate::values::{Blob, Kind, Value};
+
+pub use typed::Collection;
+pub(crate) use typed::Parts;
 
 /// How the shards of the view are locked.
 pub enum Guards<'a> {
@@ -39,6 +44,10 @@ struct Slot<'k> {
     found: Found,
     /// Removed because its time had come, during this command.
     expired: bool,
+    /// Fields of it were removed because theirs had.
+    parts: Option<Parts>,
+    /// Removed because nothing was left in it.
+    emptied: bool,
 }
 
 /// What to do with a key's deadline when its value is written.
@@ -138,7 +147,7 @@ impl<'a, 'k> Keys<'a, 'k> {
     /// Adds a key whose shard the guards hold, in the order of the lock set.
     #[inline]
     pub fn push(&mut self, db: DbId, hash: KeyHash, key: &'k [u8]) -> usize {
-        self.slots.push(Slot { db, hash, key: key.into(), found: Found::Unknown, expired: false });
+        self.slots.push(Slot { db, hash, key: key.into(), found: Found::Unknown, expired: false, parts: None, emptied: false });
         self.slots.len() - 1
     }
 
@@ -157,6 +166,8 @@ impl<'a, 'k> Keys<'a, 'k> {
             key: key.to_vec().into(),
             found: Found::Unknown,
             expired: false,
+            parts: None,
+            emptied: false,
         });
         self.slots.len() - 1
     }

@@ -27,12 +27,29 @@ pub fn parse(text: &[u8]) -> Option<LongDouble> {
         let inf = <LongDouble as Float>::INFINITY;
         return Some(if text.starts_with('-') { -inf } else { inf });
     }
+    if bare.get(..2).is_some_and(|prefix| prefix.eq_ignore_ascii_case("0x")) {
+        return parse_hex(&bare[2..]).map(|value| if text.starts_with('-') { -value } else { value });
+    }
     if !bare.starts_with(|c: char| c.is_ascii_digit() || c == '.') || !well_formed(bare) {
         return None;
     }
     let text = text.strip_prefix('+').unwrap_or(text);
     let value: LongDouble = text.parse().ok()?;
     if value.is_finite() { Some(value) } else { None }
+}
+
+/// Hexadecimal digits, at most one point among them, and perhaps a binary exponent.
+fn parse_hex(digits: &str) -> Option<LongDouble> {
+    let (mantissa, exponent) = digits.split_once(['p', 'P']).unwrap_or((digits, "0"));
+    let hex = mantissa.bytes().filter(u8::is_ascii_hexdigit).count();
+    let points = mantissa.bytes().filter(|b| *b == b'.').count();
+    let unsigned = exponent.strip_prefix(['+', '-']).unwrap_or(exponent);
+    let exponent_ok = !unsigned.is_empty() && unsigned.len() <= 5 && unsigned.bytes().all(|b| b.is_ascii_digit());
+    if hex == 0 || points > 1 || hex + points != mantissa.len() || !exponent_ok {
+        return None;
+    }
+    let value: LongDouble = format!("0x{mantissa}p{exponent}").parse().ok()?;
+    value.is_finite().then_some(value)
 }
 
 /// Digits, at most one point, at most one exponent with digits.
@@ -201,6 +218,7 @@ mod tests {
             ("1", "-1.1", "-0.1"),
             ("10.5", "0.1", "10.6"),
             ("9007199254740993", "0", "9007199254740993"),
+            ("0x10", "-0x.8p1", "15"),
         ] {
             assert_eq!(sum(a, b).as_deref(), Some(want), "{a} + {b}");
         }

@@ -20,6 +20,7 @@ pub mod ctx;
 pub mod debug;
 mod digest;
 pub mod dispatch;
+pub mod element;
 pub mod error;
 pub mod expire;
 pub mod function;

@@ -264,21 +264,22 @@ settings! {
     "types" {
         /// Most entries of a hash in compact form.
         hash_max_listpack_entries: u64 = "512", ["hash-max-listpack-entries", "hash-max-ziplist-entries"],
-            int(0, LONG, "entries"), LIVE, waits("hashes");
+            int(0, LONG, "entries"), LIVE, ACTIVE;
         /// Longest field or value of a hash in compact form.
         hash_max_listpack_value: u64 = "64", ["hash-max-listpack-value", "hash-max-ziplist-value"], memory(0, SIZE), LIVE,
-            waits("hashes");
+            ACTIVE;
         /// Size of a list's nodes: entries, or -1 to -5 for 4 to 64 KiB.
         list_max_listpack_size: i32 = "-2", ["list-max-listpack-size", "list-max-ziplist-size"],
-            int(i32::MIN as i64, INT, ""), LIVE, waits("lists");
+            int(i32::MIN as i64, INT, ""), LIVE, ACTIVE;
         /// Nodes at both ends of a list that stay uncompressed; 0 compresses none.
-        list_compress_depth: u32 = "0", ["list-compress-depth"], int(0, INT, "nodes"), LIVE, waits("lists");
+        list_compress_depth: u32 = "0", ["list-compress-depth"], int(0, INT, "nodes"), LIVE,
+            inert("nodes are never compressed: it would cost an LZF run under the lock of the key");
         /// Most members of a set of integers in compact form.
-        set_max_intset_entries: u64 = "512", ["set-max-intset-entries"], int(0, LONG, "members"), LIVE, waits("sets");
+        set_max_intset_entries: u64 = "512", ["set-max-intset-entries"], int(0, LONG, "members"), LIVE, ACTIVE;
         /// Most members of a set in compact form.
-        set_max_listpack_entries: u64 = "128", ["set-max-listpack-entries"], int(0, LONG, "members"), LIVE, waits("sets");
+        set_max_listpack_entries: u64 = "128", ["set-max-listpack-entries"], int(0, LONG, "members"), LIVE, ACTIVE;
         /// Longest member of a set in compact form.
-        set_max_listpack_value: u64 = "64", ["set-max-listpack-value"], memory(0, SIZE), LIVE, waits("sets");
+        set_max_listpack_value: u64 = "64", ["set-max-listpack-value"], memory(0, SIZE), LIVE, ACTIVE;
         /// Most members of a sorted set in compact form.
         zset_max_listpack_entries: u64 = "128", ["zset-max-listpack-entries", "zset-max-ziplist-entries"],
             int(0, LONG, "members"), LIVE, ACTIVE;

@@ -1,6 +1,6 @@
 //! The consequences of a command, in their fixed order, while its keys are still locked.
 
-use crate::commands::keys::Keys;
+use crate::commands::keys::{Keys, Parts};
 use crate::effects::{Class, Effects};
 use crate::keyspace::DbId;
 use crate::shared::Shared;
@@ -22,6 +22,13 @@ pub fn apply(shared: &Shared, keys: &Keys<'_, '_>, fx: &Effects) {
 fn deliver(shared: &Shared, keys: &Keys<'_, '_>, fx: &Effects) {
     for i in keys.expired() {
         expired(shared, keys.db(i), keys.key(i));
+    }
+    for (i, parts) in keys.expired_parts() {
+        shared.watches.touch(keys.db(i), keys.key(i));
+        key_event(shared, keys.db(i), keys.key(i), Class::HASH, "hexpired");
+        if parts == Parts::All {
+            key_event(shared, keys.db(i), keys.key(i), Class::GENERIC, "del");
+        }
     }
     for &db in &fx.databases {
         shared.watches.touch_database(db);

@@ -17,6 +17,8 @@ pub enum Compare {
     Shape,
     /// The first word of an error; other replies exactly. For texts that name what the server's version knows.
     ErrorCode,
+    /// Names of encodings: small lists and sets are listpacks since 7.2.
+    Encoding,
     /// The values of HELLO's `server`, `version` and `id`.
     Hello,
     /// A cursor: the command is repeated until it ends, and the elements found are compared as a set.
@@ -80,6 +82,10 @@ impl Compare {
                 (Value::Error(a), Value::Error(b)) => a.split(' ').next() == b.split(' ').next(),
                 _ => false,
             },
+            Compare::Encoding => {
+                ours.value.text() == "listpack"
+                    && ["quicklist", "hashtable"].contains(&theirs.value.text().as_str())
+            }
             Compare::Hello => {
                 ours.raw.first() == theirs.raw.first() && hello(&ours.value) == hello(&theirs.value)
             }

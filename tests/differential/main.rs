@@ -19,6 +19,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod collections;
 mod compare;
 mod generate;
 mod sorted;
@@ -41,7 +42,7 @@ fn templates(without: &[&str]) -> Vec<&'static Template> {
     let chosen = |template: &&Template| {
         (wanted.is_empty() || wanted.contains(&template.group)) && !without.contains(&template.group)
     };
-    let all = table::TEMPLATES.iter().chain(sorted::TEMPLATES);
+    let all = table::TEMPLATES.iter().chain(sorted::TEMPLATES).chain(collections::TEMPLATES);
     all.filter(chosen).collect()
 }
 
@@ -82,7 +83,7 @@ fn resp3_replies_and_data_are_those_of_redis() {
 /// Without pub/sub: with several workers a message may pass a PING on another connection.
 #[test]
 fn four_workers_answer_as_redis_does() {
-    compare_sequences(3, 4, &["pubsub"]);
+    compare_sequences(3, 4, &["pubsub", "events"]);
 }
 
 /// The generator makes what it is meant to make: otherwise the tests above could pass without testing.

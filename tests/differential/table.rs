@@ -423,7 +423,7 @@ pub static TEMPLATES: &[Template] = &[
     row("generic", "SCAN", 6, Scan { cursor: 1 }, scan),
     row("generic", "RANDOMKEY", 2, Shape, none),
     row("generic", "DBSIZE", 4, Exact, none),
-    row("generic", "OBJECT ENCODING", 8, Exact, args![key]),
+    row("generic", "OBJECT ENCODING", 8, Compare::Encoding, args![key]),
     row("generic", "OBJECT REFCOUNT", 2, Exact, args![key]),
     row("generic", "OBJECT FREQ", 1, Exact, args![key]),
     row("generic", "OBJECT IDLETIME", 2, Near(5), args![key]),

@@ -151,7 +151,13 @@ impl<'s> Twin<'s> {
                 };
                 let mut ask = |args: &[&[u8]]| client.call(args).expect("reply");
                 let kind = ask(&[b"TYPE", &key]);
-                let encoding = ask(&[b"OBJECT", b"ENCODING", &key]);
+                let mut encoding = ask(&[b"OBJECT", b"ENCODING", &key]).raw;
+                // Since 7.2 small lists and sets are listpacks.
+                match (kind.value.text().as_str(), &encoding[..]) {
+                    ("list", _) => encoding.clear(),
+                    ("set", b"$8\r\nlistpack\r\n") => encoding = b"$9\r\nhashtable\r\n".to_vec(),
+                    _ => {}
+                }
                 let value = match kind.value.text().as_str() {
                     "string" => vec![ask(&[b"GET", &key]).raw],
                     "list" => vec![ask(&[b"LRANGE", &key, b"0", b"-1"]).raw],
@@ -170,7 +176,7 @@ impl<'s> Twin<'s> {
                     (database, key),
                     Content {
                         kind: kind.raw,
-                        encoding: encoding.raw,
+                        encoding,
                         value,
                     },
                 );

@@ -1,0 +1,236 @@
+//! Collections by their type: a handler says `read::<List, _>` and gets the list, nothing, or
+//! WRONGTYPE.
+//!
+//! Two things happen here so that no handler can forget them. A collection that became empty
+//! is removed with its key, and [`Ctx::changed`](crate::commands::ctx::Ctx::changed) states
+//! the `del` behind the event that emptied it. Fields of a hash that are past their deadline
+//! go before anybody sees them.
+
+use std::ops::Range;
+
+use crate::commands::error::Error;
+use crate::commands::keys::{Guards, Keys, Ttl};
+use crate::keyspace::{LockSet, Pos};
+use crate::values::{Hash, Kind, List, Set, SortedSet, Stream, Value};
+
+/// A type of value that lives out of line.
+pub trait Collection: Sized {
+    /// Its kind.
+    const KIND: Kind;
+    /// The value as this type.
+    fn of(value: &Value) -> Option<&Self>;
+    /// The same to be changed.
+    fn of_mut(value: &mut Value) -> Option<&mut Self>;
+    /// As a value to store.
+    fn wrap(self) -> Value;
+    /// Whether its key goes, as there is nothing in it.
+    fn vanishes(&self) -> bool;
+    /// Whether a part of it is past its deadline.
+    fn is_due(&self, _now: u64) -> bool {
+        false
+    }
+    /// Removes those parts.
+    fn drop_due(&mut self, _now: u64) {}
+}
+
+macro_rules! collection {
+    ($type:ident, $kind:ident, $vanishes:expr $(, $more:item)*) => {
+        impl Collection for $type {
+            const KIND: Kind = Kind::$kind;
+            #[inline]
+            fn of(value: &Value) -> Option<&Self> {
+                if let Value::$kind(v) = value { Some(v) } else { None }
+            }
+            #[inline]
+            fn of_mut(value: &mut Value) -> Option<&mut Self> {
+                if let Value::$kind(v) = value { Some(v) } else { None }
+            }
+            fn wrap(self) -> Value {
+                Value::$kind(self.into())
+            }
+            #[inline]
+            fn vanishes(&self) -> bool {
+                let vanishes: fn(&Self) -> bool = $vanishes;
+                vanishes(self)
+            }
+            $($more)*
+        }
+    };
+}
+
+collection!(List, List, List::is_empty);
+collection!(Set, Set, Set::is_empty);
+collection!(SortedSet, ZSet, SortedSet::is_empty);
+// A stream without entries still has its last id and its groups.
+collection!(Stream, Stream, |_| false);
+collection!(
+    Hash,
+    Hash,
+    Hash::is_empty,
+    fn is_due(&self, now: u64) -> bool {
+        self.next_deadline().is_some_and(|at| at <= now)
+    },
+    fn drop_due(&mut self, now: u64) {
+        self.expire(now, usize::MAX, |_| {});
+    }
+);
+
+/// What was expired inside of a value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Parts {
+    /// Some of its fields.
+    Some,
+    /// All of them, and the key with them.
+    All,
+}
+
+impl Keys<'_, '_> {
+    /// The collection at key `i`, handed to `f` (`None`: no such key).
+    #[inline]
+    pub fn read<T: Collection, R>(&mut self, i: usize, f: impl FnOnce(Option<&T>) -> R) -> Result<R, Error> {
+        let Some(pos) = self.locate_fresh::<T>(i) else {
+            return Ok(f(None));
+        };
+        self.with_guard(i, |g, _| match g.entry(pos).value().and_then(T::of) {
+            Some(value) => Ok(f(Some(value))),
+            None => Err(Error::WrongType),
+        })
+    }
+
+    /// The collections at several keys at once.
+    pub fn read_many<T: Collection, R>(
+        &mut self,
+        keys: Range<usize>,
+        f: impl FnOnce(&[Option<&T>]) -> R,
+    ) -> Result<R, Error> {
+        let mut present = Vec::with_capacity(keys.len());
+        for i in keys.clone() {
+            self.read::<T, _>(i, |_| ())?;
+        }
+        for i in keys.clone() {
+            present.push(self.locate(i).is_some());
+        }
+        let mut own = LockSet::new();
+        if let Guards::Open(batch) = &self.guards {
+            let named: Vec<_> = self.slots[keys.clone()].iter().map(|s| (s.db, s.hash)).collect();
+            batch.lock_many(&named, &mut own);
+        }
+        let mut found = Vec::with_capacity(keys.len());
+        for (n, i) in keys.enumerate() {
+            let guard = match &self.guards {
+                Guards::One(guard) => guard,
+                Guards::Many(set) => set.guard_ref(i),
+                Guards::Open(_) => own.guard_ref(n),
+                Guards::None => unreachable!("invariant: a slot is only pushed with its guard"),
+            };
+            let slot = &self.slots[i];
+            let pos = guard.find(slot.hash, &slot.key).filter(|_| present[n]);
+            found.push(pos.and_then(|pos| guard.entry(pos).value().and_then(T::of)));
+        }
+        Ok(f(&found))
+    }
+
+    /// The collection at key `i` to be changed in place, if it is there. The key goes if
+    /// nothing is left in it.
+    pub fn edit<T: Collection, R>(
+        &mut self,
+        i: usize,
+        f: impl FnOnce(&mut T) -> R,
+    ) -> Result<Option<R>, Error> {
+        let Some(pos) = self.locate_fresh::<T>(i) else {
+            return Ok(None);
+        };
+        let (result, empty) = self.with_guard(i, |g, _| {
+            let value = g.value_mut(pos).and_then(T::of_mut).ok_or(Error::WrongType)?;
+            let result = f(value);
+            Ok::<_, Error>((result, value.vanishes()))
+        })?;
+        if empty {
+            self.remove(i);
+            self.slots[i].emptied = true;
+        }
+        Ok(Some(result))
+    }
+
+    /// The collection at key `i` to be changed in place, or the one that `new` makes, which
+    /// is then stored.
+    pub fn write<T: Collection, R>(
+        &mut self,
+        i: usize,
+        new: impl FnOnce() -> T,
+        f: impl FnOnce(&mut T) -> R,
+    ) -> Result<R, Error> {
+        let Some(pos) = self.locate_fresh::<T>(i) else {
+            let mut value = new();
+            let result = f(&mut value);
+            self.put_value(i, value.wrap(), Ttl::Clear)?;
+            return Ok(result);
+        };
+        self.with_guard(i, |g, _| match g.value_mut(pos).and_then(T::of_mut) {
+            Some(value) => Ok(f(value)),
+            None => Err(Error::WrongType),
+        })
+    }
+
+    /// Stores a new collection at key `i`, whatever is there, or removes that if the new one
+    /// is empty. Whether there is a key now, and whether there was one before.
+    pub fn store<T: Collection>(&mut self, i: usize, value: T) -> Result<(bool, bool), Error> {
+        if value.vanishes() {
+            return Ok((false, self.remove(i)));
+        }
+        let before = self.exists(i);
+        self.put_value(i, value.wrap(), Ttl::Clear)?;
+        Ok((true, before))
+    }
+
+    /// Whether an edit emptied and removed key `i`, asked once.
+    pub(crate) fn take_emptied(&mut self, i: usize) -> bool {
+        std::mem::take(&mut self.slots[i].emptied)
+    }
+
+    /// Whether a removal by an edit was not stated.
+    pub(crate) fn any_emptied(&self) -> bool {
+        self.slots.iter().any(|s| s.emptied)
+    }
+
+    /// Keys in which fields were past their deadline.
+    pub(crate) fn expired_parts(&self) -> impl Iterator<Item = (usize, Parts)> + '_ {
+        let slots = self.slots.iter().enumerate();
+        slots.filter_map(|(i, s)| s.parts.map(|p| (i, p)))
+    }
+
+    /// Where key `i` is, less what is past its deadline inside of it.
+    #[inline]
+    fn locate_fresh<T: Collection>(&mut self, i: usize) -> Option<Pos> {
+        let pos = self.locate(i)?;
+        if T::KIND != Kind::Hash {
+            return Some(pos);
+        }
+        let now = self.now;
+        let value_is_due = |v: &Value| T::of(v).is_some_and(|v| v.is_due(now));
+        if self.with_guard(i, |g, _| g.entry(pos).value().is_some_and(value_is_due)) {
+            self.expire_parts::<T>(i, pos);
+        }
+        self.locate(i)
+    }
+
+    #[cold]
+    fn expire_parts<T: Collection>(&mut self, i: usize, pos: Pos) {
+        if !self.expiry.may_delete() {
+            return;
+        }
+        let now = self.now;
+        let all = self.with_guard(i, |g, _| {
+            let Some(value) = g.value_mut(pos).and_then(T::of_mut) else {
+                return false;
+            };
+            value.drop_due(now);
+            value.vanishes()
+        });
+        if all {
+            self.remove(i);
+        }
+        self.slots[i].parts = Some(if all { Parts::All } else { Parts::Some });
+        self.any_expired = true;
+    }
+}

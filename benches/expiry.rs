@@ -67,10 +67,7 @@ impl Slices {
 fn main() {
     println!("{:<44} {:>10}", "1M items, ms 1..60,000", "");
     mixed();
-    println!(
-        "{:<44} {:>10}",
-        "1M items due in one millisecond, 100 s ahead", ""
-    );
+    println!("{:<44} {:>10}", "1M items due in one millisecond, 100 s ahead", "");
     one_millisecond();
     upkeep();
     println!("{:<44} {:>10}", "1M keys in the keyspace, ms 1..60,000", "");
@@ -105,10 +102,7 @@ fn mixed() {
     let begin = Cpu::start();
     let mut entries: Vec<Timer> = Vec::with_capacity(KEYS);
     for (key, ttl) in ttls.iter().enumerate() {
-        entries.push(Timer {
-            deadline_ms: START + ttl,
-            armed: wheel.arm(key as u64, START + ttl),
-        });
+        entries.push(Timer { deadline_ms: START + ttl, armed: wheel.arm(key as u64, START + ttl) });
     }
     per_item("arm", KEYS, begin.elapsed());
     line("bytes per item", wheel.bytes() as f64 / KEYS as f64, "");
@@ -153,11 +147,7 @@ fn mixed() {
             }
         }
     }
-    assert!(
-        wheel.is_empty() && fired == KEYS,
-        "{fired} fired, {} left",
-        wheel.len()
-    );
+    assert!(wheel.is_empty() && fired == KEYS, "{fired} fired, {} left", wheel.len());
     per_item("advance and judge, per expired key", KEYS, busy);
     per_item("advance and judge, per item", items, busy);
     slices.print();
@@ -216,11 +206,7 @@ fn upkeep() {
     if passes > 0 {
         per_item("compact, per item", KEYS, begin.elapsed());
     }
-    line(
-        "bytes per item afterwards",
-        wheel.bytes() as f64 / KEYS as f64,
-        "",
-    );
+    line("bytes per item afterwards", wheel.bytes() as f64 / KEYS as f64, "");
     let begin = Cpu::start();
     let mut due = Vec::new();
     wheel.shift(START - 86_400_000);
@@ -256,14 +242,8 @@ fn keyspace(mut ttl: impl FnMut(&mut Random) -> u64) {
             let hash = batch.hash_key(key.as_bytes());
             let mut guard = batch.lock(0, hash);
             let armed = expiry.change(0, hash, None, Some(deadline));
-            let meta = Meta {
-                deadline: Some(deadline),
-                armed,
-                ..Meta::default()
-            };
-            guard
-                .insert(hash, key.as_bytes(), Content::Bytes(&[b'v'; 64]), meta)
-                .expect("room");
+            let meta = Meta { deadline: Some(deadline), armed, ..Meta::default() };
+            guard.insert(hash, key.as_bytes(), Content::Bytes(&[b'v'; 64]), meta).expect("room");
         }
         drop(batch);
         loading += begin.elapsed();

@@ -43,12 +43,7 @@ fn cpu_ns() -> u64 {
 
 fn resident() -> usize {
     let statm = std::fs::read_to_string("/proc/self/statm").expect("statm");
-    statm
-        .split(' ')
-        .nth(1)
-        .and_then(|n| n.parse::<usize>().ok())
-        .expect("pages")
-        * 4096
+    statm.split(' ').nth(1).and_then(|n| n.parse::<usize>().ok()).expect("pages") * 4096
 }
 
 fn settle(ks: &Keyspace, who: &mut Participant) {
@@ -59,16 +54,8 @@ fn set(batch: &Batch<'_>, key: &[u8], value: &[u8]) {
     let hash = batch.hash_key(key);
     let mut guard = batch.lock(0, hash);
     match guard.find(hash, key) {
-        Some(pos) => drop(
-            guard
-                .replace(pos, hash, Content::Bytes(value), Meta::default())
-                .expect("space"),
-        ),
-        None => drop(
-            guard
-                .insert(hash, key, Content::Bytes(value), Meta::default())
-                .expect("space"),
-        ),
+        Some(pos) => drop(guard.replace(pos, hash, Content::Bytes(value), Meta::default()).expect("space")),
+        None => drop(guard.insert(hash, key, Content::Bytes(value), Meta::default()).expect("space")),
     }
 }
 

@@ -8,9 +8,7 @@ use std::hint::black_box;
 use tandem::protocol::{Limits, OutBuf, Parser, Reply, Requests};
 
 fn gets() -> Vec<u8> {
-    (0..16)
-        .flat_map(|i| format!("*2\r\n$3\r\nGET\r\n$16\r\nkey:{i:012}\r\n").into_bytes())
-        .collect()
+    (0..16).flat_map(|i| format!("*2\r\n$3\r\nGET\r\n$16\r\nkey:{i:012}\r\n").into_bytes()).collect()
 }
 
 fn sets() -> Vec<u8> {
@@ -21,24 +19,13 @@ fn sets() -> Vec<u8> {
 
 fn parse(c: &mut Criterion) {
     let limits = Limits::default();
-    let large: Vec<u8> = [
-        &b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$4000\r\n"[..],
-        &[b'v'; 4000],
-        b"\r\n",
-    ]
-    .concat()
-    .repeat(16);
-    for (name, stream) in [
-        ("16 GET", gets()),
-        ("16 SET", sets()),
-        ("16 SET of 4000 bytes", large),
-    ] {
+    let large: Vec<u8> =
+        [&b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$4000\r\n"[..], &[b'v'; 4000], b"\r\n"].concat().repeat(16);
+    for (name, stream) in [("16 GET", gets()), ("16 SET", sets()), ("16 SET of 4000 bytes", large)] {
         let (mut parser, mut found) = (Parser::new(), Requests::new());
         c.bench_function(&format!("parse {name}"), |b| {
             b.iter(|| {
-                parser
-                    .parse(black_box(&stream), &limits, &mut found)
-                    .expect("well formed");
+                parser.parse(black_box(&stream), &limits, &mut found).expect("well formed");
                 found.spans.len()
             });
         });

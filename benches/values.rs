@@ -55,15 +55,8 @@ fn a_sorted_set(n: usize) -> SortedSet {
 fn a_stream(n: usize) -> Stream {
     let mut stream = Stream::new();
     for i in 0..n {
-        let id = StreamId {
-            ms: 1_700_000_000_000 + i as u64,
-            seq: 0,
-        };
-        stream.append(
-            id,
-            &[b"temperature", b"21", b"room", &member(i)],
-            &stream::Limits::default(),
-        );
+        let id = StreamId { ms: 1_700_000_000_000 + i as u64, seq: 0 };
+        stream.append(id, &[b"temperature", b"21", b"room", &member(i)], &stream::Limits::default());
     }
     stream
 }
@@ -95,12 +88,7 @@ fn lists(c: &mut Criterion) {
         })
     });
     c.bench_function("list/range 100", |b| {
-        b.iter(|| {
-            list.iter()
-                .take(100)
-                .map(|e| black_box(e.text_len()))
-                .sum::<usize>()
-        })
+        b.iter(|| list.iter().take(100).map(|e| black_box(e.text_len())).sum::<usize>())
     });
     c.bench_function("list/index middle of 10k", |b| {
         b.iter(|| black_box(list.get(black_box(5000)).is_some()))
@@ -121,9 +109,7 @@ fn sets(c: &mut Criterion) {
     }
     let mut random = Random::new(2);
     let set = a_set(100_000, member);
-    c.bench_function("set/random", |b| {
-        b.iter(|| black_box(set.random(&mut random).is_some()))
-    });
+    c.bench_function("set/random", |b| b.iter(|| black_box(set.random(&mut random).is_some())));
     c.bench_function("set/fill 1k", |b| {
         b.iter_batched(|| (), |()| a_set(1000, member), BatchSize::SmallInput)
     });
@@ -170,12 +156,7 @@ fn sorted_sets(c: &mut Criterion) {
             })
         });
         c.bench_function(&format!("zset/range 100 of {n}"), |b| {
-            b.iter(|| {
-                zset.iter_from(n / 3)
-                    .take(100)
-                    .map(|(m, _)| black_box(m.text_len()))
-                    .sum::<usize>()
-            })
+            b.iter(|| zset.iter_from(n / 3).take(100).map(|(m, _)| black_box(m.text_len())).sum::<usize>())
         });
     }
 }
@@ -185,23 +166,14 @@ fn streams(c: &mut Criterion) {
     c.bench_function("stream/append", |b| {
         b.iter(|| {
             let id = stream.next_id(0).expect("not at the end");
-            stream.append(
-                id,
-                &[b"temperature", b"21", b"room", b"kitchen"],
-                &stream::Limits::default(),
-            )
+            stream.append(id, &[b"temperature", b"21", b"room", b"kitchen"], &stream::Limits::default())
         })
     });
-    let from = StreamId {
-        ms: 1_700_000_005_000,
-        seq: 0,
-    };
+    let from = StreamId { ms: 1_700_000_005_000, seq: 0 };
     c.bench_function("stream/range 10", |b| {
         b.iter(|| {
             let entries = stream.range(from, StreamId::MAX).take(10);
-            entries
-                .map(|e| e.fields().map(|(_, v)| black_box(v.text_len())).sum::<usize>())
-                .sum::<usize>()
+            entries.map(|e| e.fields().map(|(_, v)| black_box(v.text_len())).sum::<usize>()).sum::<usize>()
         })
     });
 }

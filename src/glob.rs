@@ -161,10 +161,6 @@ mod tests {
         let mut text = vec![b'a'; 4_000];
         text.push(b'b');
         assert!(!matches(&pattern, &text, false));
-        assert!(matches(
-            &[pattern.as_slice(), b"*"].concat(),
-            &[b'a'; 10_000],
-            true
-        ));
+        assert!(matches(&[pattern.as_slice(), b"*"].concat(), &[b'a'; 10_000], true));
     }
 }

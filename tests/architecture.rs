@@ -79,53 +79,24 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "clients",
         ],
     ),
-    (
-        "scripting",
-        &["shared", "commands", "protocol", "config", "security"],
-    ),
+    ("scripting", &["shared", "commands", "protocol", "config", "security"]),
     // What the workers know of each other's connections.
     ("clients", &["config", "protocol"]),
     ("protocol", &["values"]),
     ("keyspace", &["values", "memory"]),
     ("values", &["memory"]),
     ("expiry", &["keyspace", "effects", "values", "memory"]),
-    (
-        "eviction",
-        &["keyspace", "effects", "expiry", "memory", "values", "config"],
-    ),
+    ("eviction", &["keyspace", "effects", "expiry", "memory", "values", "config"]),
     // Listeners are known to effects only as a trait; these implement it.
     ("effects", &["keyspace", "values", "config"]),
     ("events", &["effects", "protocol", "values", "config", "clients"]),
-    (
-        "persistence",
-        &[
-            "effects", "keyspace", "values", "config", "expiry", "protocol", "memory",
-        ],
-    ),
-    (
-        "replication",
-        &[
-            "effects",
-            "keyspace",
-            "persistence",
-            "protocol",
-            "config",
-            "values",
-        ],
-    ),
-    (
-        "cluster",
-        &["effects", "keyspace", "replication", "protocol", "config"],
-    ),
+    ("persistence", &["effects", "keyspace", "values", "config", "expiry", "protocol", "memory"]),
+    ("replication", &["effects", "keyspace", "persistence", "protocol", "config", "values"]),
+    ("cluster", &["effects", "keyspace", "replication", "protocol", "config"]),
     ("sentinel", &["shared", "protocol", "config", "commands"]),
     ("security", &["config"]),
     ("config", &["protocol", "memory"]),
-    (
-        "observe",
-        &[
-            "config", "keyspace", "memory", "protocol", "expiry", "events", "shared",
-        ],
-    ),
+    ("observe", &["config", "keyspace", "memory", "protocol", "expiry", "events", "shared"]),
     ("memory", &[]),
     ("sys", &[]),
     ("clock", &[]),
@@ -136,34 +107,15 @@ const ALLOWED: &[(&str, &[&str])] = &[
 
 /// Arrows that are there and should not be: each with what would remove it. Nothing is added here.
 const OWED: &[(&str, &str, &str)] = &[
-    (
-        "effects",
-        "commands",
-        "delivery takes the view of the locked keys; that view belongs below commands",
-    ),
-    (
-        "effects",
-        "shared",
-        "delivery reaches listeners through Shared instead of a trait",
-    ),
-    (
-        "effects",
-        "clients",
-        "WATCH marks client handles instead of a listener",
-    ),
-    (
-        "eviction",
-        "commands",
-        "the touch that an access means is declared with the view of the keys",
-    ),
+    ("effects", "commands", "delivery takes the view of the locked keys; that view belongs below commands"),
+    ("effects", "shared", "delivery reaches listeners through Shared instead of a trait"),
+    ("effects", "clients", "WATCH marks client handles instead of a listener"),
+    ("eviction", "commands", "the touch that an access means is declared with the view of the keys"),
     ("sys", "server", "readiness names the server's own socket types"),
 ];
 
 fn sources(folder: &Path, into: &mut Vec<PathBuf>) {
-    for entry in fs::read_dir(folder)
-        .expect("a source folder")
-        .map(|entry| entry.expect("an entry").path())
-    {
+    for entry in fs::read_dir(folder).expect("a source folder").map(|entry| entry.expect("an entry").path()) {
         if entry.is_dir() {
             sources(&entry, into);
         } else if entry.extension().is_some_and(|extension| extension == "rs") {
@@ -182,16 +134,11 @@ fn module_of(root: &Path, file: &Path) -> String {
 /// Code without comments, and without what follows `#[cfg(test)]` on a module or file.
 fn code(text: &str) -> String {
     let text = text.split("#[cfg(test)]\nmod ").next().unwrap_or_default();
-    text.lines()
-        .map(|line| line.split("//").next().unwrap_or_default())
-        .collect::<Vec<_>>()
-        .join("\n")
+    text.lines().map(|line| line.split("//").next().unwrap_or_default()).collect::<Vec<_>>().join("\n")
 }
 
 fn name_at(text: &str) -> String {
-    text.chars()
-        .take_while(|c| c.is_alphanumeric() || *c == '_')
-        .collect()
+    text.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect()
 }
 
 /// First names of all `crate::` paths, those in `crate::{a, b::c}` included.
@@ -234,10 +181,7 @@ fn dependencies_point_one_way() {
     for file in &files {
         let from = module_of(&root, file);
         let Some(may) = allowed.get(from.as_str()) else {
-            wrong.push(format!(
-                "{}: src/{from} is not on the map in tests/architecture.rs",
-                file.display()
-            ));
+            wrong.push(format!("{}: src/{from} is not on the map in tests/architecture.rs", file.display()));
             continue;
         };
         for to in used(&code(&fs::read_to_string(file).expect("a source file"))) {
@@ -248,10 +192,7 @@ fn dependencies_point_one_way() {
             let known = to == from || FOUNDATION.contains(&to.as_str()) || may.contains(&to.as_str());
             // A name that is no module is an item or macro of the crate root.
             if modules.contains(&to) && !known {
-                wrong.push(format!(
-                    "{}: {from} → {to}",
-                    file.strip_prefix(&root).unwrap_or(file).display()
-                ));
+                wrong.push(format!("{}: {from} → {to}", file.strip_prefix(&root).unwrap_or(file).display()));
             }
         }
     }
@@ -260,11 +201,7 @@ fn dependencies_point_one_way() {
             wrong.push(format!("{from} → {to} is gone: take it off OWED"));
         }
     }
-    assert!(
-        wrong.is_empty(),
-        "arrows that the map does not have:\n  {}",
-        wrong.join("\n  ")
-    );
+    assert!(wrong.is_empty(), "arrows that the map does not have:\n  {}", wrong.join("\n  "));
 }
 
 /// No file so long that nobody finds anything in it. Tables of data are the exception.
@@ -276,20 +213,11 @@ fn files_stay_readable() {
     sources(&root, &mut files);
     let long: Vec<String> = files
         .iter()
-        .map(|file| {
-            (
-                file,
-                fs::read_to_string(file).expect("a source file").lines().count(),
-            )
-        })
+        .map(|file| (file, fs::read_to_string(file).expect("a source file").lines().count()))
         .filter(|(_, lines)| *lines > LINES_MAX)
         .map(|(file, lines)| format!("{}: {lines} lines", file.display()))
         .collect();
-    assert!(
-        long.is_empty(),
-        "over {LINES_MAX} lines:\n  {}",
-        long.join("\n  ")
-    );
+    assert!(long.is_empty(), "over {LINES_MAX} lines:\n  {}", long.join("\n  "));
 }
 
 #[test]

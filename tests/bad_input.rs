@@ -1,8 +1,5 @@
 //! Hostile and broken input: afterwards the server serves as before, and has kept neither memory nor descriptors.
-#![allow(
-    clippy::disallowed_methods,
-    reason = "tests measure real time and have no src/clock.rs"
-)]
+#![allow(clippy::disallowed_methods, reason = "tests measure real time and have no src/clock.rs")]
 
 mod common;
 
@@ -115,9 +112,7 @@ fn throw(server: &Server, rng: &mut Rng) -> UnixStream {
     stream.set_write_timeout(Some(PATIENCE)).expect("time-out");
     let bytes = frame(rng);
     let cut = rng.below(bytes.len() + 1);
-    let _ = stream
-        .write_all(&bytes[..cut])
-        .and_then(|()| stream.write_all(&bytes[cut..]));
+    let _ = stream.write_all(&bytes[..cut]).and_then(|()| stream.write_all(&bytes[cut..]));
     stream
 }
 
@@ -163,13 +158,8 @@ fn ten_thousand_bad_frames_leave_no_trace() {
     }
     drop(lingering);
     assert!(server.is_running());
-    assert_eq!(
-        server.client().command("GET untouched"),
-        Value::Bulk(b"yes".to_vec())
-    );
-    wait_until("descriptors are as before", PATIENCE, || {
-        server.descriptors() <= descriptors
-    });
+    assert_eq!(server.client().command("GET untouched"), Value::Bulk(b"yes".to_vec()));
+    wait_until("descriptors are as before", PATIENCE, || server.descriptors() <= descriptors);
     let now = server.resident_kib();
     assert!(
         resident == 0 || now < resident + GROWTH_KIB_MAX,
@@ -195,20 +185,11 @@ fn protocol_errors_are_those_of_redis() {
         for before in ["", "*1\r\n$4\r\nPING\r\n"] {
             let bytes = [before.as_bytes(), frame.as_bytes()].concat();
             let (ours, theirs) = (answer(&tandem, &bytes), answer(&redis, &bytes));
-            assert_eq!(
-                resp::escape(&ours),
-                resp::escape(&theirs),
-                "after \"{}\"",
-                resp::escape(&bytes)
-            );
+            assert_eq!(resp::escape(&ours), resp::escape(&theirs), "after \"{}\"", resp::escape(&bytes));
         }
     }
     let inline = vec![b'x'; 70_000];
-    assert_eq!(
-        answer(&tandem, &inline),
-        answer(&redis, &inline),
-        "an endless inline command"
-    );
+    assert_eq!(answer(&tandem, &inline), answer(&redis, &inline), "an endless inline command");
 }
 
 #[test]
@@ -223,10 +204,7 @@ fn strangers_may_send_little() {
         "GET k\r\n",
         "AUTH wrong\r\n",
     ] {
-        let (ours, theirs) = (
-            answer(&tandem, frame.as_bytes()),
-            answer(&redis, frame.as_bytes()),
-        );
+        let (ours, theirs) = (answer(&tandem, frame.as_bytes()), answer(&redis, frame.as_bytes()));
         assert_eq!(resp::escape(&ours), resp::escape(&theirs), "after {frame:?}");
     }
 }

@@ -1,10 +1,7 @@
 //! Clients that people use, each doing real work over the unix socket: redis-cli, redis-benchmark, redis-py, ioredis.
 //!
 //! `scripts/test --setup` installs them; redis-py and ioredis go to a folder below cargo's target folder.
-#![allow(
-    clippy::disallowed_methods,
-    reason = "tests measure real time and have no src/clock.rs"
-)]
+#![allow(clippy::disallowed_methods, reason = "tests measure real time and have no src/clock.rs")]
 
 mod common;
 
@@ -15,10 +12,7 @@ use std::process::{Command, Stdio};
 use common::{Options, Server, resp, run, target_dir};
 
 fn redis_cli(server: &Server, args: &[&str]) -> String {
-    let text = run(Command::new("redis-cli")
-        .arg("-s")
-        .arg(server.socket())
-        .args(args));
+    let text = run(Command::new("redis-cli").arg("-s").arg(server.socket()).args(args));
     text.trim_end_matches('\n').to_owned()
 }
 
@@ -48,23 +42,12 @@ fn redis_cli_works() {
     assert_eq!(redis_cli(&server, &["GET", "greeting"]), "hello world");
     assert_eq!(redis_cli(&server, &["-3", "GET", "greeting"]), "hello world");
     assert_eq!(redis_cli(&server, &["-n", "3", "GET", "greeting"]), "");
-    assert_eq!(
-        redis_cli(&server, &["-r", "50", "INCR", "counter"])
-            .lines()
-            .last(),
-        Some("50")
-    );
-    assert_eq!(
-        redis_cli(&server, &["--no-raw", "MGET", "greeting", "none"]),
-        "1) \"hello world\"\n2) (nil)"
-    );
+    assert_eq!(redis_cli(&server, &["-r", "50", "INCR", "counter"]).lines().last(), Some("50"));
+    assert_eq!(redis_cli(&server, &["--no-raw", "MGET", "greeting", "none"]), "1) \"hello world\"\n2) (nil)");
     assert_eq!(redis_cli(&server, &["--json", "GET", "counter"]), "\"50\"");
     let binary = b"\x00\xff\r\n$5\r\n";
     assert_eq!(redis_cli_fed(&server, &["-x", "SET", "binary"], binary), "OK\n");
-    assert_eq!(
-        server.client().call(&["GET", "binary"]).expect("GET").raw,
-        b"$8\r\n\x00\xff\r\n$5\r\n\r\n"
-    );
+    assert_eq!(server.client().call(&["GET", "binary"]).expect("GET").raw, b"$8\r\n\x00\xff\r\n$5\r\n\r\n");
     assert!(redis_cli(&server, &["INFO", "server"]).contains("redis_version:"));
     assert!(redis_cli(&server, &["NOSUCHCOMMAND"]).starts_with("ERR unknown command 'NOSUCHCOMMAND'"));
 }
@@ -73,23 +56,15 @@ fn redis_cli_works() {
 fn redis_cli_loads_and_scans_many_keys() {
     const KEYS: usize = 20_000;
     let server = Options::tandem().start();
-    let load: Vec<u8> = (0..KEYS)
-        .flat_map(|n| resp::encode(&["SET", &format!("load:{n}"), &format!("value {n}")]))
-        .collect();
+    let load: Vec<u8> =
+        (0..KEYS).flat_map(|n| resp::encode(&["SET", &format!("load:{n}"), &format!("value {n}")])).collect();
     let printed = redis_cli_fed(&server, &["--pipe"], &load);
-    assert!(
-        printed.contains(&format!("errors: 0, replies: {KEYS}")),
-        "{printed}"
-    );
+    assert!(printed.contains(&format!("errors: 0, replies: {KEYS}")), "{printed}");
     let found = redis_cli(&server, &["--scan", "--pattern", "load:*"]);
     let mut names: Vec<&str> = found.lines().collect();
     names.sort_unstable();
     names.dedup();
-    assert_eq!(
-        (found.lines().count(), names.len()),
-        (KEYS, KEYS),
-        "each key exactly once"
-    );
+    assert_eq!((found.lines().count(), names.len()), (KEYS, KEYS), "each key exactly once");
     assert_eq!(redis_cli(&server, &["GET", "load:19999"]), "value 19999");
     assert_eq!(redis_cli(&server, &["DBSIZE"]), KEYS.to_string());
 }
@@ -97,14 +72,9 @@ fn redis_cli_loads_and_scans_many_keys() {
 /// `calls=` of a command in INFO commandstats.
 fn calls(server: &Server, command: &str) -> u64 {
     let info = server.client().command("INFO commandstats").text();
-    let line = info
-        .lines()
-        .find_map(|line| line.strip_prefix(&format!("cmdstat_{command}:calls=")));
+    let line = info.lines().find_map(|line| line.strip_prefix(&format!("cmdstat_{command}:calls=")));
     let line = line.unwrap_or_else(|| panic!("no cmdstat_{command} in:\n{info}"));
-    line.split(',')
-        .next()
-        .and_then(|calls| calls.parse().ok())
-        .expect("a number of calls")
+    line.split(',').next().and_then(|calls| calls.parse().ok()).expect("a number of calls")
 }
 
 #[test]
@@ -113,28 +83,22 @@ fn redis_benchmark_works() {
     let server = Options::tandem().start();
     for pipeline in ["1", "16"] {
         server.client().command("CONFIG RESETSTAT");
-        let output = run(Command::new("redis-benchmark")
-            .arg("-s")
-            .arg(server.socket())
-            .args([
-                "-t",
-                "get,set,incr,mset",
-                "-n",
-                "20000",
-                "-c",
-                "10",
-                "-P",
-                pipeline,
-                "-r",
-                "1000",
-                "--csv",
-            ]));
+        let output = run(Command::new("redis-benchmark").arg("-s").arg(server.socket()).args([
+            "-t",
+            "get,set,incr,mset",
+            "-n",
+            "20000",
+            "-c",
+            "10",
+            "-P",
+            pipeline,
+            "-r",
+            "1000",
+            "--csv",
+        ]));
         assert!(!output.contains("Error"), "{output}");
         for test in ["SET", "GET", "INCR", "MSET (10 keys)"] {
-            assert!(
-                output.contains(&format!("\"{test}\",")),
-                "no line for {test}:\n{output}"
-            );
+            assert!(output.contains(&format!("\"{test}\",")), "no line for {test}:\n{output}");
         }
         for command in ["get", "set", "incr", "mset"] {
             let counted = calls(&server, command);
@@ -152,40 +116,27 @@ fn redis_benchmark_works() {
 /// A program below `target/clients`, where `scripts/test --setup` puts what clients need.
 fn installed(path: &str) -> PathBuf {
     let found = target_dir().join("clients").join(path);
-    assert!(
-        found.exists(),
-        "{} is missing: run scripts/test --setup",
-        found.display()
-    );
+    assert!(found.exists(), "{} is missing: run scripts/test --setup", found.display());
     found
 }
 
 fn script(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/clients")
-        .join(name)
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients").join(name)
 }
 
 #[test]
 fn redis_py_works() {
     let python = installed("venv/bin/python");
     let server = Options::tandem().set("notify-keyspace-events", "Ex").start();
-    let output = run(Command::new(python)
-        .arg(script("redis_py.py"))
-        .arg(server.socket()));
+    let output = run(Command::new(python).arg(script("redis_py.py")).arg(server.socket()));
     assert!(output.ends_with("all done\n"), "{output}");
 }
 
 #[test]
 fn ioredis_works() {
-    let modules = installed("node_modules/ioredis")
-        .parent()
-        .expect("a folder")
-        .to_path_buf();
+    let modules = installed("node_modules/ioredis").parent().expect("a folder").to_path_buf();
     let server = Options::tandem().set("notify-keyspace-events", "Ex").start();
-    let output = run(Command::new("node")
-        .arg(script("ioredis.cjs"))
-        .arg(server.socket())
-        .env("NODE_PATH", modules));
+    let output =
+        run(Command::new("node").arg(script("ioredis.cjs")).arg(server.socket()).env("NODE_PATH", modules));
     assert!(output.ends_with("all done\n"), "{output}");
 }

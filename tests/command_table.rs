@@ -50,18 +50,11 @@ fn every_name_is_found_whatever_its_case_and_no_other_is() {
             .collect();
         for spelling in [name.clone(), name.to_ascii_uppercase(), mixed] {
             let words: Vec<&[u8]> = spelling.as_bytes().split(|b| *b == b'|').collect();
-            let found = table::lookup_request(|i| words[i], words.len())
-                .found()
-                .expect("found");
+            let found = table::lookup_request(|i| words[i], words.len()).found().expect("found");
             assert_eq!(usize::from(found.id), id, "{spelling}");
             assert!(std::ptr::eq(found.command, command));
         }
-        for wrong in [
-            format!("{name}x"),
-            format!(" {name}"),
-            format!("{name}\0"),
-            name[1..].to_owned(),
-        ] {
+        for wrong in [format!("{name}x"), format!(" {name}"), format!("{name}\0"), name[1..].to_owned()] {
             assert!(
                 table::lookup(wrong.as_bytes()).is_none_or(|f| f.command.name == wrong),
                 "{wrong} was taken for a command"
@@ -69,15 +62,9 @@ fn every_name_is_found_whatever_its_case_and_no_other_is() {
         }
     }
     // OR 0x20 makes these equal to a name; the compare must not.
-    for wrong in [
-        &b"g\x45t\x00"[..],
-        b"GE\x14",
-        b"\x07et",
-        b"LPOS\x08",
-        b"HEXISTS\x00",
-        b"BITFIELD\x1fRO",
-        b"",
-    ] {
+    for wrong in
+        [&b"g\x45t\x00"[..], b"GE\x14", b"\x07et", b"LPOS\x08", b"HEXISTS\x00", b"BITFIELD\x1fRO", b""]
+    {
         assert!(table::lookup(wrong).is_none());
     }
 }
@@ -85,10 +72,7 @@ fn every_name_is_found_whatever_its_case_and_no_other_is() {
 #[test]
 fn a_row_is_complete_and_agrees_with_itself() {
     for (name, command) in every() {
-        assert!(
-            command.summary.ends_with('.') && command.summary.len() < 90,
-            "{name}: summary"
-        );
+        assert!(command.summary.ends_with('.') && command.summary.len() < 90, "{name}: summary");
         assert_eq!(command.since.split('.').count(), 3, "{name}: since");
         let (first, _) = name.split_once('|').unwrap_or((&name, ""));
         assert_eq!(
@@ -96,10 +80,7 @@ fn a_row_is_complete_and_agrees_with_itself() {
             table::lookup(first.as_bytes()).expect("found").command.group,
             "{name}: group"
         );
-        assert!(
-            !command.flags.contains(Flags::WRITE | Flags::READONLY),
-            "{name}: writes and does not"
-        );
+        assert!(!command.flags.contains(Flags::WRITE | Flags::READONLY), "{name}: writes and does not");
     }
     let mut differing = BTreeSet::new();
     for (name, command) in leaves() {
@@ -139,21 +120,13 @@ fn arity_of(args: &[Arg<'_>]) -> (u16, bool) {
         let (inner, same) = match arg.kind {
             Kind::Block => arity_of(&arg.args),
             Kind::OneOf => {
-                let each: Vec<_> = arg
-                    .args
-                    .iter()
-                    .map(|a| arity_of(std::slice::from_ref(a)))
-                    .collect();
+                let each: Vec<_> = arg.args.iter().map(|a| arity_of(std::slice::from_ref(a))).collect();
                 let least = each.iter().map(|(n, _)| *n).min().unwrap_or(0);
                 (least, each.iter().all(|(n, exact)| *exact && *n == least))
             }
             _ => (1, true),
         };
-        if arg.optional {
-            (n, false)
-        } else {
-            (n + token + inner, exact && same && !arg.multiple)
-        }
+        if arg.optional { (n, false) } else { (n + token + inner, exact && same && !arg.multiple) }
     })
 }
 
@@ -167,11 +140,7 @@ fn check_args(name: &str, command: &Command, args: &[Arg<'_>]) {
             arg.name
         );
         if let Some(spec) = arg.spec {
-            assert!(
-                usize::from(spec) < command.keys.len(),
-                "{name}: {} has no key specification",
-                arg.name
-            );
+            assert!(usize::from(spec) < command.keys.len(), "{name}: {} has no key specification", arg.name);
         }
         assert_eq!(arg.kind.is_group(), !arg.args.is_empty(), "{name}: {}", arg.name);
         check_args(name, command, &arg.args);
@@ -197,10 +166,7 @@ fn every_write_names_a_key_or_says_why_not() {
             keyless.insert(name);
         }
     }
-    let listed: BTreeSet<String> = WRITES_WITHOUT_KEY
-        .iter()
-        .map(|(name, _)| (*name).to_owned())
-        .collect();
+    let listed: BTreeSet<String> = WRITES_WITHOUT_KEY.iter().map(|(name, _)| (*name).to_owned()).collect();
     assert_eq!(keyless, listed);
 }
 
@@ -223,10 +189,7 @@ fn what_is_locked_follows_from_what_is_done() {
         }
         // A user who may only read must not change anything: scripts are held to it when they run.
         if changes && !command.acl.contains(Categories::SCRIPTING) && name != "pfcount" {
-            assert!(
-                command.flags.contains(Flags::WRITE),
-                "{name} changes keys and is no write"
-            );
+            assert!(command.flags.contains(Flags::WRITE), "{name} changes keys and is no write");
         }
     }
 }
@@ -253,21 +216,11 @@ fn flags_agree_with_categories() {
             (Flags::BLOCKING, Categories::BLOCKING),
             (Flags::FAST, Categories::FAST),
         ] {
-            assert!(
-                !command.flags.contains(flag) || all.contains(category),
-                "{name}: {category:?}"
-            );
+            assert!(!command.flags.contains(flag) || all.contains(category), "{name}: {category:?}");
         }
-        assert_ne!(
-            all.contains(Categories::FAST),
-            all.contains(Categories::SLOW),
-            "{name}"
-        );
+        assert_ne!(all.contains(Categories::FAST), all.contains(Categories::SLOW), "{name}");
         for (group, category) in data {
-            assert!(
-                command.group != group || all.contains(category),
-                "{name}: {category:?}"
-            );
+            assert!(command.group != group || all.contains(category), "{name}: {category:?}");
         }
     }
 }
@@ -285,17 +238,11 @@ fn pair(resp3: bool) -> Pair {
         redis.command("HELLO 3");
         tandem.command("HELLO 3");
     }
-    Pair {
-        redis,
-        tandem,
-        _servers: servers,
-    }
+    Pair { redis, tandem, _servers: servers }
 }
 
 fn pairs(map: &Value) -> Vec<(String, Value)> {
-    let Value::Map(pairs) = map else {
-        panic!("not a map: {map:?}")
-    };
+    let Value::Map(pairs) = map else { panic!("not a map: {map:?}") };
     pairs.iter().map(|(k, v)| (k.text(), v.clone())).collect()
 }
 
@@ -330,25 +277,13 @@ const INFO_OF_7_2: &[(&str, &str)] = &[
     ("zrevrank", "arity"),
 ];
 
-const INFO_FIELDS: &[&str] = &[
-    "name",
-    "arity",
-    "flags",
-    "first",
-    "last",
-    "step",
-    "categories",
-    "tips",
-    "keys",
-];
+const INFO_FIELDS: &[&str] =
+    &["name", "arity", "flags", "first", "last", "step", "categories", "tips", "keys"];
 
 #[test]
 fn command_info_equals_that_of_redis() {
     let mut pair = pair(true);
-    let (theirs, ours) = (
-        infos(&pair.redis.command("COMMAND")),
-        infos(&pair.tandem.command("COMMAND")),
-    );
+    let (theirs, ours) = (infos(&pair.redis.command("COMMAND")), infos(&pair.tandem.command("COMMAND")));
     let missing: Vec<_> = theirs.keys().filter(|name| !ours.contains_key(*name)).collect();
     assert!(missing.is_empty(), "not in the table: {missing:?}");
     let mut differing = BTreeSet::new();
@@ -377,9 +312,7 @@ fn infos(list: &Value) -> BTreeMap<String, Vec<Value>> {
 }
 
 fn without_notes(spec: Value) -> Value {
-    let Value::Map(pairs) = spec else {
-        panic!("not a map: {spec:?}")
-    };
+    let Value::Map(pairs) = spec else { panic!("not a map: {spec:?}") };
     Value::Map(pairs.into_iter().filter(|(k, _)| k.text() != "notes").collect())
 }
 
@@ -408,21 +341,15 @@ const ARGUMENTS_CHANGED: &[(&str, &str)] = &[
 #[test]
 fn command_docs_equal_those_of_redis() {
     let mut pair = pair(true);
-    let (theirs, ours) = (
-        docs(&pair.redis.command("COMMAND DOCS")),
-        docs(&pair.tandem.command("COMMAND DOCS")),
-    );
+    let (theirs, ours) =
+        (docs(&pair.redis.command("COMMAND DOCS")), docs(&pair.tandem.command("COMMAND DOCS")));
     let mut differing = BTreeSet::new();
     for (name, theirs) in &theirs {
         let ours = &ours[name];
         assert_eq!(field(theirs, "group"), field(ours, "group"), "{name}");
         let deprecated = ["setex", "psetex", "setnx", "quit"]; // by Redis 7.2
         if !deprecated.contains(&name.as_str()) {
-            assert_eq!(
-                field(theirs, "deprecated_since"),
-                field(ours, "deprecated_since"),
-                "{name}"
-            );
+            assert_eq!(field(theirs, "deprecated_since"), field(ours, "deprecated_since"), "{name}");
             assert_eq!(field(theirs, "doc_flags"), field(ours, "doc_flags"), "{name}");
         }
         if name != "client|pause" {
@@ -432,10 +359,7 @@ fn command_docs_equal_those_of_redis() {
             differing.insert(name.as_str());
         }
     }
-    assert_eq!(
-        differing,
-        ARGUMENTS_CHANGED.iter().map(|(name, _)| *name).collect()
-    );
+    assert_eq!(differing, ARGUMENTS_CHANGED.iter().map(|(name, _)| *name).collect());
 }
 
 fn docs(map: &Value) -> BTreeMap<String, Value> {
@@ -455,17 +379,11 @@ fn skeletons(args: Option<Value>) -> Vec<String> {
     args.into_iter()
         .map(|arg| {
             let text = |name| field(&arg, name).map(|v| v.text().to_ascii_uppercase());
-            let flags: Vec<_> = field(&arg, "flags")
-                .map(|f| f.items().iter().map(Value::text).collect())
-                .unwrap_or_default();
+            let flags: Vec<_> =
+                field(&arg, "flags").map(|f| f.items().iter().map(Value::text).collect()).unwrap_or_default();
             let spec = field(&arg, "key_spec_index").and_then(|v| v.int());
             let inner = skeletons(field(&arg, "arguments"));
-            format!(
-                "{:?} {:?} {:?} {spec:?} {flags:?} {inner:?}",
-                text("type"),
-                text("token"),
-                text("since")
-            )
+            format!("{:?} {:?} {:?} {spec:?} {flags:?} {inner:?}", text("type"), text("token"), text("since"))
         })
         .collect()
 }
@@ -477,10 +395,8 @@ fn keys_of_example_calls_equal_those_of_redis() {
         for what in ["GETKEYS", "GETKEYSANDFLAGS"] {
             let words = line.split(' ').map(|w| if w == "\"\"" { "" } else { w });
             let args: Vec<&str> = ["COMMAND", what].into_iter().chain(words).collect();
-            let (theirs, ours) = (
-                pair.redis.call(&args).expect("reply"),
-                pair.tandem.call(&args).expect("reply"),
-            );
+            let (theirs, ours) =
+                (pair.redis.call(&args).expect("reply"), pair.tandem.call(&args).expect("reply"));
             assert_eq!(ours, theirs, "{what} {line}");
         }
     }
@@ -602,10 +518,8 @@ fn replies_equal_byte_for_byte() {
             "COMMAND GETKEYS",
         ] {
             let args: Vec<&str> = line.split(' ').collect();
-            let (theirs, ours) = (
-                pair.redis.call(&args).expect("reply"),
-                pair.tandem.call(&args).expect("reply"),
-            );
+            let (theirs, ours) =
+                (pair.redis.call(&args).expect("reply"), pair.tandem.call(&args).expect("reply"));
             assert_eq!(ours, theirs, "{line} (RESP{})", if resp3 { 3 } else { 2 });
         }
     }
@@ -620,10 +534,7 @@ fn every_container_explains_itself() {
             continue;
         }
         let lines = client.command(&format!("{name} HELP")).items();
-        assert!(
-            lines[0].text().starts_with(&name.to_ascii_uppercase()),
-            "{name}: {lines:?}"
-        );
+        assert!(lines[0].text().starts_with(&name.to_ascii_uppercase()), "{name}: {lines:?}");
         for sub in command.subcommands {
             let title = sub.name.to_ascii_uppercase();
             assert!(

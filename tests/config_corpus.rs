@@ -8,9 +8,7 @@ fn the_corpus_and_its_neighbours() {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/fuzz/corpus/config");
     let mut state: u64 = 0x9e37_79b9_7f4a_7c15;
     let mut random = move |below: usize| {
-        state = state
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         usize::try_from(state >> 33).map_or(0, |n| n % below.max(1))
     };
     let mut seen = 0;

@@ -11,10 +11,7 @@ fn is_current(path: &str, expected: &str) {
         std::fs::write(&file, expected).expect("the file can be written");
     }
     let found = std::fs::read_to_string(&file).unwrap_or_default();
-    assert!(
-        found == expected,
-        "{path} is stale: run TANDEM_BLESS=1 cargo test --test config_docs"
-    );
+    assert!(found == expected, "{path} is stale: run TANDEM_BLESS=1 cargo test --test config_docs");
 }
 
 #[test]
@@ -30,11 +27,8 @@ fn the_manual_page_is_current() {
 #[test]
 fn sidecar_yaml_loads_as_the_defaults() {
     let config = parse(docs::sidecar_yaml().as_bytes(), Form::Yaml).expect("the shipped file loads");
-    let expected = Config {
-        started_in: config.started_in.clone(),
-        notes: config.notes.clone(),
-        ..Config::shipped()
-    };
+    let expected =
+        Config { started_in: config.started_in.clone(), notes: config.notes.clone(), ..Config::shipped() };
     assert_eq!(config, expected);
     assert!(config.notes.is_empty(), "{:?}", config.notes);
 }

@@ -19,11 +19,7 @@ fn tandem(directory: &Path, args: &[&str], input: &str) -> (i32, String, String)
     let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
     let output = child.wait_with_output().unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-    (
-        output.status.code().unwrap(),
-        text(output.stdout),
-        text(output.stderr),
-    )
+    (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
 }
 
 #[test]
@@ -49,41 +45,22 @@ fn version_help_and_the_default_file() {
 #[test]
 fn check_config() {
     let directory = tempfile::tempdir().unwrap();
-    let args = [
-        "--check-config",
-        "--port",
-        "7",
-        "--bind",
-        "127.0.0.1",
-        "--unixsocket",
-        "x.sock",
-        "--workers",
-        "2",
-    ];
+    let args =
+        ["--check-config", "--port", "7", "--bind", "127.0.0.1", "--unixsocket", "x.sock", "--workers", "2"];
     let (code, out, _) = tandem(directory.path(), &args, "");
     assert_eq!(
         (code, out.as_str()),
-        (
-            0,
-            "OK\nlistens on unix x.sock mode 0660\nlistens on tcp 127.0.0.1:7\nworkers 2\n"
-        )
+        (0, "OK\nlistens on unix x.sock mode 0660\nlistens on tcp 127.0.0.1:7\nworkers 2\n")
     );
     let (code, _, error) = tandem(directory.path(), &["-", "--check-config"], "port 0\n");
     assert_eq!(code, 1);
     assert!(error.contains("not listen anywhere"), "{error}");
     std::fs::write(directory.path().join("sidecar.yaml"), "listen:\n  port: 70\n").unwrap();
-    let (_, out, _) = tandem(
-        directory.path(),
-        &["--check-config", "--config", "sidecar.yaml"],
-        "",
-    );
+    let (_, out, _) = tandem(directory.path(), &["--check-config", "--config", "sidecar.yaml"], "");
     assert!(out.contains("tcp 127.0.0.1:70\n"), "{out}");
     let (code, out, _) = tandem(directory.path(), &["--check-config"], "");
     assert_eq!(code, 0);
-    assert!(
-        out.contains("tcp 127.0.0.1:70\n"),
-        "the file of the directory counts: {out}"
-    );
+    assert!(out.contains("tcp 127.0.0.1:70\n"), "the file of the directory counts: {out}");
 }
 
 #[test]
@@ -93,10 +70,7 @@ fn a_bad_file_ends_the_start_with_1() {
     let (code, out, error) = tandem(directory.path(), &["a.conf"], "");
     assert_eq!((code, out.as_str()), (1, ""));
     assert!(error.contains("*** FATAL CONFIG FILE ERROR (tandem "), "{error}");
-    assert!(
-        error.contains("Reading the configuration file, at line 2\n>>> 'nonsense 1'\n"),
-        "{error}"
-    );
+    assert!(error.contains("Reading the configuration file, at line 2\n>>> 'nonsense 1'\n"), "{error}");
     let (code, _, error) = tandem(directory.path(), &["--requirepass", "hush", "more"], "");
     assert_eq!(code, 1);
     assert!(!error.contains("hush"), "{error}");

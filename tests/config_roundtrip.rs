@@ -28,12 +28,7 @@ fn samples(setting: &Setting) -> Vec<String> {
         Spec::Bool => vec!["yes".to_owned(), "no".to_owned()],
         Spec::Int { min, max, .. } => vec![min.to_string(), max.to_string(), (min.max(0) + 1).to_string()],
         Spec::Memory { min, max } => {
-            vec![
-                min.to_string(),
-                max.to_string(),
-                "12345678".to_owned(),
-                "1gb".to_owned(),
-            ]
+            vec![min.to_string(), max.to_string(), "12345678".to_owned(), "1gb".to_owned()]
         }
         Spec::MemoryOrPercent => vec!["7%".to_owned(), "2mb".to_owned(), "1".to_owned()],
         Spec::Octal => vec!["777".to_owned(), "0600".to_owned(), "0".to_owned()],
@@ -81,18 +76,12 @@ fn load(file: &Path) -> Config {
 fn with(base: &Config, setting: &Setting, value: &str) -> Result<Config, String> {
     let pair: [(&[u8], &[u8]); 1] = [(setting.name().as_bytes(), value.as_bytes())];
     if setting.is_live() {
-        return config::set(base, &pair, true)
-            .map(|(config, _)| config)
-            .map_err(|error| error.to_string());
+        return config::set(base, &pair, true).map(|(config, _)| config).map_err(|error| error.to_string());
     }
     let quoted = String::from_utf8(config::repr(value.as_bytes())).unwrap();
     let line = format!("{} {quoted}\n", setting.name());
     let loaded = config::parse(line.as_bytes(), Form::Conf).map_err(|error| error.to_string())?;
-    Ok(Config {
-        file: base.file.clone(),
-        enable_protected_configs: config::Allow::Yes,
-        ..loaded
-    })
+    Ok(Config { file: base.file.clone(), enable_protected_configs: config::Allow::Yes, ..loaded })
 }
 
 fn round_trips(name: &str, text: &str) {
@@ -115,10 +104,7 @@ fn round_trips(name: &str, text: &str) {
             config::rewrite(&changed, false).unwrap_or_else(|error| panic!("{setting:?} {value:?}: {error}"));
             let shown = setting.value(&changed);
             assert_eq!(setting.value(&load(&file)), shown, "{setting:?} {value:?}");
-            assert!(
-                std::fs::read_to_string(&file).unwrap().starts_with("# mine\n"),
-                "comments stay"
-            );
+            assert!(std::fs::read_to_string(&file).unwrap().starts_with("# mine\n"), "comments stay");
             tried += 1;
         }
     }
@@ -132,18 +118,13 @@ fn redis_conf_brings_back_every_setting() {
 
 #[test]
 fn yaml_brings_back_every_setting() {
-    round_trips(
-        "sidecar.yaml",
-        "# mine\nsecurity:\n  enable-protected-configs: yes\n",
-    );
+    round_trips("sidecar.yaml", "# mine\nsecurity:\n  enable-protected-configs: yes\n");
 }
 
 #[test]
 fn the_shipped_file_can_be_rewritten() {
-    let text = config::docs::sidecar_yaml().replace(
-        "enable-protected-configs: \"no\"",
-        "enable-protected-configs: \"yes\"",
-    );
+    let text = config::docs::sidecar_yaml()
+        .replace("enable-protected-configs: \"no\"", "enable-protected-configs: \"yes\"");
     round_trips("sidecar.yaml", &format!("# mine\n{text}"));
 }
 
@@ -169,14 +150,10 @@ fn a_file_with_every_setting_loads_as_the_same() {
         let text = config::render(&config, form).unwrap();
         let loaded = config::parse(&text, form).unwrap();
         assert!(SETTINGS.iter().all(|setting| setting.same(&config, &loaded)));
-        for setting in SETTINGS
-            .iter()
-            .filter(|setting| setting.name() != "rename-command")
-        {
+        for setting in SETTINGS.iter().filter(|setting| setting.name() != "rename-command") {
             let name = format!("{}{} ", setting.name(), if form == Form::Yaml { ":" } else { "" });
-            let found = String::from_utf8_lossy(&text)
-                .lines()
-                .any(|line| line.trim_start().starts_with(&name));
+            let found =
+                String::from_utf8_lossy(&text).lines().any(|line| line.trim_start().starts_with(&name));
             assert!(found, "{name} in {form:?}");
         }
     }

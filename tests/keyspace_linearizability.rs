@@ -97,10 +97,8 @@ fn name(key: u64) -> Vec<u8> {
 /// A value that names itself, of a length that makes entries move now and then.
 fn encode(value: u64) -> Vec<u8> {
     let mut bytes = value.to_le_bytes().to_vec();
-    bytes.resize(
-        8 + (value % 9) as usize * 12 + if value.is_multiple_of(31) { 1100 } else { 0 },
-        value as u8,
-    );
+    bytes
+        .resize(8 + (value % 9) as usize * 12 + if value.is_multiple_of(31) { 1100 } else { 0 }, value as u8);
     bytes
 }
 
@@ -132,11 +130,7 @@ fn apply(batch: &Batch<'_>, key: u64, what: What) -> What {
             let content = Content::Bytes(&bytes);
             match found {
                 Some(pos) => drop(guard.replace(pos, hash, content, Meta::default()).expect("space")),
-                None => drop(
-                    guard
-                        .insert(hash, &name, content, Meta::default())
-                        .expect("space"),
-                ),
+                None => drop(guard.insert(hash, &name, content, Meta::default()).expect("space")),
             }
             what
         }
@@ -167,12 +161,7 @@ fn client(ks: &Arc<Keyspace>, clock: &AtomicU64, me: u64, operations: u64) -> Ve
         let what = apply(&batch, key, what);
         drop(batch);
         let returned = clock.fetch_add(1, SeqCst);
-        history.push(Event {
-            key,
-            what,
-            called,
-            returned,
-        });
+        history.push(Event { key, what, called, returned });
         if ks.needs_help() {
             ks.maintain(&mut who, 20, 0, &mut Keep);
         }
@@ -186,11 +175,7 @@ fn client(ks: &Arc<Keyspace>, clock: &AtomicU64, me: u64, operations: u64) -> Ve
 #[test]
 fn histories_over_resizes_are_linearizable() {
     for round in 0..6_u64 {
-        let options = Options {
-            reserve_bytes: 256 << 20,
-            seed: Some([round; 4]),
-            ..Options::default()
-        };
+        let options = Options { reserve_bytes: 256 << 20, seed: Some([round; 4]), ..Options::default() };
         let ks = Keyspace::new(options).expect("a keyspace");
         let (clock, stop) = (AtomicU64::new(0), AtomicBool::new(false));
         // Bystanders, so that shards are not empty and there is something to compact.
@@ -218,54 +203,32 @@ fn histories_over_resizes_are_linearizable() {
                     scope.spawn(move || client(ks, clock, me, 2500))
                 })
                 .collect();
-            let history = clients
-                .into_iter()
-                .flat_map(|c| c.join().expect("no panic"))
-                .collect();
+            let history = clients.into_iter().flat_map(|c| c.join().expect("no panic")).collect();
             stop.store(true, SeqCst);
             assert!(resizes.join().expect("no panic") > 2);
             history
         });
         for key in 0..12 {
             let events: Vec<Event> = history.iter().filter(|e| e.key == key).copied().collect();
-            assert!(
-                linearizable(&events),
-                "round {round}, key {key}: no order explains {events:?}"
-            );
+            assert!(linearizable(&events), "round {round}, key {key}: no order explains {events:?}");
         }
     }
 }
 
 #[test]
 fn the_checker_knows_right_from_wrong() {
-    let event = |what, called, returned| Event {
-        key: 0,
-        what,
-        called,
-        returned,
-    };
-    assert!(linearizable(&[
-        event(What::Set(1), 0, 5),
-        event(What::Get(0), 1, 2),
-        event(What::Get(1), 3, 4)
-    ]));
+    let event = |what, called, returned| Event { key: 0, what, called, returned };
+    assert!(linearizable(&[event(What::Set(1), 0, 5), event(What::Get(0), 1, 2), event(What::Get(1), 3, 4)]));
     assert!(!linearizable(&[
         event(What::Set(1), 0, 5),
         event(What::Get(1), 1, 2),
         event(What::Get(0), 3, 4)
     ]));
-    assert!(!linearizable(&[
-        event(What::Set(1), 0, 1),
-        event(What::Get(0), 2, 3)
-    ]));
+    assert!(!linearizable(&[event(What::Set(1), 0, 1), event(What::Get(0), 2, 3)]));
     assert!(!linearizable(&[
         event(What::Set(1), 0, 1),
         event(What::Del(1), 2, 6),
         event(What::Del(1), 3, 5)
     ]));
-    assert!(linearizable(&[
-        event(What::Set(1), 0, 4),
-        event(What::Set(2), 1, 3),
-        event(What::Get(1), 5, 6)
-    ]));
+    assert!(linearizable(&[event(What::Set(1), 0, 4), event(What::Set(2), 1, 3), event(What::Get(1), 5, 6)]));
 }

@@ -158,14 +158,8 @@ struct Engine {
 
 impl Engine {
     fn new(bits: usize, state: u8) -> Engine {
-        let shard = || Shard {
-            state: AtomicU8::new(state),
-            keys: Mutex::new([None; 2]),
-        };
-        Engine {
-            bits,
-            shards: (0..1 << bits).map(|_| shard()).collect(),
-        }
+        let shard = || Shard { state: AtomicU8::new(state), keys: Mutex::new([None; 2]) };
+        Engine { bits, shards: (0..1 << bits).map(|_| shard()).collect() }
     }
 
     fn shard(&self, key: usize) -> &Shard {
@@ -212,10 +206,7 @@ impl Database {
 
     fn load(&self) -> Engines {
         let p = self.pointer.load(Ordering::Acquire);
-        Engines {
-            active: p / 2,
-            growing: (p % 2 == 1).then_some(p / 2 + 1),
-        }
+        Engines { active: p / 2, growing: (p % 2 == 1).then_some(p / 2 + 1) }
     }
 
     fn choose(&self, engines: Engines, key: usize) -> &Shard {
@@ -278,17 +269,10 @@ impl Database {
 
     /// Claims and moves one unit; false if none is left.
     fn step(&self, purge: Option<usize>) -> bool {
-        let Engines {
-            active,
-            growing: Some(growing),
-        } = self.load()
-        else {
+        let Engines { active, growing: Some(growing) } = self.load() else {
             return false;
         };
-        let (units, unit) = (
-            self.units(active),
-            self.next[active].fetch_add(1, Ordering::Relaxed),
-        );
+        let (units, unit) = (self.units(active), self.next[active].fetch_add(1, Ordering::Relaxed));
         if unit >= units {
             return false;
         }
@@ -297,14 +281,8 @@ impl Database {
             unit * n..(unit + 1) * n
         };
         let (old, new) = (&self.engines[active], &self.engines[growing]);
-        let mut from: Vec<_> = old.shards[of(old)]
-            .iter()
-            .map(|s| s.keys.lock().expect("lock"))
-            .collect();
-        let mut to: Vec<_> = new.shards[of(new)]
-            .iter()
-            .map(|s| s.keys.lock().expect("lock"))
-            .collect();
+        let mut from: Vec<_> = old.shards[of(old)].iter().map(|s| s.keys.lock().expect("lock")).collect();
+        let mut to: Vec<_> = new.shards[of(new)].iter().map(|s| s.keys.lock().expect("lock")).collect();
         for keys in &mut from {
             if let Some(key) = purge {
                 self.expire_in(keys, key);
@@ -332,18 +310,9 @@ impl Database {
     }
 
     fn finish(&self, active: usize) {
-        assert!(
-            self.engines[active]
-                .shards
-                .iter()
-                .all(|s| s.state.load(Ordering::Acquire) == MOVED)
-        );
+        assert!(self.engines[active].shards.iter().all(|s| s.state.load(Ordering::Acquire) == MOVED));
         let _resize = self.resize.lock().expect("no panic elsewhere");
-        assert_eq!(
-            self.pointer.load(Ordering::Acquire),
-            2 * active + 1,
-            "nobody installs against it"
-        );
+        assert_eq!(self.pointer.load(Ordering::Acquire), 2 * active + 1, "nobody installs against it");
         self.pointer.store(2 * (active + 1), Ordering::Release);
         self.finished.fetch_add(1, Ordering::Relaxed);
     }
@@ -358,12 +327,7 @@ impl Database {
         let mut found = 0;
         for key in 0..2 {
             let holds = |s: &&Shard| s.keys.lock().expect("lock")[key].is_some();
-            let shards: Vec<&Shard> = self
-                .engines
-                .iter()
-                .flat_map(|e| &e.shards)
-                .filter(holds)
-                .collect();
+            let shards: Vec<&Shard> = self.engines.iter().flat_map(|e| &e.shards).filter(holds).collect();
             assert!(shards.len() <= 1, "a key in two shards");
             assert!(shards.iter().all(|s| s.state.load(Ordering::Relaxed) == LIVE));
             found += shards.len();

@@ -37,9 +37,7 @@ fn fields(text: &str) -> Vec<(String, Vec<String>)> {
 }
 
 fn field(text: &str, name: &str) -> Option<String> {
-    text.split("\r\n")
-        .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
-        .map(str::to_owned)
+    text.split("\r\n").find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::to_owned)
 }
 
 #[test]
@@ -97,7 +95,10 @@ fn config_set_is_all_or_nothing() {
     assert_eq!(client.command("config get slowlog-max-len").items()[1].text(), "128");
     assert_eq!(client.command("config set slowlog-max-len 7 loglevel verbose").text(), "OK");
     let got = client.command("config get slowlog-max-len loglevel").items();
-    assert_eq!(got.iter().map(Value::text).collect::<Vec<_>>(), ["loglevel", "verbose", "slowlog-max-len", "7"]);
+    assert_eq!(
+        got.iter().map(Value::text).collect::<Vec<_>>(),
+        ["loglevel", "verbose", "slowlog-max-len", "7"]
+    );
 }
 
 #[test]
@@ -109,7 +110,10 @@ fn the_port_can_be_changed_and_a_taken_one_changes_nothing() {
     let taken_port = taken.local_addr().expect("its address").port();
     let before = client.command("config get maxmemory").items();
     let reply = client.command(&format!("config set maxmemory 12345678 port {taken_port}")).text();
-    assert!(reply.contains("(possibly related to argument 'port') - Unable to listen on this port"), "{reply}");
+    assert!(
+        reply.contains("(possibly related to argument 'port') - Unable to listen on this port"),
+        "{reply}"
+    );
     assert_eq!(client.command("config get maxmemory").items(), before);
     assert_eq!(server.tcp_client().command("ping").text(), "PONG");
     drop(taken);
@@ -127,7 +131,8 @@ fn the_port_can_be_changed_and_a_taken_one_changes_nothing() {
 
 #[test]
 fn slow_and_large_commands_are_kept_without_secrets() {
-    let server = Options::tandem().set("enable-debug-command", "yes").set("slowlog-log-slower-than", "50000").start();
+    let server =
+        Options::tandem().set("enable-debug-command", "yes").set("slowlog-log-slower-than", "50000").start();
     let mut client = server.client();
     client.command("client setname tester");
     client.command("debug sleep 0.06");
@@ -155,7 +160,8 @@ fn slow_and_large_commands_are_kept_without_secrets() {
 
 #[test]
 fn latency_events_are_kept_above_the_threshold() {
-    let server = Options::tandem().set("enable-debug-command", "yes").set("latency-monitor-threshold", "30").start();
+    let server =
+        Options::tandem().set("enable-debug-command", "yes").set("latency-monitor-threshold", "30").start();
     let mut client = server.client();
     client.command("debug sleep 0.05");
     let latest = client.command("latency latest").items();
@@ -213,7 +219,9 @@ fn a_digest_is_of_the_data_and_not_of_its_place() {
     let before = migrations(&mut client);
     client.command("debug engines grow");
     wait_until("an engine has moved", PATIENCE, || migrations(&mut client) > before);
-    wait_until("it is steady", PATIENCE, || client.command("debug engines status").items()[1].text() == "steady");
+    wait_until("it is steady", PATIENCE, || {
+        client.command("debug engines status").items()[1].text() == "steady"
+    });
     assert_eq!(client.command("debug digest").text(), digest);
     client.command("persist other");
     assert_ne!(client.command("debug digest").text(), digest, "a deadline counts");

@@ -26,14 +26,7 @@ struct Stream {
 impl Stream {
     fn new(limits: Limits) -> Self {
         let (parser, found) = (Parser::new(), Requests::new());
-        Stream {
-            limits,
-            parser,
-            found,
-            tail: Vec::new(),
-            large: None,
-            seen: Vec::new(),
-        }
+        Stream { limits, parser, found, tail: Vec::new(), large: None, seen: Vec::new() }
     }
 
     /// As if `bytes` were received at once.
@@ -51,8 +44,7 @@ impl Stream {
             }
             let progress = self.parser.parse(&self.tail, &self.limits, &mut self.found);
             for span in &self.found.spans {
-                self.seen
-                    .push(self.found.slices(&self.tail, span).map(<[u8]>::to_vec).collect());
+                self.seen.push(self.found.slices(&self.tail, span).map(<[u8]>::to_vec).collect());
             }
             let (consumed, done) = match progress? {
                 Progress::All { consumed } => (consumed, true),
@@ -82,22 +74,14 @@ fn words(bytes: &[u8]) -> Vec<String> {
     let (seen, error) = read(bytes, bytes.len().max(1), Limits::default());
     assert_eq!(error, None);
     seen.iter()
-        .map(|request| {
-            request
-                .iter()
-                .map(|arg| String::from_utf8_lossy(arg))
-                .collect::<Vec<_>>()
-                .join("|")
-        })
+        .map(|request| request.iter().map(|arg| String::from_utf8_lossy(arg)).collect::<Vec<_>>().join("|"))
         .collect()
 }
 
 /// The reply to a stream that ends in an error, `""` if it is closed without a word.
 fn refusal_with(bytes: &[u8], limits: Limits) -> String {
     let (_, error) = read(bytes, bytes.len(), limits);
-    let text = error
-        .unwrap_or_else(|| panic!("{:?} was accepted", bytes.escape_ascii().to_string()))
-        .reply();
+    let text = error.unwrap_or_else(|| panic!("{:?} was accepted", bytes.escape_ascii().to_string())).reply();
     let mut out = OutBuf::new();
     if let Some(text) = text {
         Reply::new(&mut out, false).error(text);
@@ -125,17 +109,12 @@ fn arrays_and_inline_commands_share_a_stream() {
 
 #[test]
 fn arguments_may_hold_anything() {
-    assert_eq!(
-        words(b"*3\r\n$0\r\n\r\n$2\r\n\r\n\r\n$3\r\n*1\r\r\n"),
-        ["|\r\n|*1\r"]
-    );
+    assert_eq!(words(b"*3\r\n$0\r\n\r\n$2\r\n\r\n\r\n$3\r\n*1\r\r\n"), ["|\r\n|*1\r"]);
 }
 
 #[test]
 fn lengths_of_one_to_five_digits() {
-    for len in [
-        0, 1, 9, 10, 99, 100, 999, 1000, 9999, 10_000, 32_767, 32_768, 99_999,
-    ] {
+    for len in [0, 1, 9, 10, 99, 100, 999, 1000, 9999, 10_000, 32_767, 32_768, 99_999] {
         let request = vec![b"ECHO".to_vec(), vec![b'x'; len]];
         let (seen, error) = read(&encode(&request), usize::MAX, Limits::default());
         assert_eq!((seen, error), (vec![request], None), "{len}");
@@ -145,14 +124,7 @@ fn lengths_of_one_to_five_digits() {
 /// CVE-2026-27623: an empty request must leave nothing behind that the next one meets.
 #[test]
 fn empty_requests_leave_no_trace() {
-    for empty in [
-        "*0\r\n",
-        "*-1\r\n",
-        "*-9223372036854775808\r\n",
-        "\r\n",
-        "\n",
-        "  \t \r\n",
-    ] {
+    for empty in ["*0\r\n", "*-1\r\n", "*-9223372036854775808\r\n", "\r\n", "\n", "  \t \r\n"] {
         for ping in ["PING\r\n", "*1\r\n$4\r\nPING\r\n"] {
             let stream = format!("{empty}{ping}{empty}{empty}{ping}");
             for piece in 1..=stream.len() {
@@ -206,21 +178,13 @@ fn what_is_refused_and_how() {
         (&long(b"PING\0\r\n"), "too big inline request"),
     ] {
         let name = stream[..stream.len().min(40)].escape_ascii().to_string();
-        assert_eq!(
-            refusal(stream),
-            format!("-ERR Protocol error: {reply}\r\n"),
-            "{name}"
-        );
+        assert_eq!(refusal(stream), format!("-ERR Protocol error: {reply}\r\n"), "{name}");
     }
 }
 
 #[test]
 fn a_browser_is_cut_off_without_a_word() {
-    for stream in [
-        "POST / HTTP/1.1\r\nPING\r\n",
-        "host: localhost\r\n",
-        "\"POST\" x\r\n",
-    ] {
+    for stream in ["POST / HTTP/1.1\r\nPING\r\n", "host: localhost\r\n", "\"POST\" x\r\n"] {
         assert_eq!(
             read(stream.as_bytes(), 1000, Limits::default()),
             (vec![], Some(ProtocolError::SecurityAttack))
@@ -232,34 +196,18 @@ fn a_browser_is_cut_off_without_a_word() {
 
 #[test]
 fn requests_before_an_error_are_there() {
-    let (seen, error) = read(
-        b"PING\r\n*1\r\n$4\r\nPING\r\n*1\r\nx\r\nPING\r\n",
-        1000,
-        Limits::default(),
-    );
+    let (seen, error) = read(b"PING\r\n*1\r\n$4\r\nPING\r\n*1\r\nx\r\nPING\r\n", 1000, Limits::default());
     assert_eq!(seen, [[b"PING"], [b"PING"]]);
     assert_eq!(error, Some(ProtocolError::ExpectedDollar(b'x')));
 }
 
 #[test]
 fn before_auth_requests_are_small() {
-    let stranger = Limits {
-        authenticated: false,
-        ..Limits::default()
-    };
+    let stranger = Limits { authenticated: false, ..Limits::default() };
     let error = |text: &str| format!("-ERR Protocol error: {text}\r\n");
-    assert_eq!(
-        refusal_with(b"*11\r\n", stranger),
-        error("unauthenticated multibulk length")
-    );
-    assert_eq!(
-        refusal_with(b"*100\r\n", stranger),
-        error("unauthenticated multibulk length")
-    );
-    assert_eq!(
-        refusal_with(b"*1\r\n$16385\r\n", stranger),
-        error("unauthenticated bulk length")
-    );
+    assert_eq!(refusal_with(b"*11\r\n", stranger), error("unauthenticated multibulk length"));
+    assert_eq!(refusal_with(b"*100\r\n", stranger), error("unauthenticated multibulk length"));
+    assert_eq!(refusal_with(b"*1\r\n$16385\r\n", stranger), error("unauthenticated bulk length"));
     let allowed = vec![vec![b'x'; 16384]; 10];
     assert_eq!(read(&encode(&allowed), 5000, stranger), (vec![allowed], None));
 }
@@ -271,17 +219,11 @@ fn auth_takes_effect_within_a_read() {
     let auth_len = stream.len();
     stream.extend(encode(&vec![b"x".to_vec(); 11]));
     let (mut parser, mut found) = (Parser::new(), Requests::new());
-    let mut limits = Limits {
-        authenticated: false,
-        ..Limits::default()
-    };
+    let mut limits = Limits { authenticated: false, ..Limits::default() };
     let progress = parser.parse(&stream, &limits, &mut found);
     assert!(matches!(progress, Ok(Progress::Full { consumed }) if consumed == auth_len));
     limits.authenticated = true;
-    assert!(matches!(
-        parser.parse(&stream[auth_len..], &limits, &mut found),
-        Ok(Progress::All { .. })
-    ));
+    assert!(matches!(parser.parse(&stream[auth_len..], &limits, &mut found), Ok(Progress::All { .. })));
     assert_eq!(found.spans[0].count, 11);
 }
 
@@ -316,17 +258,11 @@ fn every_split_gives_the_same_requests() {
     assert_eq!((whole.0.len(), &whole.1), (5, &None));
     for at in 0..stream.len() {
         let mut cut = Stream::new(Limits::default());
-        let error = [&stream[..at], &stream[at..]]
-            .iter()
-            .find_map(|part| cut.receive(part).err());
+        let error = [&stream[..at], &stream[at..]].iter().find_map(|part| cut.receive(part).err());
         assert_eq!((cut.seen, error), whole, "cut at {at}");
     }
     for piece in [1, 2, 3, 7, 64, 100] {
-        assert_eq!(
-            read(&stream, piece, Limits::default()),
-            whole,
-            "pieces of {piece}"
-        );
+        assert_eq!(read(&stream, piece, Limits::default()), whole, "pieces of {piece}");
     }
 }
 
@@ -345,11 +281,7 @@ fn a_million_arguments_in_pieces_take_linear_time() {
     assert_eq!(found.spans[0].count, 1024 * 1024);
     assert!(found.slices(&stream, &found.spans[0]).all(|arg| arg == b"abcde"));
     // Quadratic work would be 1.4 billion arguments; linear is a million in a debug build.
-    assert!(
-        started.elapsed() < Duration::from_secs(5),
-        "{:?}",
-        started.elapsed()
-    );
+    assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
     assert_eq!(parser.heap_bytes(), 0);
     found.clear();
     assert!(found.ranges.capacity() < 1000, "a giant's ranges are given back");
@@ -362,29 +294,16 @@ fn announced_bytes_reserve_nothing() {
     stream.receive(b"*1000000\r\n$536870912\r\n").expect("allowed");
     let large = stream.large.as_mut().expect("a large bulk begins");
     assert!(large.heap_bytes() < 1000);
-    assert!(
-        large
-            .spare(16 * 1024)
-            .expect("memory")
-            .expect("inside a bulk")
-            .len()
-            == 16 * 1024
-    );
+    assert!(large.spare(16 * 1024).expect("memory").expect("inside a bulk").len() == 16 * 1024);
     assert!(large.heap_bytes() <= 256 * 1024);
 }
 
 #[test]
 fn the_query_buffer_has_a_limit() {
-    let limits = Limits {
-        query_buffer_max: 1000,
-        ..Limits::default()
-    };
+    let limits = Limits { query_buffer_max: 1000, ..Limits::default() };
     let part = |n| [&b"*2\r\n$3\r\nSET\r\n$20000\r\n"[..], &vec![b'x'; n]].concat();
     assert_eq!(read(&part(900), 100, limits), (vec![], None));
-    assert_eq!(
-        read(&part(1100), 100, limits).1,
-        Some(ProtocolError::QueryBufferLimit)
-    );
+    assert_eq!(read(&part(1100), 100, limits).1, Some(ProtocolError::QueryBufferLimit));
     assert_eq!(
         read(b"*20000\r\n$1\r\nx\r\n".repeat(200).as_slice(), 100, limits).1,
         Some(ProtocolError::ExpectedDollar(b'*'))
@@ -399,19 +318,12 @@ fn the_query_buffer_has_a_limit() {
 #[test]
 fn large_arguments_are_received_in_place() {
     let value: Vec<u8> = (0..3_000_000u32).map(|i| i.to_le_bytes()[0]).collect();
-    let request = vec![
-        b"MSET".to_vec(),
-        b"k1".to_vec(),
-        value.clone(),
-        b"k2".to_vec(),
-        value[..40_000].to_vec(),
-    ];
+    let request =
+        vec![b"MSET".to_vec(), b"k1".to_vec(), value.clone(), b"k2".to_vec(), value[..40_000].to_vec()];
     let stream = encode(&request);
     let (mut parser, mut found) = (Parser::new(), Requests::new());
-    let Ok(Progress::Large {
-        consumed,
-        mut request,
-    }) = parser.parse(&stream[..1000], &Limits::default(), &mut found)
+    let Ok(Progress::Large { consumed, mut request }) =
+        parser.parse(&stream[..1000], &Limits::default(), &mut found)
     else {
         panic!("a large bulk is under way");
     };
@@ -435,10 +347,7 @@ fn large_arguments_are_received_in_place() {
     assert!(received_in_place > 3_030_000);
     let args = request.into_args();
     assert!(args[2] == value && args[4] == value[..40_000] && args[3] == b"k2");
-    assert!(
-        args.iter().all(|arg| arg.capacity() == arg.len()),
-        "no byte is reserved in vain"
-    );
+    assert!(args.iter().all(|arg| arg.capacity() == arg.len()), "no byte is reserved in vain");
 }
 
 #[test]
@@ -453,18 +362,11 @@ fn errors_inside_large_requests() {
         (b"\r\n$4\rxPING", ProtocolError::InvalidCrlf),
         (b"\r\n$-1\r\n", ProtocolError::InvalidBulkLength),
         (b"\r\n$04\r\n", ProtocolError::InvalidBulkLength),
-        (
-            &[&b"\r\n$"[..], &[b'1'; 70_000]].concat(),
-            ProtocolError::TooBigBulkCount,
-        ),
+        (&[&b"\r\n$"[..], &[b'1'; 70_000]].concat(), ProtocolError::TooBigBulkCount),
     ] {
         let stream = [&start, rest].concat();
         for piece in [1, 1000, 10_000, stream.len()] {
-            assert_eq!(
-                read(&stream, piece, limits),
-                (vec![], Some(error)),
-                "{error} in pieces of {piece}"
-            );
+            assert_eq!(read(&stream, piece, limits), (vec![], Some(error)), "{error} in pieces of {piece}");
         }
     }
     const { assert!(LARGE_BULK < 40_000) };

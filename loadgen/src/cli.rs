@@ -152,10 +152,7 @@ impl RunArgs {
 
     pub fn check(&self) -> Result<()> {
         self.shape().check()?;
-        ensure!(
-            self.clients >= self.threads,
-            "--clients must be at least --threads"
-        );
+        ensure!(self.clients >= self.threads, "--clients must be at least --threads");
         ensure!(
             self.mode == Mode::Closed || self.requests.is_none(),
             "--requests goes with the closed loop; the open loop takes --duration"
@@ -262,10 +259,7 @@ pub fn count(s: &str) -> Result<u64> {
     };
     let n: f64 = digits.parse().with_context(|| format!("not a count: {s}"))?;
     let n = n * factor;
-    ensure!(
-        (1.0..=1e15).contains(&n) && n.fract() == 0.0,
-        "a count is a whole number from 1: {s}"
-    );
+    ensure!((1.0..=1e15).contains(&n) && n.fract() == 0.0, "a count is a whole number from 1: {s}");
     Ok(n as u64)
 }
 
@@ -279,9 +273,7 @@ fn rate(s: &str) -> Result<f64> {
 /// `10s`, `500ms`, `2m`; a bare number is seconds.
 pub fn duration(s: &str) -> Result<Duration> {
     let split = s.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(s.len());
-    let n: f64 = s[..split]
-        .parse()
-        .with_context(|| format!("not a duration: {s}"))?;
+    let n: f64 = s[..split].parse().with_context(|| format!("not a duration: {s}"))?;
     let seconds = match &s[split..] {
         "ms" => n / 1e3,
         "" | "s" => n,
@@ -289,10 +281,7 @@ pub fn duration(s: &str) -> Result<Duration> {
         "h" => n * 3600.0,
         unit => bail!("unknown unit '{unit}' (ms, s, m, h)"),
     };
-    ensure!(
-        seconds >= 0.0 && seconds <= DURATION_MAX.as_secs_f64(),
-        "a duration is at most a day: {s}"
-    );
+    ensure!(seconds >= 0.0 && seconds <= DURATION_MAX.as_secs_f64(), "a duration is at most a day: {s}");
     Ok(Duration::from_secs_f64(seconds))
 }
 

@@ -72,11 +72,7 @@ impl Conn {
     }
 
     fn watch_write(&mut self, epoll: &OwnedFd, on: bool) -> Result<()> {
-        let flags = if on {
-            EventFlags::IN | EventFlags::OUT
-        } else {
-            EventFlags::IN
-        };
+        let flags = if on { EventFlags::IN | EventFlags::OUT } else { EventFlags::IN };
         epoll::modify(epoll, self.fd.as_fd(), EventData::new_u64(self.id), flags)?;
         self.wants_write = on;
         Ok(())

@@ -39,10 +39,7 @@ struct Replies {
 impl Replies {
     fn of(reply: &[u8]) -> Self {
         let n = (REPLY_BYTES / reply.len()).max(1);
-        Replies {
-            bytes: reply.repeat(n),
-            each: reply.len(),
-        }
+        Replies { bytes: reply.repeat(n), each: reply.len() }
     }
 }
 
@@ -59,11 +56,7 @@ pub fn serve(path: &Path, value_size: usize) -> Result<()> {
     let epoll = epoll::create(CreateFlags::CLOEXEC)?;
     epoll::add(&epoll, &listener, EventData::new_u64(LISTENER), EventFlags::IN)?;
     let bulk = format!("${value_size}\r\n{}\r\n", "x".repeat(value_size));
-    let replies = [
-        Replies::of(bulk.as_bytes()),
-        Replies::of(b"+OK\r\n"),
-        Replies::of(b":1000\r\n"),
-    ];
+    let replies = [Replies::of(bulk.as_bytes()), Replies::of(b"+OK\r\n"), Replies::of(b":1000\r\n")];
     let mut peers: Vec<Option<Peer>> = Vec::new();
     let mut buf = vec![0; RECV_BYTES];
     let mut events = Vec::with_capacity(EVENTS);
@@ -106,12 +99,7 @@ fn accept_all(listener: &UnixListener, epoll: &OwnedFd, peers: &mut Vec<Option<P
         });
         let fd = OwnedFd::from(stream);
         epoll::add(epoll, fd.as_fd(), EventData::new_u64(slot as u64), EventFlags::IN)?;
-        peers[slot] = Some(Peer {
-            fd,
-            request_bytes: 0,
-            kind: 0,
-            partial: 0,
-        });
+        peers[slot] = Some(Peer { fd, request_bytes: 0, kind: 0, partial: 0 });
     }
 }
 
@@ -138,10 +126,7 @@ fn answer(peer: &mut Peer, buf: &mut [u8], replies: &[Replies; 3]) -> Result<()>
     }
     let reply = &replies[peer.kind];
     let bytes = requests * reply.each;
-    let bytes = reply
-        .bytes
-        .get(..bytes)
-        .context("too many replies in one batch")?;
+    let bytes = reply.bytes.get(..bytes).context("too many replies in one batch")?;
     match send(&peer.fd, bytes, SendFlags::NOSIGNAL) {
         Ok(sent) if sent == bytes.len() => Ok(()),
         Ok(_) | Err(Errno::AGAIN) => bail!("a batch of replies did not fit into the socket"),

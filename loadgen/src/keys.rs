@@ -89,10 +89,7 @@ impl Picker {
         match dist {
             Dist::Uniform => Picker::Uniform,
             Dist::Zipf(exponent) => Picker::Zipf(Zipf::new(keys, exponent)),
-            Dist::Sequential => Picker::Sequential {
-                next: part,
-                step: parts,
-            },
+            Dist::Sequential => Picker::Sequential { next: part, step: parts },
         }
     }
 
@@ -129,13 +126,7 @@ pub struct Zipf {
 
 impl Zipf {
     pub fn new(n: u64, exponent: f64) -> Self {
-        let mut z = Zipf {
-            n: n.max(1) as f64,
-            exponent,
-            h_first: 0.0,
-            h_last: 0.0,
-            squeeze: 0.0,
-        };
+        let mut z = Zipf { n: n.max(1) as f64, exponent, h_first: 0.0, h_last: 0.0, squeeze: 0.0 };
         z.h_first = z.integral(1.5) - 1.0;
         z.h_last = z.integral(z.n + 0.5);
         z.squeeze = 2.0 - z.integral_inverse(z.integral(2.5) - z.weight(2.0));
@@ -171,20 +162,12 @@ impl Zipf {
 
 /// (e^x - 1) / x, with its limit at zero.
 fn expm1_over(x: f64) -> f64 {
-    if x.abs() > 1e-8 {
-        x.exp_m1() / x
-    } else {
-        1.0 + x / 2.0
-    }
+    if x.abs() > 1e-8 { x.exp_m1() / x } else { 1.0 + x / 2.0 }
 }
 
 /// ln(1 + x) / x, with its limit at zero.
 fn ln1p_over(x: f64) -> f64 {
-    if x.abs() > 1e-8 {
-        x.ln_1p() / x
-    } else {
-        1.0 - x / 2.0
-    }
+    if x.abs() > 1e-8 { x.ln_1p() / x } else { 1.0 - x / 2.0 }
 }
 
 #[cfg(test)]
@@ -214,10 +197,7 @@ mod tests {
             for k in [1u64, 2, 10, 100] {
                 let want = (k as f64).powf(-exponent) / total * draws as f64;
                 let got = seen[k as usize] as f64;
-                assert!(
-                    (got - want).abs() < 5.0 * want.sqrt() + 1.0,
-                    "s={exponent} k={k}: {got} for {want}"
-                );
+                assert!((got - want).abs() < 5.0 * want.sqrt() + 1.0, "s={exponent} k={k}: {got} for {want}");
             }
         }
     }

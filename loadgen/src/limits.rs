@@ -14,12 +14,6 @@ pub fn allow_descriptors(wanted: u64) -> Result<()> {
         "{wanted} open files are needed and the hard limit is {}: raise it (ulimit -Hn) or use fewer connections",
         now.maximum.unwrap_or(0)
     );
-    setrlimit(
-        Resource::Nofile,
-        Rlimit {
-            current: Some(wanted),
-            maximum: now.maximum,
-        },
-    )?;
+    setrlimit(Resource::Nofile, Rlimit { current: Some(wanted), maximum: now.maximum })?;
     Ok(())
 }

@@ -222,11 +222,7 @@ pub fn run(worker: &mut Worker, plans: Vec<StreamPlan>, duration_ns: u64) -> Res
 /// How long the next wait may take without missing an arrival.
 fn pause(streams: &[Stream], now: u64, end: u64) -> Wait {
     // A starved stream is woken by a reply, not by the clock.
-    let next = streams
-        .iter()
-        .filter(|s| !s.starved && now < end)
-        .map(|s| s.next_at as u64)
-        .min();
+    let next = streams.iter().filter(|s| !s.starved && now < end).map(|s| s.next_at as u64).min();
     match next.map(|at| at.saturating_sub(now)) {
         Some(gap) if gap <= POLL_BELOW_NS => Wait::Poll,
         Some(gap) => Wait::Millis(((gap - POLL_BELOW_NS) / 1_000_000).clamp(1, 100)),

@@ -49,10 +49,7 @@ pub fn cpu(pid: u32) -> Result<Cpu> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
     let ticks = parse_stat_ticks(&stat).with_context(|| format!("cannot read /proc/{pid}/stat"))?;
     let per_second = rustix::param::clock_ticks_per_second().max(1);
-    Ok(Cpu {
-        used_ns: ticks * (1_000_000_000 / per_second),
-        waited_ns: 0,
-    })
+    Ok(Cpu { used_ns: ticks * (1_000_000_000 / per_second), waited_ns: 0 })
 }
 
 fn parse_schedstat(text: &str) -> Option<Cpu> {
@@ -108,10 +105,7 @@ pub fn bind(cores: &[usize]) -> Result<()> {
 
 /// A process id as the system calls want it.
 pub fn pid(id: u32) -> Result<Pid> {
-    i32::try_from(id)
-        .ok()
-        .and_then(Pid::from_raw)
-        .with_context(|| format!("not a process id: {id}"))
+    i32::try_from(id).ok().and_then(Pid::from_raw).with_context(|| format!("not a process id: {id}"))
 }
 
 #[cfg(test)]
@@ -123,10 +117,7 @@ mod tests {
         let cpu = parse_schedstat("276278 12 1\n").unwrap();
         assert_eq!((cpu.used_ns, cpu.waited_ns), (276_278, 12));
         assert!(parse_schedstat("0 0 0\n").is_none());
-        assert_eq!(
-            parse_stat_ticks("7 (a) b) S 1 2 3 4 5 6 7 8 9 10 30 12 0"),
-            Some(42)
-        );
+        assert_eq!(parse_stat_ticks("7 (a) b) S 1 2 3 4 5 6 7 8 9 10 30 12 0"), Some(42));
         assert_eq!(parse_kib("x\nRss:      1234 kB\n", "Rss:"), Some(1234));
     }
 

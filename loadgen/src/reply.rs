@@ -42,12 +42,7 @@ const LINE_MAX: usize = 64 << 10;
 impl Scanner {
     pub fn new(value_size: usize, check_content: bool) -> Self {
         let bulk_head = format!("${value_size}\r\n").into_bytes();
-        Scanner {
-            bulk_head,
-            value_size,
-            check_content,
-            first_bad: None,
-        }
+        Scanner { bulk_head, value_size, check_content, first_bad: None }
     }
 
     /// Takes one reply off the front: its length and class, or `None` if it is not complete.
@@ -104,20 +99,12 @@ impl Scanner {
             b'_' => self.null(buf, len, sent),
             b'$' => self.bulk(buf, len, body, sent),
             b'+' => Ok(Some((len, self.wrong(sent, &buf[..len])))),
-            _ => bail!(
-                "unexpected reply to {}: {:?}",
-                sent.kind.name(),
-                text(&buf[..len])
-            ),
+            _ => bail!("unexpected reply to {}: {:?}", sent.kind.name(), text(&buf[..len])),
         }
     }
 
     fn null(&mut self, buf: &[u8], len: usize, sent: &Pending) -> Result<Option<(usize, Class)>> {
-        let class = if sent.kind == Kind::Get {
-            Class::Miss
-        } else {
-            self.wrong(sent, &buf[..len])
-        };
+        let class = if sent.kind == Kind::Get { Class::Miss } else { self.wrong(sent, &buf[..len]) };
         Ok(Some((len, class)))
     }
 
@@ -129,10 +116,7 @@ impl Scanner {
         body: &[u8],
         sent: &Pending,
     ) -> Result<Option<(usize, Class)>> {
-        let Some(size) = std::str::from_utf8(body)
-            .ok()
-            .and_then(|s| s.parse::<usize>().ok())
-        else {
+        let Some(size) = std::str::from_utf8(body).ok().and_then(|s| s.parse::<usize>().ok()) else {
             bail!("bad bulk length in a reply: {:?}", text(body));
         };
         if size > crate::request::VALUE_SIZE_MAX {
@@ -147,14 +131,7 @@ impl Scanner {
 
     #[cold]
     fn wrong(&mut self, sent: &Pending, reply: &[u8]) -> Class {
-        self.note(|| {
-            format!(
-                "wrong reply to {} of key {}: {}",
-                sent.kind.name(),
-                sent.key,
-                text(reply)
-            )
-        });
+        self.note(|| format!("wrong reply to {} of key {}: {}", sent.kind.name(), sent.key, text(reply)));
         Class::Wrong
     }
 
@@ -172,12 +149,7 @@ fn is_integer(s: &[u8]) -> bool {
 
 /// Bytes for a message: escaped and short.
 fn text(bytes: &[u8]) -> String {
-    bytes
-        .iter()
-        .take(120)
-        .flat_map(|&b| std::ascii::escape_default(b))
-        .map(char::from)
-        .collect()
+    bytes.iter().take(120).flat_map(|&b| std::ascii::escape_default(b)).map(char::from).collect()
 }
 
 #[cfg(test)]
@@ -210,10 +182,7 @@ mod tests {
         assert_eq!(take(Kind::Set, b"$-1\r\n"), Some((5, Class::Wrong)));
         let mut scanner = Scanner::new(3, false);
         let got = scanner.take(b"-ERR no\r\n", &sent(Kind::Get)).unwrap();
-        assert_eq!(
-            (got, scanner.first_bad.as_deref()),
-            (Some((9, Class::Error)), Some("ERR no"))
-        );
+        assert_eq!((got, scanner.first_bad.as_deref()), (Some((9, Class::Error)), Some("ERR no")));
     }
 
     #[test]
@@ -235,10 +204,7 @@ mod tests {
     #[test]
     fn what_is_no_reply_is_refused() {
         for bad in [&b"\r\n"[..], b"x\r\n", b"*1\r\n", b"$9999999999999\r\n", b"+OK\n"] {
-            assert!(
-                Scanner::new(3, false).take(bad, &sent(Kind::Set)).is_err(),
-                "{bad:?}"
-            );
+            assert!(Scanner::new(3, false).take(bad, &sent(Kind::Set)).is_err(), "{bad:?}");
         }
         let long = vec![b'+'; LINE_MAX];
         assert!(Scanner::new(3, false).take(&long, &sent(Kind::Set)).is_err());

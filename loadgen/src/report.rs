@@ -117,16 +117,9 @@ impl RunReport {
         if let Some(bad) = &self.first_bad {
             let _ = writeln!(s, "first bad reply: {bad}");
         }
-        let from = if self.mode == Mode::Open {
-            "from when the request was due"
-        } else {
-            "from sending"
-        };
-        let _ = writeln!(
-            s,
-            "\nlatency {from}, mean {:.1} µs\n\n  percentile          µs",
-            self.latency.mean_us
-        );
+        let from = if self.mode == Mode::Open { "from when the request was due" } else { "from sending" };
+        let _ =
+            writeln!(s, "\nlatency {from}, mean {:.1} µs\n\n  percentile          µs", self.latency.mean_us);
         for p in PERCENTILES {
             let us = total.latency.value_at_percentile(p) as f64 / 1e3;
             let _ = writeln!(s, "  {p:>9}%  {us:>10.1}");
@@ -170,9 +163,7 @@ pub fn emit_run(args: &RunArgs, report: &RunReport, total: &Tally) -> Result<()>
 pub fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
     let text = serde_json::to_string_pretty(value)? + "\n";
     if path == Path::new("-") {
-        return std::io::stdout()
-            .write_all(text.as_bytes())
-            .context("cannot write to standard output");
+        return std::io::stdout().write_all(text.as_bytes()).context("cannot write to standard output");
     }
     std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
 }
@@ -182,9 +173,7 @@ fn write_hdr(path: &Path, total: &Tally) -> Result<()> {
     let mut file = File::create(path).with_context(|| format!("cannot write {}", path.display()))?;
     let mut serializer = V2DeflateSerializer::new();
     let length = Duration::from_nanos(total.elapsed_ns);
-    let start = crate::clock::wall()
-        .checked_sub(length)
-        .unwrap_or(SystemTime::UNIX_EPOCH);
+    let start = crate::clock::wall().checked_sub(length).unwrap_or(SystemTime::UNIX_EPOCH);
     let mut log = IntervalLogWriterBuilder::new()
         .with_start_time(start)
         .with_max_value_divisor(1e6)
@@ -211,11 +200,7 @@ mod tests {
         tally.elapsed_ns = 1_000_000_000;
         write_hdr(&path, &tally).unwrap();
         let text = std::fs::read_to_string(path).unwrap();
-        assert_eq!(
-            text.lines().filter(|l| l.starts_with("0.000")).count(),
-            1,
-            "{text}"
-        );
+        assert_eq!(text.lines().filter(|l| l.starts_with("0.000")).count(), 1, "{text}");
     }
 
     #[test]
@@ -226,9 +211,6 @@ mod tests {
         }
         tally.settle();
         let l = Latency::of(&tally.latency);
-        assert!(
-            (l.p50_us - 500.0).abs() < 2.0 && (l.max_us - 1000.0).abs() < 2.0,
-            "{l:?}"
-        );
+        assert!((l.p50_us - 500.0).abs() < 2.0 && (l.max_us - 1000.0).abs() < 2.0, "{l:?}");
     }
 }

@@ -76,10 +76,7 @@ impl FromStr for Mix {
                 parts.push((name.parse()?, weight));
             }
         }
-        ensure!(
-            !parts.is_empty(),
-            "a mix needs at least one command with a weight above 0"
-        );
+        ensure!(!parts.is_empty(), "a mix needs at least one command with a weight above 0");
         Ok(Mix(parts))
     }
 }
@@ -110,20 +107,10 @@ impl Shape {
     pub fn check(&self) -> Result<()> {
         ensure!(self.keys >= 1, "at least one key is needed");
         ensure!(self.digits() <= DIGITS_MAX, "too many keys: {}", self.keys);
-        ensure!(
-            self.key_size <= KEY_SIZE_MAX,
-            "--key-size may be at most {KEY_SIZE_MAX}"
-        );
-        ensure!(
-            self.value_size <= VALUE_SIZE_MAX,
-            "--value-size may be at most {VALUE_SIZE_MAX}"
-        );
+        ensure!(self.key_size <= KEY_SIZE_MAX, "--key-size may be at most {KEY_SIZE_MAX}");
+        ensure!(self.value_size <= VALUE_SIZE_MAX, "--value-size may be at most {VALUE_SIZE_MAX}");
         let least = 4 + self.digits();
-        ensure!(
-            self.key_size >= least,
-            "{} keys need a --key-size of at least {least}",
-            self.keys
-        );
+        ensure!(self.key_size >= least, "{} keys need a --key-size of at least {least}", self.keys);
         Ok(())
     }
 }
@@ -156,11 +143,7 @@ impl Template {
             frame.resize(frame.len() + shape.value_size, b'x');
             frame.extend_from_slice(b"\r\n");
         }
-        Template {
-            frame,
-            key_end,
-            value_at,
-        }
+        Template { frame, key_end, value_at }
     }
 }
 
@@ -264,12 +247,7 @@ mod tests {
     use super::*;
 
     fn shape(keys: u64, derived_values: bool) -> Shape {
-        Shape {
-            keys,
-            key_size: 16,
-            value_size: 10,
-            derived_values,
-        }
+        Shape { keys, key_size: 16, value_size: 10, derived_values }
     }
 
     fn generator(mix: &str, shape: &Shape) -> Generator {
@@ -325,29 +303,8 @@ mod tests {
             assert!(bad.parse::<Mix>().is_err(), "{bad}");
         }
         assert!(shape(0, false).check().is_err());
-        assert!(
-            Shape {
-                key_size: 8,
-                ..shape(100_000, false)
-            }
-            .check()
-            .is_err()
-        );
-        assert!(
-            Shape {
-                key_size: 9,
-                ..shape(100_000, false)
-            }
-            .check()
-            .is_ok()
-        );
-        assert!(
-            Shape {
-                value_size: usize::MAX,
-                ..shape(1, false)
-            }
-            .check()
-            .is_err()
-        );
+        assert!(Shape { key_size: 8, ..shape(100_000, false) }.check().is_err());
+        assert!(Shape { key_size: 9, ..shape(100_000, false) }.check().is_ok());
+        assert!(Shape { value_size: usize::MAX, ..shape(1, false) }.check().is_err());
     }
 }

@@ -68,9 +68,8 @@ pub fn run(args: &RunArgs) -> Result<()> {
             })
             .collect();
         let used = watch(args, &meeting, &progress);
-        let tallies = handles
-            .into_iter()
-            .map(|h| h.join().map_err(|_| anyhow::anyhow!("a load thread panicked"))?);
+        let tallies =
+            handles.into_iter().map(|h| h.join().map_err(|_| anyhow::anyhow!("a load thread panicked"))?);
         (tallies.collect::<Result<Vec<Tally>>>(), used)
     });
     let mut total = Tally::new()?;
@@ -79,12 +78,7 @@ pub fn run(args: &RunArgs) -> Result<()> {
     }
     let report = RunReport::new(args, &total, used?.as_ref());
     report::emit_run(args, &report, &total)?;
-    ensure!(
-        total.errors + total.wrong == 0,
-        "{} error replies, {} wrong replies",
-        total.errors,
-        total.wrong
-    );
+    ensure!(total.errors + total.wrong == 0, "{} error replies, {} wrong replies", total.errors, total.wrong);
     Ok(())
 }
 
@@ -100,13 +94,8 @@ fn watch(args: &RunArgs, meeting: &Meeting, progress: &[Arc<AtomicU64>]) -> Resu
     let Some((pid, before)) = args.pid.zip(before?) else {
         return Ok(None);
     };
-    let cpu = proc::cpu(pid)
-        .context("the server's process is gone")?
-        .since(before);
-    Ok(Some(ServerUse {
-        cpu,
-        resident_kib: proc::resident_kib(pid)?,
-    }))
+    let cpu = proc::cpu(pid).context("the server's process is gone")?.since(before);
+    Ok(Some(ServerUse { cpu, resident_kib: proc::resident_kib(pid)? }))
 }
 
 fn draw(args: &RunArgs, meeting: &Meeting, progress: &[Arc<AtomicU64>]) {
@@ -122,11 +111,7 @@ fn draw(args: &RunArgs, meeting: &Meeting, progress: &[Arc<AtomicU64>]) {
         std::thread::sleep(TICK);
         let replies: u64 = progress.iter().map(|p| p.load(Ordering::Relaxed)).sum();
         let elapsed_ms = (now_ns() - start) / 1_000_000;
-        bar.set_position(if args.requests.is_some() {
-            replies
-        } else {
-            elapsed_ms.min(total)
-        });
+        bar.set_position(if args.requests.is_some() { replies } else { elapsed_ms.min(total) });
         bar.set_message(format!(
             "{} requests/s",
             replies.saturating_sub(last) * 1000 / TICK.as_millis() as u64
@@ -166,11 +151,7 @@ fn prepare(args: &RunArgs, index: usize, progress: Arc<AtomicU64>) -> Result<Rea
     let scanner = Scanner::new(args.value_size, content);
     let clients = share(u64::from(args.clients), args, index) as usize;
     let worker = Worker::connect(&args.server, clients, scanner)?;
-    let mut ready = Ready {
-        worker,
-        requests: None,
-        index: index as u64,
-    };
+    let mut ready = Ready { worker, requests: None, index: index as u64 };
     if args.preload {
         ready.preload(args, Kind::Set)?;
         if args.mix.0.iter().any(|m| m.0 == Kind::Incr) {
@@ -195,29 +176,16 @@ impl Ready {
     fn generator(&self, args: &RunArgs, mix: &Mix, dist: Dist) -> Generator {
         let picker = Picker::new(dist, args.keys, self.index, u64::from(args.threads));
         let live = Rc::new(Cell::new(args.keys));
-        Generator::new(
-            mix,
-            picker,
-            &args.shape(),
-            live,
-            args.seed.wrapping_mul(1000) + self.index,
-        )
+        Generator::new(mix, picker, &args.shape(), live, args.seed.wrapping_mul(1000) + self.index)
     }
 
     fn preload(&mut self, args: &RunArgs, kind: Kind) -> Result<()> {
         let mut requests = self.generator(args, &Mix::only(kind), Dist::Sequential);
         let requests_max = share(args.keys, args, self.index as usize);
-        let limit = Limit {
-            requests: requests_max,
-            deadline_ns: u64::MAX,
-        };
+        let limit = Limit { requests: requests_max, deadline_ns: u64::MAX };
         let tally = closed::run(&mut self.worker, &mut requests, PRELOAD_PIPELINE, limit)?;
         let bad = tally.errors + tally.wrong;
-        ensure!(
-            bad == 0,
-            "preloading failed: {}",
-            tally.first_bad.unwrap_or_default()
-        );
+        ensure!(bad == 0, "preloading failed: {}", tally.first_bad.unwrap_or_default());
         Ok(())
     }
 
@@ -228,10 +196,8 @@ impl Ready {
 
     /// One stretch of load, warm-up or measured.
     fn go(&mut self, args: &RunArgs, time: Duration, requests: Option<u64>) -> Result<Tally> {
-        let mut generator = self
-            .requests
-            .take()
-            .unwrap_or_else(|| self.generator(args, &args.mix, args.dist));
+        let mut generator =
+            self.requests.take().unwrap_or_else(|| self.generator(args, &args.mix, args.dist));
         let Some(rate) = args.rate.filter(|_| args.mode == Mode::Open) else {
             let limit = Limit {
                 requests: requests.unwrap_or(u64::MAX),

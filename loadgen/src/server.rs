@@ -30,16 +30,10 @@ impl FromStr for ServerSpec {
 
     fn from_str(s: &str) -> Result<Self> {
         let (name, command) = s.split_once('=').context("a server is NAME=COMMAND")?;
-        ensure!(
-            !name.is_empty() && !name.contains('|'),
-            "a server needs a name before the ="
-        );
+        ensure!(!name.is_empty() && !name.contains('|'), "a server needs a name before the =");
         let argv = split_words(command)?;
         ensure!(!argv.is_empty(), "server '{name}' has no command");
-        Ok(ServerSpec {
-            name: name.to_owned(),
-            argv,
-        })
+        Ok(ServerSpec { name: name.to_owned(), argv })
     }
 }
 
@@ -49,16 +43,7 @@ impl ServerSpec {
         let path = socket.display().to_string();
         let mut argv: Vec<String> = self.argv.iter().map(|a| a.replace("{socket}", &path)).collect();
         if !self.argv.iter().any(|a| a.contains("{socket}")) {
-            let flags = [
-                "--port",
-                "0",
-                "--unixsocket",
-                &path,
-                "--save",
-                "",
-                "--appendonly",
-                "no",
-            ];
+            let flags = ["--port", "0", "--unixsocket", &path, "--save", "", "--appendonly", "no"];
             argv.extend(flags.iter().chain(extra).map(|s| (*s).to_owned()));
         }
         argv
@@ -139,13 +124,7 @@ impl Server {
         proc::bind(&mine)?;
         let child = child.with_context(|| format!("cannot start {}", argv.join(" ")))?;
         let target = Target::Unix(socket);
-        let mut server = Server {
-            child,
-            name: spec.name.clone(),
-            target,
-            ready_ns: 0,
-            log,
-        };
+        let mut server = Server { child, name: spec.name.clone(), target, ready_ns: 0, log };
         server.await_ready(began)?;
         Ok(server)
     }
@@ -159,21 +138,10 @@ impl Server {
                 return Ok(());
             }
             if let Some(status) = self.child.try_wait()? {
-                let how = status
-                    .signal()
-                    .map_or_else(|| status.to_string(), |s| format!("signal {s}"));
-                bail!(
-                    "{} ended before it served ({how}):\n{}",
-                    self.name,
-                    self.log_tail()
-                );
+                let how = status.signal().map_or_else(|| status.to_string(), |s| format!("signal {s}"));
+                bail!("{} ended before it served ({how}):\n{}", self.name, self.log_tail());
             }
-            ensure!(
-                now_ns() - began < START_NS,
-                "{} does not answer:\n{}",
-                self.name,
-                self.log_tail()
-            );
+            ensure!(now_ns() - began < START_NS, "{} does not answer:\n{}", self.name, self.log_tail());
             std::thread::sleep(Duration::from_micros(100));
         }
     }
@@ -259,10 +227,7 @@ mod tests {
     #[test]
     fn fills_in_the_socket() {
         let spec: ServerSpec = "x=srv --at {socket}".parse().unwrap();
-        assert_eq!(
-            spec.command_line(Path::new("/t/s"), &["--extra"]),
-            ["srv", "--at", "/t/s"]
-        );
+        assert_eq!(spec.command_line(Path::new("/t/s"), &["--extra"]), ["srv", "--at", "/t/s"]);
         let spec: ServerSpec = "redis=redis-server --workers 1".parse().unwrap();
         let line = spec.command_line(Path::new("/t/s"), &["--maxclients", "20"]);
         let want =
@@ -276,12 +241,7 @@ mod tests {
     #[test]
     fn a_missing_program_says_what_to_do() {
         let spec: ServerSpec = "tandem=/nonexistent/tandem".parse().unwrap();
-        assert!(
-            spec.check()
-                .unwrap_err()
-                .to_string()
-                .contains("cargo build --release")
-        );
+        assert!(spec.check().unwrap_err().to_string().contains("cargo build --release"));
         let spec: ServerSpec = "other=no-such-program-at-all".parse().unwrap();
         assert!(spec.check().is_err());
     }

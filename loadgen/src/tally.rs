@@ -67,9 +67,7 @@ impl Tally {
         let (value, count) = std::mem::take(&mut self.run_of);
         if count > 0 {
             let value = value.clamp(1, LATENCY_MAX_NS);
-            self.latency
-                .record_n(value, count)
-                .expect("invariant: the value was clamped to the bounds");
+            self.latency.record_n(value, count).expect("invariant: the value was clamped to the bounds");
         }
     }
 

@@ -53,13 +53,8 @@ impl FromStr for Target {
             return Ok(Target::Unix(path.into()));
         }
         if let Some(addr) = s.strip_prefix("tcp:") {
-            let mut found = addr
-                .to_socket_addrs()
-                .with_context(|| format!("not a host:port: {addr}"))?;
-            return found
-                .next()
-                .map(Target::Tcp)
-                .with_context(|| format!("no address for {addr}"));
+            let mut found = addr.to_socket_addrs().with_context(|| format!("not a host:port: {addr}"))?;
+            return found.next().map(Target::Tcp).with_context(|| format!("no address for {addr}"));
         }
         bail!("a server is unix:/path or tcp:host:port, not '{s}'")
     }
@@ -80,10 +75,7 @@ mod tests {
 
     #[test]
     fn parses_both_forms_and_refuses_others() {
-        assert_eq!(
-            "unix:/a b".parse::<Target>().unwrap(),
-            Target::Unix("/a b".into())
-        );
+        assert_eq!("unix:/a b".parse::<Target>().unwrap(), Target::Unix("/a b".into()));
         assert_eq!(
             "tcp:127.0.0.1:6379".parse::<Target>().unwrap(),
             Target::Tcp("127.0.0.1:6379".parse().unwrap())

@@ -50,19 +50,14 @@ pub struct Limit {
 impl Limit {
     /// From now on for so long.
     pub fn after(ns: u64) -> Self {
-        Limit {
-            requests: u64::MAX,
-            deadline_ns: now_ns().saturating_add(ns),
-        }
+        Limit { requests: u64::MAX, deadline_ns: now_ns().saturating_add(ns) }
     }
 }
 
 impl Worker {
     pub fn connect(target: &Target, clients: usize, scanner: Scanner) -> Result<Self> {
         let epoll = epoll::create(CreateFlags::CLOEXEC)?;
-        let conns = (0..clients)
-            .map(|i| Conn::open(target, &epoll, i as u64))
-            .collect::<Result<Vec<_>>>()?;
+        let conns = (0..clients).map(|i| Conn::open(target, &epoll, i as u64)).collect::<Result<Vec<_>>>()?;
         Ok(Worker {
             epoll,
             conns,
@@ -82,22 +77,14 @@ impl Worker {
         mut ready: impl FnMut(&mut Self, usize) -> Result<()>,
     ) -> Result<usize> {
         let timeout = match wait {
-            Wait::Poll => Timespec {
-                tv_sec: 0,
-                tv_nsec: 0,
-            },
-            Wait::Millis(ms) => Timespec {
-                tv_sec: (ms / 1000) as i64,
-                tv_nsec: (ms % 1000 * 1_000_000) as i64,
-            },
+            Wait::Poll => Timespec { tv_sec: 0, tv_nsec: 0 },
+            Wait::Millis(ms) => {
+                Timespec { tv_sec: (ms / 1000) as i64, tv_nsec: (ms % 1000 * 1_000_000) as i64 }
+            }
         };
         let mut events = std::mem::take(&mut self.events);
         events.clear();
-        match epoll::wait(
-            &self.epoll,
-            rustix::buffer::spare_capacity(&mut events),
-            Some(&timeout),
-        ) {
+        match epoll::wait(&self.epoll, rustix::buffer::spare_capacity(&mut events), Some(&timeout)) {
             Ok(_) | Err(Errno::INTR) => {}
             Err(e) => bail!("epoll_wait failed: {e}"),
         }
@@ -141,10 +128,7 @@ impl StallGuard {
         } else if now.saturating_sub(self.last_ns) > STALL_NS {
             let out = worker.outstanding();
             if out > 0 {
-                bail!(
-                    "no reply for {} s with {out} requests unanswered",
-                    STALL_NS / 1_000_000_000
-                );
+                bail!("no reply for {} s with {out} requests unanswered", STALL_NS / 1_000_000_000);
             }
             self.last_ns = now;
         }

@@ -17,23 +17,14 @@ impl Floor {
     fn start() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let socket = dir.path().join("floor.sock");
-        let child = Command::new(LOADGEN)
-            .arg("floor")
-            .arg("--unix")
-            .arg(&socket)
-            .spawn()
-            .unwrap();
+        let child = Command::new(LOADGEN).arg("floor").arg("--unix").arg(&socket).spawn().unwrap();
         for _ in 0..1000 {
             if std::os::unix::net::UnixStream::connect(&socket).is_ok() {
                 break;
             }
             std::thread::sleep(Duration::from_millis(5));
         }
-        Floor {
-            child,
-            socket,
-            _dir: dir,
-        }
+        Floor { child, socket, _dir: dir }
     }
 }
 
@@ -46,10 +37,7 @@ impl Drop for Floor {
 
 fn loadgen(args: &str, socket: &Path) -> Output {
     let args = args.replace("{socket}", &socket.display().to_string());
-    Command::new(LOADGEN)
-        .args(args.split_whitespace())
-        .output()
-        .unwrap()
+    Command::new(LOADGEN).args(args.split_whitespace()).output().unwrap()
 }
 
 fn json(out: &Output) -> serde_json::Value {
@@ -102,34 +90,22 @@ fn open_loop_keeps_its_rate() {
 #[test]
 fn values_of_the_wrong_length_or_content_are_noticed() {
     let floor = Floor::start();
-    let short = loadgen(
-        "run --server unix:{socket} -n 100 --mix get --value-size 63 --json -",
-        &floor.socket,
-    );
-    let content = loadgen(
-        "run --server unix:{socket} -n 100 --mix get --verify content --json -",
-        &floor.socket,
-    );
+    let short =
+        loadgen("run --server unix:{socket} -n 100 --mix get --value-size 63 --json -", &floor.socket);
+    let content =
+        loadgen("run --server unix:{socket} -n 100 --mix get --verify content --json -", &floor.socket);
     for out in [short, content] {
         assert!(!out.status.success());
         let report: serde_json::Value = serde_json::from_slice(&out.stdout).unwrap();
         assert_eq!(report["wrong"], 100);
-        assert!(
-            report["first_bad"]
-                .as_str()
-                .unwrap()
-                .starts_with("wrong reply to GET of key ")
-        );
+        assert!(report["first_bad"].as_str().unwrap().starts_with("wrong reply to GET of key "));
     }
 }
 
 #[test]
 fn a_server_that_is_not_there_is_an_error() {
     let dir = tempfile::tempdir().unwrap();
-    let out = loadgen(
-        "run --server unix:{socket} -n 1 --threads 3",
-        &dir.path().join("none"),
-    );
+    let out = loadgen("run --server unix:{socket} -n 1 --threads 3", &dir.path().join("none"));
     assert!(!out.status.success());
     assert!(String::from_utf8_lossy(&out.stderr).contains("cannot connect to unix:"));
 }
@@ -138,16 +114,7 @@ fn a_server_that_is_not_there_is_an_error() {
 fn compare_starts_and_ends_its_servers() {
     let dir = tempfile::tempdir().unwrap();
     let out = Command::new(LOADGEN)
-        .args([
-            "compare",
-            "--quick",
-            "--only",
-            "cpu,memory",
-            "--rounds",
-            "1",
-            "--keys",
-            "1000",
-        ])
+        .args(["compare", "--quick", "--only", "cpu,memory", "--rounds", "1", "--keys", "1000"])
         .args(["--memory-keys", "1k,2k", "--json", "-"])
         .args(["--server", &format!("a={LOADGEN} floor --unix {{socket}}")])
         .args(["--server", &format!("b={LOADGEN} floor --unix '{{socket}}'")])
@@ -157,24 +124,13 @@ fn compare_starts_and_ends_its_servers() {
     let report = json(&out);
     assert_eq!(report["cpu"].as_array().unwrap().len(), 9);
     assert_eq!(report["memory"].as_array().unwrap().len(), 4);
-    assert_eq!(
-        std::fs::read_dir(dir.path()).unwrap().count(),
-        0,
-        "the temporary directory is left behind"
-    );
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0, "the temporary directory is left behind");
 }
 
 #[test]
 fn a_missing_tandem_is_said_before_anything_starts() {
-    let out = Command::new(LOADGEN)
-        .arg("compare")
-        .env("TANDEM_BIN", "/nonexistent/tandem")
-        .output()
-        .unwrap();
+    let out = Command::new(LOADGEN).arg("compare").env("TANDEM_BIN", "/nonexistent/tandem").output().unwrap();
     assert!(!out.status.success());
     let text = String::from_utf8_lossy(&out.stderr).into_owned();
-    assert!(
-        text.contains("/nonexistent/tandem") && text.contains("cargo build --release"),
-        "{text}"
-    );
+    assert!(text.contains("/nonexistent/tandem") && text.contains("cargo build --release"), "{text}");
 }

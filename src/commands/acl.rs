@@ -204,8 +204,10 @@ pub fn acl_cat(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
         return Err(Error::text(format!("ERR Unknown category '{}'", call::shown(wanted))));
     };
     let ids = (0u16..).zip(table::all());
-    let members: Vec<u16> =
-        ids.filter(|(_, c)| c.subcommands.is_empty() && c.categories().contains(category)).map(|(id, _)| id).collect();
+    let members: Vec<u16> = ids
+        .filter(|(_, c)| c.subcommands.is_empty() && c.categories().contains(category))
+        .map(|(id, _)| id)
+        .collect();
     ctx.reply.array(members.len());
     for id in members {
         ctx.reply.bulk(table::full_name(id).as_bytes());

@@ -71,11 +71,7 @@ impl<'k> Args<'k> {
     /// A cursor that stands behind the first `skip` arguments.
     #[inline]
     pub fn new(source: Source<'k>, skip: usize) -> Args<'k> {
-        Args {
-            source,
-            next: skip,
-            len: source.len(),
-        }
+        Args { source, next: skip, len: source.len() }
     }
 
     /// Number of arguments in all, the name included.
@@ -94,11 +90,7 @@ impl<'k> Args<'k> {
     pub fn request(&self) -> Args<'k> {
         let from = self.next.min(self.len);
         let source = match self.source {
-            Source::Buffer { buf, side, ranges } => Source::Buffer {
-                buf,
-                side,
-                ranges: &ranges[from..],
-            },
+            Source::Buffer { buf, side, ranges } => Source::Buffer { buf, side, ranges: &ranges[from..] },
             Source::Owned(v) => Source::Owned(&v[from..]),
         };
         Args::new(source, 0)
@@ -189,10 +181,6 @@ impl<'k> Args<'k> {
 
     /// A syntax error unless everything was taken.
     pub fn end(&self) -> Result<(), Error> {
-        if self.next >= self.len {
-            Ok(())
-        } else {
-            Err(Error::Syntax)
-        }
+        if self.next >= self.len { Ok(()) } else { Err(Error::Syntax) }
     }
 }

@@ -174,7 +174,8 @@ fn run(ctx: &mut Ctx<'_, '_>, read_only: bool) -> Result<Outcome, Error> {
         reply(ctx, answers.into_iter().map(Some));
         return Ok(Outcome::Done);
     }
-    let highest = steps.iter().filter(|s| s.action != Action::Get).map(|s| s.offset + u64::from(s.field.bits) - 1);
+    let highest =
+        steps.iter().filter(|s| s.action != Action::Get).map(|s| s.offset + u64::from(s.field.bits) - 1);
     let len = usize::try_from((highest.max().unwrap_or(0) >> 3) + 1).map_err(|_| Error::BitOffset)?;
     let grows = ctx.keys.string(0, |v| v.map_or(0, |v| v.len()))? < len;
     let (answers, changes) = ctx.keys.edit_string(0, len, |bytes| {

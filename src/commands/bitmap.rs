@@ -130,9 +130,7 @@ pub static COMMANDS: &[Command] = &[
 
 /// A bit offset: not negative, and inside the longest string that may be.
 pub fn bit_offset(ctx: &Ctx<'_, '_>, arg: &[u8]) -> Result<u64, Error> {
-    let offset = number::parse_i64(arg)
-        .and_then(|n| u64::try_from(n).ok())
-        .ok_or(Error::BitOffset)?;
+    let offset = number::parse_i64(arg).and_then(|n| u64::try_from(n).ok()).ok_or(Error::BitOffset)?;
     if offset >> 3 >= ctx.config.proto_max_bulk_len {
         return Err(Error::BitOffset);
     }
@@ -153,14 +151,10 @@ pub fn setbit(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
         _ => return Err(Error::Line("ERR bit is not an integer or out of range")),
     };
     let (byte, shift) = place(offset)?;
-    let before = ctx.keys.string(0, |v| {
-        v.map(|v| (v.len(), v.get(byte).map_or(0, |b| b >> shift & 1)))
-    })?;
+    let before = ctx.keys.string(0, |v| v.map(|v| (v.len(), v.get(byte).map_or(0, |b| b >> shift & 1))))?;
     let (len, old) = before.unwrap_or((0, 0));
     if before.is_none() || byte >= len || old != on {
-        ctx.keys.edit_string(0, byte + 1, |buf| {
-            buf[byte] = buf[byte] & !(1 << shift) | on << shift
-        })?;
+        ctx.keys.edit_string(0, byte + 1, |buf| buf[byte] = buf[byte] & !(1 << shift) | on << shift)?;
         ctx.fx.changed(0, Class::STRING, "setbit");
     }
     ctx.reply.int(i64::from(old));
@@ -170,9 +164,7 @@ pub fn setbit(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
 /// GETBIT
 pub fn getbit(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
     let (byte, shift) = place(bit_offset(ctx, ctx.args.at(2))?)?;
-    let bit = ctx
-        .keys
-        .string(0, |v| v.and_then(|v| v.get(byte).map(|b| b >> shift & 1)))?;
+    let bit = ctx.keys.string(0, |v| v.and_then(|v| v.get(byte).map(|b| b >> shift & 1)))?;
     ctx.reply.int(i64::from(bit.unwrap_or(0)));
     Ok(Outcome::Done)
 }
@@ -205,20 +197,13 @@ fn resolve(start: i64, end: i64, unit: Unit, len: usize) -> Option<Range> {
         Unit::Byte => (start * 8, end * 8 + 7),
         Unit::Bit => (start, end),
     };
-    Some(Range {
-        first: first.unsigned_abs(),
-        last: last.unsigned_abs(),
-    })
+    Some(Range { first: first.unsigned_abs(), last: last.unsigned_abs() })
 }
 
 /// `[start [end [BYTE | BIT]]]`
 fn range_args(ctx: &mut Ctx<'_, '_>) -> Result<(i64, Option<i64>, Unit), Error> {
     let start = ctx.args.int()?;
-    let end = if ctx.args.left() > 0 {
-        Some(ctx.args.int()?)
-    } else {
-        None
-    };
+    let end = if ctx.args.left() > 0 { Some(ctx.args.int()?) } else { None };
     let unit = if ctx.args.left() == 0 || ctx.args.token("BYTE") {
         Unit::Byte
     } else if ctx.args.token("BIT") {
@@ -239,10 +224,7 @@ fn count_bits(bytes: &[u8], range: &Range) -> u64 {
         return u64::from((bytes[first] & head & tail).count_ones());
     }
     let (chunks, rest) = bytes[first + 1..last].as_chunks::<8>();
-    let inner: u64 = chunks
-        .iter()
-        .map(|c| u64::from(u64::from_ne_bytes(*c).count_ones()))
-        .sum();
+    let inner: u64 = chunks.iter().map(|c| u64::from(u64::from_ne_bytes(*c).count_ones())).sum();
     let inner_rest: u64 = rest.iter().map(|b| u64::from(b.count_ones())).sum();
     let ends = (bytes[first] & head).count_ones() + (bytes[last] & tail).count_ones();
     inner + inner_rest + u64::from(ends)
@@ -285,11 +267,7 @@ fn find_bit(bytes: &[u8], bit: bool, range: &Range) -> Option<u64> {
             byte = if bit { byte & !outside } else { byte | outside };
         }
         if byte != skip {
-            let leading = if bit {
-                byte.leading_zeros()
-            } else {
-                byte.leading_ones()
-            };
+            let leading = if bit { byte.leading_zeros() } else { byte.leading_ones() };
             return Some(at as u64 * 8 + u64::from(leading));
         }
         at += 1;
@@ -309,11 +287,7 @@ pub fn bitpos(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
         1 => true,
         _ => return Err(Error::Line("ERR The bit argument must be 1 or 0.")),
     };
-    let range = if ctx.args.left() > 0 {
-        Some(range_args(ctx)?)
-    } else {
-        None
-    };
+    let range = if ctx.args.left() > 0 { Some(range_args(ctx)?) } else { None };
     let open_end = range.is_none_or(|(_, end, _)| end.is_none());
     let position = ctx.keys.string(0, |v| {
         let Some(bytes) = v else {
@@ -367,15 +341,11 @@ pub fn bitop(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
     let operation = Operation::parse(ctx.args.at(1)).ok_or(Error::Syntax)?;
     let sources = ctx.keys.len() - 1;
     if operation == Operation::Not && sources != 1 {
-        return Err(Error::Line(
-            "ERR BITOP NOT must be called with a single source key.",
-        ));
+        return Err(Error::Line("ERR BITOP NOT must be called with a single source key."));
     }
     if matches!(operation, Operation::Diff | Operation::Diff1 | Operation::AndOr) && sources < 2 {
         let shown = String::from_utf8_lossy(ctx.args.at(1)).to_ascii_uppercase();
-        return Err(Error::text(format!(
-            "ERR BITOP {shown} must be called with at least two source keys."
-        )));
+        return Err(Error::text(format!("ERR BITOP {shown} must be called with at least two source keys.")));
     }
     let mut inputs: Vec<Vec<u8>> = Vec::with_capacity(sources);
     for i in 1..=sources {
@@ -389,8 +359,7 @@ pub fn bitop(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
         }
     } else {
         if len > PACKED_VALUE_MAX {
-            ctx.keys
-                .put_string(0, NewString::Blob(Blob::from_vec(result)), Ttl::Clear)?;
+            ctx.keys.put_string(0, NewString::Blob(Blob::from_vec(result)), Ttl::Clear)?;
         } else {
             ctx.keys.put_string(0, NewString::Raw(&result), Ttl::Clear)?;
         }
@@ -473,10 +442,7 @@ mod tests {
     use super::*;
 
     fn all(bytes: &[u8]) -> Range {
-        Range {
-            first: 0,
-            last: bytes.len() as u64 * 8 - 1,
-        }
+        Range { first: 0, last: bytes.len() as u64 * 8 - 1 }
     }
 
     #[test]
@@ -486,11 +452,7 @@ mod tests {
         for first in 0..64 {
             for last in first..320 {
                 let want: u64 = (first..=last).map(bit).sum();
-                assert_eq!(
-                    count_bits(&bytes, &Range { first, last }),
-                    want,
-                    "{first}..={last}"
-                );
+                assert_eq!(count_bits(&bytes, &Range { first, last }), want, "{first}..={last}");
             }
         }
     }
@@ -500,22 +462,9 @@ mod tests {
         let mut bytes = vec![0u8; 40];
         bytes[21] = 0b0000_0100;
         assert_eq!(find_bit(&bytes, true, &all(&bytes)), Some(21 * 8 + 5));
-        assert_eq!(
-            find_bit(
-                &bytes,
-                true,
-                &Range {
-                    first: 174,
-                    last: 319
-                }
-            ),
-            None
-        );
+        assert_eq!(find_bit(&bytes, true, &Range { first: 174, last: 319 }), None);
         assert_eq!(find_bit(&[0xff; 30], false, &all(&[0xff; 30])), None);
-        assert_eq!(
-            find_bit(&[0xff, 0x7f], false, &Range { first: 3, last: 15 }),
-            Some(8)
-        );
+        assert_eq!(find_bit(&[0xff, 0x7f], false, &Range { first: 3, last: 15 }), Some(8));
     }
 
     #[test]

@@ -151,10 +151,7 @@ pub static COMMANDS: &[Command] = &[Command {
                 ("2.8.12", "Field `id`."),
                 ("5.0.0", "`TYPE` filter."),
                 ("6.0.0", "Field `user`."),
-                (
-                    "6.2.0",
-                    "Fields `argv-mem`, `tot-mem`, `laddr`, `redir`; `ID` filter.",
-                ),
+                ("6.2.0", "Fields `argv-mem`, `tot-mem`, `laddr`, `redir`; `ID` filter."),
                 ("7.0.0", "Fields `resp`, `multi-mem`, `rbs`, `rbp`."),
                 ("7.0.3", "Field `ssub`."),
             ],
@@ -439,13 +436,9 @@ pub fn client_unblock(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
     } else if ctx.args.token("ERROR") {
         State::UNBLOCK_ERROR
     } else {
-        return Err(Error::Line(
-            "ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR",
-        ));
+        return Err(Error::Line("ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR"));
     };
-    let client = ClientId::try_from(id)
-        .ok()
-        .and_then(|id| ctx.shared.clients.get(id));
+    let client = ClientId::try_from(id).ok().and_then(|id| ctx.shared.clients.get(id));
     let blocked = client.filter(|c| c.state().contains(State::BLOCKED));
     if let Some(client) = &blocked {
         client.set(how);
@@ -529,9 +522,7 @@ impl Filter {
             && self.addr.as_deref().is_none_or(|a| client.addr.as_bytes() == a)
             && self.laddr.as_deref().is_none_or(|a| client.laddr.as_bytes() == a)
             && self.user.as_deref().is_none_or(|u| client.labels().user == u)
-            && self
-                .max_age_s
-                .is_none_or(|s| (clock::mono_ms() - client.created_ms) / 1000 >= s)
+            && self.max_age_s.is_none_or(|s| (clock::mono_ms() - client.created_ms) / 1000 >= s)
             && !(self.skip_me && client.id == me)
     }
 }
@@ -540,10 +531,7 @@ impl Filter {
 pub fn client_kill(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
     let old_form = ctx.args.left() == 1;
     let filter = if old_form {
-        Filter {
-            addr: Some(ctx.args.next()?.into()),
-            ..Filter::default()
-        }
+        Filter { addr: Some(ctx.args.next()?.into()), ..Filter::default() }
     } else {
         kill_filter(ctx)?
     };
@@ -571,10 +559,7 @@ pub fn client_kill(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
 }
 
 fn kill_filter(ctx: &mut Ctx<'_, '_>) -> Result<Filter, Error> {
-    let mut filter = Filter {
-        skip_me: true,
-        ..Filter::default()
-    };
+    let mut filter = Filter { skip_me: true, ..Filter::default() };
     while ctx.args.left() > 0 {
         if ctx.args.left() < 2 {
             return Err(Error::Syntax);
@@ -597,10 +582,8 @@ fn kill_filter(ctx: &mut Ctx<'_, '_>) -> Result<Filter, Error> {
             }
             filter.user = Some(user.into());
         } else if ctx.args.token("MAXAGE") {
-            let age = ctx
-                .args
-                .int()
-                .map_err(|_| Error::Line("ERR maxage is not an integer or out of range"))?;
+            let age =
+                ctx.args.int().map_err(|_| Error::Line("ERR maxage is not an integer or out of range"))?;
             filter.max_age_s = Some(
                 u64::try_from(age)
                     .ok()
@@ -687,10 +670,6 @@ fn flags(client: &ClientHandle) -> String {
         (State::NO_EVICT, 'e'),
         (State::NO_TOUCH, 'T'),
     ];
-    let text: String = letters
-        .iter()
-        .filter(|(s, _)| state.contains(*s))
-        .map(|(_, c)| *c)
-        .collect();
+    let text: String = letters.iter().filter(|(s, _)| state.contains(*s)).map(|(_, c)| *c).collect();
     if text.is_empty() { "N".to_owned() } else { text }
 }

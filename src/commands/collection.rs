@@ -50,7 +50,11 @@ collection!(SortedSet, ZSet);
 
 impl Keys<'_, '_> {
     /// The collection at key `i`, handed to `f` (`None`: no such key).
-    pub fn read<T: Collection, R>(&mut self, i: usize, f: impl FnOnce(Option<&T>) -> R) -> Result<R, Error> {
+    pub fn collection<T: Collection, R>(
+        &mut self,
+        i: usize,
+        f: impl FnOnce(Option<&T>) -> R,
+    ) -> Result<R, Error> {
         if !self.expect_kind(i, T::KIND)? {
             return Ok(f(None));
         }
@@ -58,7 +62,11 @@ impl Keys<'_, '_> {
     }
 
     /// The collection at key `i`, to be changed in place; `None` if there is no such key.
-    pub fn edit<T: Collection, R>(&mut self, i: usize, f: impl FnOnce(&mut T) -> R) -> Result<Option<R>, Error> {
+    pub fn edit_collection<T: Collection, R>(
+        &mut self,
+        i: usize,
+        f: impl FnOnce(&mut T) -> R,
+    ) -> Result<Option<R>, Error> {
         if !self.expect_kind(i, T::KIND)? {
             return Ok(None);
         }
@@ -70,7 +78,7 @@ impl Ctx<'_, '_> {
     /// Removes key `i` if nothing is left in the collection there. To be called after the
     /// change was stated: the `del` event comes second.
     pub fn remove_if_vacant<T: Collection>(&mut self, i: usize) -> Result<bool, Error> {
-        let vacant = self.keys.read(i, |it: Option<&T>| it.is_some_and(T::is_vacant))?;
+        let vacant = self.keys.collection(i, |it: Option<&T>| it.is_some_and(T::is_vacant))?;
         if vacant && self.keys.remove(i) {
             self.fx.event(i, Class::GENERIC, "del");
         }
@@ -79,7 +87,13 @@ impl Ctx<'_, '_> {
 
     /// Stores a command's whole outcome at key `i`, replacing what is there, and states
     /// `event`; an empty outcome removes the key.
-    pub fn store<T: Collection>(&mut self, i: usize, it: T, class: Class, event: &'static str) -> Result<(), Error> {
+    pub fn store<T: Collection>(
+        &mut self,
+        i: usize,
+        it: T,
+        class: Class,
+        event: &'static str,
+    ) -> Result<(), Error> {
         if it.is_vacant() {
             if self.keys.remove(i) {
                 self.fx.changed(i, Class::GENERIC, "del");

@@ -377,11 +377,7 @@ impl Command {
         if f.contains(Flags::BLOCKING) {
             all |= Categories::BLOCKING;
         }
-        all |= if f.contains(Flags::FAST) {
-            Categories::FAST
-        } else {
-            Categories::SLOW
-        };
+        all |= if f.contains(Flags::FAST) { Categories::FAST } else { Categories::SLOW };
         all
     }
 }

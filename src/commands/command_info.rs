@@ -219,9 +219,8 @@ fn list_filter<'k>(args: &mut Args<'k>) -> Result<Filter<'k>, Error> {
     }
     if args.token("aclcat") {
         let name = args.next()?;
-        let known = Categories::all()
-            .iter()
-            .find(|c| category_name(*c).as_bytes().eq_ignore_ascii_case(name));
+        let known =
+            Categories::all().iter().find(|c| category_name(*c).as_bytes().eq_ignore_ascii_case(name));
         return Ok(known.map_or(Filter::Nothing, Filter::Category));
     }
     if args.token("pattern") {
@@ -240,9 +239,7 @@ fn getkeys(ctx: &mut Ctx<'_, '_>, with_flags: bool) -> Result<Outcome, Error> {
         return Err(Error::Line("ERR The command has no key arguments"));
     }
     if !found.command.arity.accepts(n) {
-        return Err(Error::Line(
-            "ERR Invalid number of arguments specified for command",
-        ));
+        return Err(Error::Line("ERR Invalid number of arguments specified for command"));
     }
     let mut keys = KeyList::new();
     if keyspec::keys_of(found.command, &inner, &mut keys).is_err() {
@@ -336,22 +333,14 @@ fn write_statuses<F: bitflags::Flags + Copy>(reply: &mut Reply<'_>, names: &[(F,
 
 /// Name of an ACL category, without the `@`.
 pub(super) fn category_name(category: Categories) -> String {
-    category
-        .iter_names()
-        .next()
-        .map(|(name, _)| name.to_ascii_lowercase())
-        .unwrap_or_default()
+    category.iter_names().next().map(|(name, _)| name.to_ascii_lowercase()).unwrap_or_default()
 }
 
 /// First key, last key and step, as they were before there were specifications.
 fn legacy_range(specs: &[KeySpec]) -> (i64, i64, i64) {
     let range = |spec: &KeySpec| match (spec.begin, spec.find) {
         (BeginSearch::Index(i), FindKeys::Range { last, step, .. }) => {
-            let last = if last >= 0 {
-                i64::from(i) + i64::from(last)
-            } else {
-                i64::from(last)
-            };
+            let last = if last >= 0 { i64::from(i) + i64::from(last) } else { i64::from(last) };
             Some((i64::from(i), last, i64::from(step)))
         }
         _ => None,
@@ -367,13 +356,8 @@ fn legacy_range(specs: &[KeySpec]) -> (i64, i64, i64) {
         }
         let begin = whole.map_or(first, |(begin, _)| begin.min(first));
         // A negative last counts from the end and so is later than any other.
-        let end = whole.map_or(last, |(_, end)| {
-            if end < 0 || last < 0 {
-                end.min(last)
-            } else {
-                end.max(last)
-            }
-        });
+        let end =
+            whole.map_or(last, |(_, end)| if end < 0 || last < 0 { end.min(last) } else { end.max(last) });
         whole = Some((begin, end));
     }
     whole.map_or((0, 0, 0), |(first, last)| (first, last, 1))
@@ -403,19 +387,13 @@ fn write_spec(reply: &mut Reply<'_>, spec: &KeySpec) {
     match spec.find {
         FindKeys::Unknown => write_step(reply, "unknown", &[]),
         FindKeys::Range { last, step, limit } => {
-            let facts = [
-                ("lastkey", i64::from(last)),
-                ("keystep", i64::from(step)),
-                ("limit", i64::from(limit)),
-            ];
+            let facts =
+                [("lastkey", i64::from(last)), ("keystep", i64::from(step)), ("limit", i64::from(limit))];
             write_step(reply, "range", &facts);
         }
         FindKeys::KeyNum { at, first, step } => {
-            let facts = [
-                ("keynumidx", i64::from(at)),
-                ("firstkey", i64::from(first)),
-                ("keystep", i64::from(step)),
-            ];
+            let facts =
+                [("keynumidx", i64::from(at)), ("firstkey", i64::from(first)), ("keystep", i64::from(step))];
             write_step(reply, "keynum", &facts);
         }
     }
@@ -450,18 +428,12 @@ fn write_docs(reply: &mut Reply<'_>, id: u16) {
     ] {
         n += write_text(reply, name, Some(text).filter(|t| !t.is_empty()));
     }
-    let doc_flags = [
-        (command.deprecated.is_some(), "deprecated"),
-        (command.internal, "syscmd"),
-    ];
+    let doc_flags = [(command.deprecated.is_some(), "deprecated"), (command.internal, "syscmd")];
     if doc_flags.iter().any(|(set, _)| *set) {
         n += 1;
         reply.bulk(b"doc_flags");
         reply.set(doc_flags.iter().filter(|(set, _)| *set).count());
-        doc_flags
-            .iter()
-            .filter(|(set, _)| *set)
-            .for_each(|(_, name)| reply.simple(name));
+        doc_flags.iter().filter(|(set, _)| *set).for_each(|(_, name)| reply.simple(name));
     }
     n += write_text(reply, "deprecated_since", command.deprecated.map(|d| d.0));
     n += write_text(reply, "replaced_by", command.deprecated.map(|d| d.1));
@@ -516,19 +488,13 @@ fn write_args(reply: &mut Reply<'_>, args: &[Arg<'_>]) {
         n += write_text(reply, "token", arg.token);
         n += write_text(reply, "since", arg.since);
         n += write_text(reply, "deprecated_since", arg.deprecated);
-        let flags = [
-            (arg.optional, "optional"),
-            (arg.multiple, "multiple"),
-            (arg.multiple_token, "multiple_token"),
-        ];
+        let flags =
+            [(arg.optional, "optional"), (arg.multiple, "multiple"), (arg.multiple_token, "multiple_token")];
         if flags.iter().any(|(set, _)| *set) {
             n += 1;
             reply.bulk(b"flags");
             reply.set(flags.iter().filter(|(set, _)| *set).count());
-            flags
-                .iter()
-                .filter(|(set, _)| *set)
-                .for_each(|(_, name)| reply.simple(name));
+            flags.iter().filter(|(set, _)| *set).for_each(|(_, name)| reply.simple(name));
         }
         if !arg.args.is_empty() {
             n += 1;

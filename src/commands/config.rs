@@ -142,10 +142,14 @@ impl Undo<'_> {
 impl Drop for Undo<'_> {
     fn drop(&mut self) {
         // Going back to where it just was; nobody could be told of a failure but the log.
-        if self.oom && let Err(error) = set_oom_score(self.shared, self.old) {
+        if self.oom
+            && let Err(error) = set_oom_score(self.shared, self.old)
+        {
             tracing::warn!("cannot restore the OOM score: {error}");
         }
-        if self.directory && let Err(error) = std::env::set_current_dir(&self.old.dir.0) {
+        if self.directory
+            && let Err(error) = std::env::set_current_dir(&self.old.dir.0)
+        {
             tracing::warn!("cannot go back to the old directory: {error}");
         }
     }
@@ -176,8 +180,12 @@ fn apply_fallible<'s>(
     }
     if is_changed("oom-score-adj") || is_changed("oom-score-adj-values") {
         undo.oom = true;
-        set_oom_score(shared, new)
-            .map_err(|_| SetError::failed("oom-score-adj", "Failed to apply new oom_score_adj configuration, check server logs."))?;
+        set_oom_score(shared, new).map_err(|_| {
+            SetError::failed(
+                "oom-score-adj",
+                "Failed to apply new oom_score_adj configuration, check server logs.",
+            )
+        })?;
     }
     if is_changed("dir") {
         undo.directory = true;
@@ -205,7 +213,9 @@ fn follow(shared: &Shared, changed: &[&'static Setting]) {
     let config = shared.config.load();
     for setting in changed {
         match setting.name() {
-            "notify-keyspace-events" => shared.set_notify_classes(Class::from_bits_truncate(config.notify_keyspace_events.bits())),
+            "notify-keyspace-events" => {
+                shared.set_notify_classes(Class::from_bits_truncate(config.notify_keyspace_events.bits()))
+            }
             "loglevel" => log::set_level(config.loglevel),
             "maxmemory" => {
                 shared.sampler.used(&shared.keyspace, config.maxmemory);

@@ -130,13 +130,8 @@ pub fn echo(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
 
 /// SELECT
 pub fn select(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
-    let db = ctx
-        .args
-        .int()
-        .map_err(|_| Error::Line("ERR value is not an integer or out of range"))?;
-    let db = DbId::try_from(db)
-        .ok()
-        .filter(|db| *db < ctx.shared.keyspace.databases());
+    let db = ctx.args.int().map_err(|_| Error::Line("ERR value is not an integer or out of range"))?;
+    let db = DbId::try_from(db).ok().filter(|db| *db < ctx.shared.keyspace.databases());
     ctx.session.select(db.ok_or(Error::DbIndex)?);
     ctx.reply.ok();
     Ok(Outcome::Done)
@@ -254,9 +249,7 @@ pub fn check_name(name: &[u8]) -> Result<&[u8], Error> {
     if name.iter().all(|b| (b'!'..=b'~').contains(b)) {
         return Ok(name);
     }
-    Err(Error::Line(
-        "ERR Client names cannot contain spaces, newlines or special characters.",
-    ))
+    Err(Error::Line("ERR Client names cannot contain spaces, newlines or special characters."))
 }
 
 /// QUIT

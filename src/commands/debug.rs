@@ -66,9 +66,8 @@ const PROTOCOL_HELP: &str = "Answers a value of this type: string, integer, doub
 pub fn debug(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
     let name = ctx.args.next()?;
     let left = ctx.args.left();
-    let found = SUBCOMMANDS
-        .iter()
-        .find(|s| s.0.as_bytes().eq_ignore_ascii_case(name) && (s.1..=s.2).contains(&left));
+    let found =
+        SUBCOMMANDS.iter().find(|s| s.0.as_bytes().eq_ignore_ascii_case(name) && (s.1..=s.2).contains(&left));
     match found {
         Some((.., run)) => run(ctx),
         None => Err(Error::text(format!(
@@ -204,7 +203,9 @@ fn pause_cron(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
 }
 
 fn replybuffer(_: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
-    Err(Error::Line("ERR clients have no reply buffers of their own that could be resized: each worker has one"))
+    Err(Error::Line(
+        "ERR clients have no reply buffers of their own that could be resized: each worker has one",
+    ))
 }
 
 fn set_active_expire(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
@@ -255,7 +256,11 @@ fn protocol(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
         "double" => reply.double(3.141),
         "null" => reply.null(),
         "array" | "set" => {
-            if kind == "set" { reply.set(3) } else { reply.array(3) }
+            if kind == "set" {
+                reply.set(3)
+            } else {
+                reply.array(3)
+            }
             (0..3).for_each(|n| reply.int(n));
         }
         "map" => {
@@ -379,7 +384,9 @@ fn table_text(size: usize, elements: usize, shards: usize) -> String {
     if elements == 0 {
         return "No stats available for empty dictionaries\n".to_owned();
     }
-    format!("Hash table 0 stats (main hash table):\n table size: {size}\n number of elements: {elements}\n shards: {shards}\n")
+    format!(
+        "Hash table 0 stats (main hash table):\n table size: {size}\n number of elements: {elements}\n shards: {shards}\n"
+    )
 }
 
 fn htstats_key(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {

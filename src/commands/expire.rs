@@ -154,50 +154,22 @@ struct Form {
 
 /// EXPIRE
 pub fn expire(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
-    change(
-        ctx,
-        Form {
-            name: "expire",
-            unit_ms: 1000,
-            absolute: false,
-        },
-    )
+    change(ctx, Form { name: "expire", unit_ms: 1000, absolute: false })
 }
 
 /// PEXPIRE
 pub fn pexpire(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
-    change(
-        ctx,
-        Form {
-            name: "pexpire",
-            unit_ms: 1,
-            absolute: false,
-        },
-    )
+    change(ctx, Form { name: "pexpire", unit_ms: 1, absolute: false })
 }
 
 /// EXPIREAT
 pub fn expireat(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
-    change(
-        ctx,
-        Form {
-            name: "expireat",
-            unit_ms: 1000,
-            absolute: true,
-        },
-    )
+    change(ctx, Form { name: "expireat", unit_ms: 1000, absolute: true })
 }
 
 /// PEXPIREAT
 pub fn pexpireat(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
-    change(
-        ctx,
-        Form {
-            name: "pexpireat",
-            unit_ms: 1,
-            absolute: true,
-        },
-    )
+    change(ctx, Form { name: "pexpireat", unit_ms: 1, absolute: true })
 }
 
 /// NX, XX, GT and LT.
@@ -227,14 +199,10 @@ impl Conditions {
             }
         }
         if c.nx && (c.xx || c.gt || c.lt) {
-            return Err(Error::Line(
-                "ERR NX and XX, GT or LT options at the same time are not compatible",
-            ));
+            return Err(Error::Line("ERR NX and XX, GT or LT options at the same time are not compatible"));
         }
         if c.gt && c.lt {
-            return Err(Error::Line(
-                "ERR GT and LT options at the same time are not compatible",
-            ));
+            return Err(Error::Line("ERR GT and LT options at the same time are not compatible"));
         }
         Ok(c)
     }
@@ -253,11 +221,7 @@ fn change(ctx: &mut Ctx<'_, '_>, form: Form) -> Result<Outcome, Error> {
     ctx.args.seek(2);
     let n = ctx.args.int()?;
     let conditions = Conditions::parse(ctx)?;
-    let base = if form.absolute {
-        0
-    } else {
-        i64::try_from(ctx.now).unwrap_or(i64::MAX)
-    };
+    let base = if form.absolute { 0 } else { i64::try_from(ctx.now).unwrap_or(i64::MAX) };
     let deadline = n
         .checked_mul(form.unit_ms)
         .and_then(|ms| ms.checked_add(base))
@@ -283,8 +247,7 @@ fn change(ctx: &mut Ctx<'_, '_>, form: Form) -> Result<Outcome, Error> {
         ctx.fx.changed(0, Class::GENERIC, "expire");
         if ctx.shared.stream_has_readers() {
             let key = ctx.keys.key(0).to_vec();
-            ctx.fx
-                .instead(&[b"PEXPIREAT", &key, deadline.to_string().as_bytes()]);
+            ctx.fx.instead(&[b"PEXPIREAT", &key, deadline.to_string().as_bytes()]);
         }
     }
     ctx.reply.int(1);

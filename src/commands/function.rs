@@ -157,11 +157,7 @@ pub static COMMANDS: &[Command] = &[
                 summary: "The running function and the engines.",
                 since: "7.0.0",
                 group: Group::Scripting,
-                tips: &[
-                    "nondeterministic_output",
-                    "request_policy:all_shards",
-                    "response_policy:special",
-                ],
+                tips: &["nondeterministic_output", "request_policy:all_shards", "response_policy:special"],
                 run: not_built,
                 ..Command::DEFAULT
             },

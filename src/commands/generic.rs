@@ -21,10 +21,7 @@ pub static COMMANDS: &[Command] = &[
         arity: Arity::AtLeast(3),
         flags: flags!(WRITE | DENYOOM),
         acl: acl!(KEYSPACE),
-        keys: &[
-            KeySpec::key(1, key_flags!(RO | ACCESS)),
-            KeySpec::key(2, key_flags!(OW | UPDATE)),
-        ],
+        keys: &[KeySpec::key(1, key_flags!(RO | ACCESS)), KeySpec::key(2, key_flags!(OW | UPDATE))],
         access: Access::Whole,
         syntax: "source@0 destination@1 [DB destination-db:int] [REPLACE]",
         summary: "Copies a value to another key.",
@@ -134,14 +131,7 @@ pub static COMMANDS: &[Command] = &[
         acl: acl!(KEYSPACE | DANGEROUS),
         keys: &[
             KeySpec::key(3, key_flags!(RW | ACCESS | DELETE)),
-            KeySpec::after(
-                "KEYS",
-                -2,
-                -1,
-                1,
-                0,
-                key_flags!(RW | ACCESS | DELETE | INCOMPLETE),
-            ),
+            KeySpec::after("KEYS", -2, -1, 1, 0, key_flags!(RW | ACCESS | DELETE | INCOMPLETE)),
         ],
         access: Access::Whole,
         syntax: "host port:int (key-selector: key | '\"\"'=empty-string) destination-db:int timeout:int [COPY^3.0.0] [REPLACE^3.0.0] [authentication: AUTH auth#password^4.0.7 | (AUTH2 auth2^6.0.0: username password)] [KEYS keys@1#key^3.0.6]...",
@@ -264,11 +254,7 @@ pub static COMMANDS: &[Command] = &[
         summary: "Some key of the database.",
         since: "1.0.0",
         group: Group::Generic,
-        tips: &[
-            "request_policy:all_shards",
-            "response_policy:special",
-            "nondeterministic_output",
-        ],
+        tips: &["request_policy:all_shards", "response_policy:special", "nondeterministic_output"],
         run: randomkey,
         ..Command::DEFAULT
     },
@@ -277,10 +263,7 @@ pub static COMMANDS: &[Command] = &[
         arity: Arity::Exactly(3),
         flags: flags!(WRITE),
         acl: acl!(KEYSPACE),
-        keys: &[
-            KeySpec::key(1, key_flags!(RW | ACCESS | DELETE)),
-            KeySpec::key(2, key_flags!(OW | UPDATE)),
-        ],
+        keys: &[KeySpec::key(1, key_flags!(RW | ACCESS | DELETE)), KeySpec::key(2, key_flags!(OW | UPDATE))],
         access: Access::Keys,
         syntax: "key newkey@1",
         summary: "Gives a key another name; what stood there is lost.",
@@ -294,10 +277,7 @@ pub static COMMANDS: &[Command] = &[
         arity: Arity::Exactly(3),
         flags: flags!(WRITE | FAST),
         acl: acl!(KEYSPACE),
-        keys: &[
-            KeySpec::key(1, key_flags!(RW | ACCESS | DELETE)),
-            KeySpec::key(2, key_flags!(OW | INSERT)),
-        ],
+        keys: &[KeySpec::key(1, key_flags!(RW | ACCESS | DELETE)), KeySpec::key(2, key_flags!(OW | INSERT))],
         access: Access::Keys,
         syntax: "key newkey@1",
         summary: "Gives a key another name if that is free.",
@@ -491,10 +471,7 @@ fn rename_to(ctx: &mut Ctx<'_, '_>, replace: bool) -> Result<bool, Error> {
 }
 
 fn database(ctx: &Ctx<'_, '_>, n: i64) -> Result<DbId, Error> {
-    DbId::try_from(n)
-        .ok()
-        .filter(|db| *db < ctx.shared.keyspace.databases())
-        .ok_or(Error::DbIndex)
+    DbId::try_from(n).ok().filter(|db| *db < ctx.shared.keyspace.databases()).ok_or(Error::DbIndex)
 }
 
 /// MOVE. Behind the gate: its second key is in another database.
@@ -554,9 +531,7 @@ pub fn copy(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
 fn copy_value(ctx: &mut Ctx<'_, '_>, from: usize, to: usize) -> Result<(), Error> {
     let deadline = ctx.keys.deadline(from).flatten();
     let ttl = deadline.map_or(Ttl::Clear, Ttl::At);
-    let packed = ctx
-        .keys
-        .with_entry(from, |e| e.bytes().map(|b| (b.to_vec(), e.raw_encoding())));
+    let packed = ctx.keys.with_entry(from, |e| e.bytes().map(|b| (b.to_vec(), e.raw_encoding())));
     match packed.flatten() {
         Some((bytes, true)) => ctx.keys.put_string(to, NewString::Raw(&bytes), ttl),
         Some((bytes, false)) => ctx.keys.put_string(to, NewString::Bytes(&bytes), ttl),
@@ -637,9 +612,7 @@ pub fn object_refcount(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
     ctx.keys.no_touch();
     let shared = |e: EntryRef<'_>| {
         encoding(&e) == "int"
-            && e.bytes()
-                .and_then(number::parse_i64)
-                .is_some_and(|n| (0..SHARED_INTEGERS).contains(&n))
+            && e.bytes().and_then(number::parse_i64).is_some_and(|n| (0..SHARED_INTEGERS).contains(&n))
     };
     match ctx.keys.with_entry(0, shared) {
         Some(true) => ctx.reply.int(i64::from(i32::MAX)),
@@ -652,10 +625,7 @@ pub fn object_refcount(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
 const SHARED_INTEGERS: i64 = 10_000;
 
 fn lfu_in_force(ctx: &Ctx<'_, '_>) -> bool {
-    matches!(
-        ctx.config.maxmemory_policy,
-        EvictionPolicy::AllkeysLfu | EvictionPolicy::VolatileLfu
-    )
+    matches!(ctx.config.maxmemory_policy, EvictionPolicy::AllkeysLfu | EvictionPolicy::VolatileLfu)
 }
 
 /// OBJECT IDLETIME
@@ -671,8 +641,7 @@ pub fn object_idletime(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
             "ERR An LFU maxmemory policy is selected, idle time not tracked. Please note that when switching between policies at runtime LRU and LFU data will take some time to adjust.",
         ));
     }
-    ctx.reply
-        .int(i64::try_from(access::idle_seconds(bits, now)).unwrap_or(i64::MAX));
+    ctx.reply.int(i64::try_from(access::idle_seconds(bits, now)).unwrap_or(i64::MAX));
     Ok(Outcome::Done)
 }
 
@@ -739,14 +708,8 @@ fn flush(ctx: &mut Ctx<'_, '_>, db: DbId) {
 
 /// SWAPDB
 pub fn swapdb(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
-    let first = ctx
-        .args
-        .int()
-        .map_err(|_| Error::Line("ERR invalid first DB index"))?;
-    let second = ctx
-        .args
-        .int()
-        .map_err(|_| Error::Line("ERR invalid second DB index"))?;
+    let first = ctx.args.int().map_err(|_| Error::Line("ERR invalid first DB index"))?;
+    let second = ctx.args.int().map_err(|_| Error::Line("ERR invalid second DB index"))?;
     let (a, b) = (database(ctx, first)?, database(ctx, second)?);
     if a != b {
         ctx.keyspace().swap(a, b);

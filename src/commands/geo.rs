@@ -82,10 +82,7 @@ pub static COMMANDS: &[Command] = &[
         since: "3.2.0",
         group: Group::Geo,
         complexity: "O(N+log(M)), N places in the enclosing box, M in the index",
-        history: &[
-            ("6.2.0", "`COUNT` takes `ANY`."),
-            ("7.0.0", "Units may be in upper case."),
-        ],
+        history: &[("6.2.0", "`COUNT` takes `ANY`."), ("7.0.0", "Units may be in upper case.")],
         deprecated: Some(("6.2.0", "`GEOSEARCH` and `GEOSEARCHSTORE`, option `BYRADIUS`")),
         find: Some(keyspec::of_georadius),
         run: not_built,
@@ -125,10 +122,7 @@ pub static COMMANDS: &[Command] = &[
         group: Group::Geo,
         complexity: "O(N+log(M)), N places in the enclosing box, M in the index",
         history: &[("7.0.0", "Units may be in upper case.")],
-        deprecated: Some((
-            "6.2.0",
-            "`GEOSEARCH` and `GEOSEARCHSTORE`, options `BYRADIUS` and `FROMMEMBER`",
-        )),
+        deprecated: Some(("6.2.0", "`GEOSEARCH` and `GEOSEARCHSTORE`, options `BYRADIUS` and `FROMMEMBER`")),
         find: Some(keyspec::of_georadiusbymember),
         run: not_built,
         ..Command::DEFAULT
@@ -170,10 +164,7 @@ pub static COMMANDS: &[Command] = &[
         arity: Arity::AtLeast(8),
         flags: flags!(WRITE | DENYOOM),
         acl: acl!(GEO),
-        keys: &[
-            KeySpec::key(1, key_flags!(OW | UPDATE)),
-            KeySpec::key(2, key_flags!(RO | ACCESS)),
-        ],
+        keys: &[KeySpec::key(1, key_flags!(OW | UPDATE)), KeySpec::key(2, key_flags!(RO | ACCESS))],
         access: Access::Keys,
         syntax: "destination@0 source@1 (from: FROMMEMBER member | (FROMLONLAT fromlonlat: longitude:double latitude:double)) (by: (circle: BYRADIUS radius:double (unit: 'm' | 'km' | 'ft' | 'mi')) | (box: BYBOX width:double height:double (unit: 'm' | 'km' | 'ft' | 'mi'))) [order: ASC | DESC] [count-block: COUNT count:int [ANY]] [STOREDIST]",
         summary: "Stores the places inside a circle or a box.",

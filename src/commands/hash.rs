@@ -559,9 +559,9 @@ pub fn hlen(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
 /// HSTRLEN
 pub fn hstrlen(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
     let field = ctx.args.at(2);
-    let len = ctx.keys.read(0, |hash: Option<&Hash>| {
-        hash.and_then(|h| h.get(field)).map_or(0, |value| value.text_len())
-    })?;
+    let len = ctx
+        .keys
+        .read(0, |hash: Option<&Hash>| hash.and_then(|h| h.get(field)).map_or(0, |value| value.text_len()))?;
     ctx.reply.int(length(len));
     Ok(Outcome::Done)
 }

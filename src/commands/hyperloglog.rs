@@ -279,7 +279,10 @@ pub fn pfselftest(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
         }
         // Six standard errors of 2^14 registers, and three for the small counts.
         if registers.count().abs_diff(n) > n / 20 + 3 {
-            return Err(Error::text(format!("TESTFAILED Too big error. card:{n} estimate:{}", registers.count())));
+            return Err(Error::text(format!(
+                "TESTFAILED Too big error. card:{n} estimate:{}",
+                registers.count()
+            )));
         }
     }
     ctx.reply.ok();

@@ -147,7 +147,15 @@ impl<'a, 'k> Keys<'a, 'k> {
     /// Adds a key whose shard the guards hold, in the order of the lock set.
     #[inline]
     pub fn push(&mut self, db: DbId, hash: KeyHash, key: &'k [u8]) -> usize {
-        self.slots.push(Slot { db, hash, key: key.into(), found: Found::Unknown, expired: false, parts: None, emptied: false });
+        self.slots.push(Slot {
+            db,
+            hash,
+            key: key.into(),
+            found: Found::Unknown,
+            expired: false,
+            parts: None,
+            emptied: false,
+        });
         self.slots.len() - 1
     }
 
@@ -444,7 +452,12 @@ impl<'a, 'k> Keys<'a, 'k> {
 
     /// Edits the string at key `i` as a buffer of at least `len` bytes (zero-filled where it was
     /// shorter; created where there was none). The deadline stays, the encoding becomes raw.
-    pub fn edit_string<R>(&mut self, i: usize, len: usize, f: impl FnOnce(&mut [u8]) -> R) -> Result<R, Error> {
+    pub fn edit_string<R>(
+        &mut self,
+        i: usize,
+        len: usize,
+        f: impl FnOnce(&mut [u8]) -> R,
+    ) -> Result<R, Error> {
         self.expect_kind(i, Kind::String)?;
         if let Some(pos) = self.locate(i) {
             if self.with_entry(i, |e| !e.is_packed()).unwrap_or(false) {

@@ -44,14 +44,7 @@ pub type KeyFinder = fn(&Command, &Args<'_>, &mut KeyList) -> Result<(), Invalid
 pub fn keys_of(command: &Command, args: &Args<'_>, out: &mut KeyList) -> Result<(), Invalid> {
     // GET and most others: one key at a fixed place.
     if let (
-        [
-            KeySpec {
-                flags,
-                begin: BeginSearch::Index(i),
-                find: FindKeys::Range { last: 0, .. },
-                ..
-            },
-        ],
+        [KeySpec { flags, begin: BeginSearch::Index(i), find: FindKeys::Range { last: 0, .. }, .. }],
         None,
     ) = (command.keys, command.find)
         && !flags.contains(KeyFlags::NOT_KEY)
@@ -70,18 +63,12 @@ pub fn keys_of(command: &Command, args: &Args<'_>, out: &mut KeyList) -> Result<
 
 /// Whether a command can name keys at all.
 pub fn has_keys(command: &Command) -> bool {
-    command
-        .keys
-        .iter()
-        .any(|spec| !spec.flags.contains(KeyFlags::NOT_KEY))
+    command.keys.iter().any(|spec| !spec.flags.contains(KeyFlags::NOT_KEY))
 }
 
 fn by_specs(command: &Command, args: &Args<'_>, out: &mut KeyList) -> Result<(), Invalid> {
     let none_is_fine = command.flags.contains(Flags::NO_MANDATORY_KEYS);
-    command
-        .keys
-        .iter()
-        .try_for_each(|spec| one(spec, none_is_fine, args, out))
+    command.keys.iter().try_for_each(|spec| one(spec, none_is_fine, args, out))
 }
 
 fn one(spec: &KeySpec, none_is_fine: bool, args: &Args<'_>, out: &mut KeyList) -> Result<(), Invalid> {
@@ -104,17 +91,10 @@ fn one(spec: &KeySpec, none_is_fine: bool, args: &Args<'_>, out: &mut KeyList) -
         FindKeys::Range { last, step, limit } => {
             let end = end_of(first, last, limit, count);
             let keys = (first..end).step_by(usize::from(step.max(1)));
-            out.extend(keys.map(|index| KeyAt {
-                index,
-                flags: spec.flags,
-            }));
+            out.extend(keys.map(|index| KeyAt { index, flags: spec.flags }));
             Ok(())
         }
-        FindKeys::KeyNum {
-            at,
-            first: offset,
-            step,
-        } => {
+        FindKeys::KeyNum { at, first: offset, step } => {
             let counted = Counted {
                 at: first + usize::from(at),
                 first: first + usize::from(offset),
@@ -160,17 +140,11 @@ impl Counted {
             return if self.none_is_fine { Ok(()) } else { Err(Invalid) };
         };
         // Compared before anything is reserved.
-        let last = more
-            .checked_mul(self.step)
-            .and_then(|d| d.checked_add(self.first))
-            .ok_or(Invalid)?;
+        let last = more.checked_mul(self.step).and_then(|d| d.checked_add(self.first)).ok_or(Invalid)?;
         if last >= count {
             return Err(Invalid);
         }
-        out.extend((0..n).map(|k| KeyAt {
-            index: self.first + k * self.step,
-            flags,
-        }));
+        out.extend((0..n).map(|k| KeyAt { index: self.first + k * self.step, flags }));
         Ok(())
     }
 }
@@ -180,11 +154,7 @@ fn keyword(args: &Args<'_>, word: &str, from: i16) -> Option<usize> {
     let count = args.count();
     let is = |i: &usize| is_word(args, *i, word);
     let distance = usize::from(from.unsigned_abs());
-    if from >= 0 {
-        (distance..count).find(is)
-    } else {
-        (1..=count.checked_sub(distance)?).rev().find(is)
-    }
+    if from >= 0 { (distance..count).find(is) } else { (1..=count.checked_sub(distance)?).rev().find(is) }
 }
 
 fn is_word(args: &Args<'_>, i: usize, word: &str) -> bool {
@@ -196,11 +166,7 @@ pub fn of_set(_: &Command, args: &Args<'_>, out: &mut KeyList) -> Result<(), Inv
     let count = args.count();
     if count > 1 {
         let reads = (3..count).any(|i| is_word(args, i, "get") || is_word(args, i, "ifeq"));
-        let flags = if reads {
-            key_flags!(RW | ACCESS | UPDATE)
-        } else {
-            key_flags!(OW | UPDATE)
-        };
+        let flags = if reads { key_flags!(RW | ACCESS | UPDATE) } else { key_flags!(OW | UPDATE) };
         out.push(KeyAt { index: 1, flags });
     }
     Ok(())
@@ -220,11 +186,7 @@ pub fn of_bitfield(_: &Command, args: &Args<'_>, out: &mut KeyList) -> Result<()
             () => break,
         };
     }
-    let flags = if i >= count {
-        key_flags!(RO | ACCESS)
-    } else {
-        key_flags!(RW | ACCESS | UPDATE)
-    };
+    let flags = if i >= count { key_flags!(RO | ACCESS) } else { key_flags!(RW | ACCESS | UPDATE) };
     out.push(KeyAt { index: 1, flags });
     Ok(())
 }
@@ -236,10 +198,7 @@ pub fn of_sort(_: &Command, args: &Args<'_>, out: &mut KeyList) -> Result<(), In
     if count < 2 {
         return Ok(());
     }
-    out.push(KeyAt {
-        index: 1,
-        flags: key_flags!(RO | ACCESS),
-    });
+    out.push(KeyAt { index: 1, flags: key_flags!(RO | ACCESS) });
     let mut store = None;
     let mut i = 2;
     while i < count {
@@ -253,10 +212,7 @@ pub fn of_sort(_: &Command, args: &Args<'_>, out: &mut KeyList) -> Result<(), In
         }
         i += 1;
     }
-    out.extend(store.map(|index| KeyAt {
-        index,
-        flags: key_flags!(OW | UPDATE),
-    }));
+    out.extend(store.map(|index| KeyAt { index, flags: key_flags!(OW | UPDATE) }));
     Ok(())
 }
 
@@ -303,10 +259,7 @@ fn with_store(args: &Args<'_>, options: usize, out: &mut KeyList) {
     if count < 2 {
         return;
     }
-    out.push(KeyAt {
-        index: 1,
-        flags: key_flags!(RO | ACCESS),
-    });
+    out.push(KeyAt { index: 1, flags: key_flags!(RO | ACCESS) });
     let mut store = None;
     let mut i = options;
     while i + 1 < count {
@@ -316,10 +269,7 @@ fn with_store(args: &Args<'_>, options: usize, out: &mut KeyList) {
         }
         i += 1;
     }
-    out.extend(store.map(|index| KeyAt {
-        index,
-        flags: key_flags!(OW | UPDATE),
-    }));
+    out.extend(store.map(|index| KeyAt { index, flags: key_flags!(OW | UPDATE) }));
 }
 
 /// XREAD and XREADGROUP: half of what follows `STREAMS`. The word is looked for where an
@@ -338,10 +288,7 @@ pub fn of_xread(command: &Command, args: &Args<'_>, out: &mut KeyList) -> Result
     if i >= count {
         return Err(Invalid);
     }
-    let flags = command
-        .keys
-        .first()
-        .map_or(key_flags!(RO | ACCESS), |spec| spec.flags);
+    let flags = command.keys.first().map_or(key_flags!(RO | ACCESS), |spec| spec.flags);
     let streams = (count - i - 1) / 2;
     out.extend((i + 1..=i + streams).map(|index| KeyAt { index, flags }));
     Ok(())
@@ -355,20 +302,14 @@ mod tests {
     use crate::values::Blob;
 
     fn keys(line: &str) -> Result<Vec<String>, Invalid> {
-        let owned: Vec<Blob> = line
-            .split(' ')
-            .map(|w| Blob::copy_from(w.trim_matches('"').as_bytes()))
-            .collect();
+        let owned: Vec<Blob> =
+            line.split(' ').map(|w| Blob::copy_from(w.trim_matches('"').as_bytes())).collect();
         let args = Args::new(Source::Owned(&owned), 0);
-        let found = table::lookup_request(|i| owned[i].as_slice(), owned.len())
-            .found()
-            .expect("a known command");
+        let found =
+            table::lookup_request(|i| owned[i].as_slice(), owned.len()).found().expect("a known command");
         let mut list = KeyList::new();
         keys_of(found.command, &args, &mut list)?;
-        Ok(list
-            .iter()
-            .map(|k| String::from_utf8_lossy(args.at(k.index)).into_owned())
-            .collect())
+        Ok(list.iter().map(|k| String::from_utf8_lossy(args.at(k.index)).into_owned()).collect())
     }
 
     #[test]
@@ -448,11 +389,7 @@ mod tests {
                         .collect();
                     let mut list = KeyList::new();
                     let _ = keys_of(command, &Args::new(Source::Owned(&owned), 0), &mut list);
-                    assert!(
-                        list.iter().all(|k| k.index < n && k.index > 0),
-                        "{}",
-                        command.name
-                    );
+                    assert!(list.iter().all(|k| k.index < n && k.index > 0), "{}", command.name);
                 }
             }
         }

@@ -27,11 +27,7 @@ pub static COMMANDS: &[Command] = &[Command {
             summary: "What the latency events mean, in words.",
             since: "2.8.13",
             group: Group::Server,
-            tips: &[
-                "nondeterministic_output",
-                "request_policy:all_nodes",
-                "response_policy:special",
-            ],
+            tips: &["nondeterministic_output", "request_policy:all_nodes", "response_policy:special"],
             run: latency_doctor,
             ..Command::DEFAULT
         },
@@ -43,11 +39,7 @@ pub static COMMANDS: &[Command] = &[Command {
             summary: "Picture of an event's latencies.",
             since: "2.8.13",
             group: Group::Server,
-            tips: &[
-                "nondeterministic_output",
-                "request_policy:all_nodes",
-                "response_policy:special",
-            ],
+            tips: &["nondeterministic_output", "request_policy:all_nodes", "response_policy:special"],
             run: latency_graph,
             ..Command::DEFAULT
         },
@@ -70,11 +62,7 @@ pub static COMMANDS: &[Command] = &[Command {
             since: "7.0.0",
             group: Group::Server,
             complexity: "O(N), N commands with a histogram",
-            tips: &[
-                "nondeterministic_output",
-                "request_policy:all_nodes",
-                "response_policy:special",
-            ],
+            tips: &["nondeterministic_output", "request_policy:all_nodes", "response_policy:special"],
             run: latency_histogram,
             ..Command::DEFAULT
         },
@@ -86,11 +74,7 @@ pub static COMMANDS: &[Command] = &[Command {
             summary: "Times and latencies of an event.",
             since: "2.8.13",
             group: Group::Server,
-            tips: &[
-                "nondeterministic_output",
-                "request_policy:all_nodes",
-                "response_policy:special",
-            ],
+            tips: &["nondeterministic_output", "request_policy:all_nodes", "response_policy:special"],
             run: latency_history,
             ..Command::DEFAULT
         },
@@ -101,11 +85,7 @@ pub static COMMANDS: &[Command] = &[Command {
             summary: "Last and greatest latency of each event.",
             since: "2.8.13",
             group: Group::Server,
-            tips: &[
-                "nondeterministic_output",
-                "request_policy:all_nodes",
-                "response_policy:special",
-            ],
+            tips: &["nondeterministic_output", "request_policy:all_nodes", "response_policy:special"],
             run: latency_latest,
             ..Command::DEFAULT
         },
@@ -187,9 +167,7 @@ fn advice(event: &str) -> &'static str {
             "constant-time commands took this long, so the machine was busy with something else: look at the \
              CPU quota of the container (throttling), at swapping, and at neighbours"
         }
-        EXPIRE_CYCLE => {
-            "many keys came due at once: spread their times to live over some seconds"
-        }
+        EXPIRE_CYCLE => "many keys came due at once: spread their times to live over some seconds",
         _ => "no advice for this event",
     }
 }
@@ -290,7 +268,9 @@ fn histogram(ctx: &mut Ctx<'_, '_>, stats: &CommandStats) {
     let mark = ctx.reply.defer_map();
     let mut shown = 0;
     if let Some(durations) = &stats.durations {
-        for (micros, calls) in buckets(durations.iter_recorded().map(|v| (v.value_iterated_to(), v.count_at_value()))) {
+        for (micros, calls) in
+            buckets(durations.iter_recorded().map(|v| (v.value_iterated_to(), v.count_at_value())))
+        {
             ctx.reply.int(signed(micros));
             ctx.reply.int(signed(calls));
             shown += 1;
@@ -331,7 +311,8 @@ mod tests {
 
     #[test]
     fn a_container_stands_for_its_subcommands() {
-        let names = |name: &str| named(name.as_bytes()).iter().map(|id| table::full_name(*id)).collect::<Vec<_>>();
+        let names =
+            |name: &str| named(name.as_bytes()).iter().map(|id| table::full_name(*id)).collect::<Vec<_>>();
         assert_eq!(names("GET"), ["get"]);
         assert_eq!(names("config|SET"), ["config|set"]);
         assert!(names("config").len() > 4);

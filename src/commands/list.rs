@@ -22,10 +22,7 @@ pub static COMMANDS: &[Command] = &[
         arity: Arity::Exactly(6),
         flags: flags!(WRITE | DENYOOM | BLOCKING),
         acl: acl!(LIST),
-        keys: &[
-            KeySpec::key(1, key_flags!(RW | ACCESS | DELETE)),
-            KeySpec::key(2, key_flags!(RW | INSERT)),
-        ],
+        keys: &[KeySpec::key(1, key_flags!(RW | ACCESS | DELETE)), KeySpec::key(2, key_flags!(RW | INSERT))],
         access: Access::Keys,
         syntax: "source@0 destination@1 (wherefrom: LEFT | RIGHT) (whereto: LEFT | RIGHT) timeout:double",
         summary: "Moves an element between lists; waits for one.",
@@ -86,10 +83,7 @@ pub static COMMANDS: &[Command] = &[
         arity: Arity::Exactly(4),
         flags: flags!(WRITE | DENYOOM | BLOCKING),
         acl: acl!(LIST),
-        keys: &[
-            KeySpec::key(1, key_flags!(RW | ACCESS | DELETE)),
-            KeySpec::key(2, key_flags!(RW | INSERT)),
-        ],
+        keys: &[KeySpec::key(1, key_flags!(RW | ACCESS | DELETE)), KeySpec::key(2, key_flags!(RW | INSERT))],
         access: Access::Keys,
         syntax: "source@0 destination@1 timeout:double",
         summary: "Moves an element from the right of a list to the left of another; waits for one.",
@@ -149,10 +143,7 @@ pub static COMMANDS: &[Command] = &[
         arity: Arity::Exactly(5),
         flags: flags!(WRITE | DENYOOM),
         acl: acl!(LIST),
-        keys: &[
-            KeySpec::key(1, key_flags!(RW | ACCESS | DELETE)),
-            KeySpec::key(2, key_flags!(RW | INSERT)),
-        ],
+        keys: &[KeySpec::key(1, key_flags!(RW | ACCESS | DELETE)), KeySpec::key(2, key_flags!(RW | INSERT))],
         access: Access::Keys,
         syntax: "source@0 destination@1 (wherefrom: LEFT | RIGHT) (whereto: LEFT | RIGHT)",
         summary: "Moves an element between lists.",
@@ -320,10 +311,7 @@ pub static COMMANDS: &[Command] = &[
         arity: Arity::Exactly(3),
         flags: flags!(WRITE | DENYOOM),
         acl: acl!(LIST),
-        keys: &[
-            KeySpec::key(1, key_flags!(RW | ACCESS | DELETE)),
-            KeySpec::key(2, key_flags!(RW | INSERT)),
-        ],
+        keys: &[KeySpec::key(1, key_flags!(RW | ACCESS | DELETE)), KeySpec::key(2, key_flags!(RW | INSERT))],
         access: Access::Keys,
         syntax: "source@0 destination@1",
         summary: "Moves an element from the right of a list to the left of another.",
@@ -408,11 +396,7 @@ fn push(ctx: &mut Ctx<'_, '_>, end: End, create: bool) -> Result<Outcome, Error>
         list.push_all(end, elements, &limits);
         list.len()
     };
-    let len = if create {
-        Some(ctx.keys.write(0, List::new, add)?)
-    } else {
-        ctx.keys.edit(0, add)?
-    };
+    let len = if create { Some(ctx.keys.write(0, List::new, add)?) } else { ctx.keys.edit(0, add)? };
     if len.is_some() {
         ctx.changed(0, Class::LIST, push_event(end), count);
         ctx.fx.ready(0);

@@ -47,7 +47,14 @@ impl Lane {
     /// A worker's state at its start.
     pub fn new(worker: u16, databases: u16, identities: Arc<Identities>, now_ms: u64) -> Lane {
         Lane {
-            local: Local { worker, rng: fastrand::Rng::new(), scratch: Vec::new(), touch: crate::commands::keys::Touch::Lru, redacted: Default::default(), tally: Tally::default() },
+            local: Local {
+                worker,
+                rng: fastrand::Rng::new(),
+                scratch: Vec::new(),
+                touch: crate::commands::keys::Touch::Lru,
+                redacted: Default::default(),
+                tally: Tally::default(),
+            },
             expiry: Expiry::new(databases, identities, now_ms),
             graveyard: Vec::new(),
         }

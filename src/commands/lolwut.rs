@@ -58,7 +58,11 @@ fn picture(columns: usize, rows: usize, seed: u64) -> String {
             text.push(match ahead {
                 a if a.abs() < 0.5 => '┃',
                 a if a.abs() < 4.0 && rng.f64() < 0.35 => {
-                    if rng.bool() { '»' } else { '›' }
+                    if rng.bool() {
+                        '»'
+                    } else {
+                        '›'
+                    }
                 }
                 a if a < 0.0 => SHADES[1 + rng.usize(..2)],
                 _ => SHADES[2 + rng.usize(..3)],

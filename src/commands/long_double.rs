@@ -44,7 +44,8 @@ fn parse_hex(digits: &str) -> Option<LongDouble> {
     let hex = mantissa.bytes().filter(u8::is_ascii_hexdigit).count();
     let points = mantissa.bytes().filter(|b| *b == b'.').count();
     let unsigned = exponent.strip_prefix(['+', '-']).unwrap_or(exponent);
-    let exponent_ok = !unsigned.is_empty() && unsigned.len() <= 5 && unsigned.bytes().all(|b| b.is_ascii_digit());
+    let exponent_ok =
+        !unsigned.is_empty() && unsigned.len() <= 5 && unsigned.bytes().all(|b| b.is_ascii_digit());
     if hex == 0 || points > 1 || hex + points != mantissa.len() || !exponent_ok {
         return None;
     }

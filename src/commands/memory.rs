@@ -24,11 +24,7 @@ pub static COMMANDS: &[Command] = &[Command {
             summary: "What the memory figures mean, in words.",
             since: "4.0.0",
             group: Group::Server,
-            tips: &[
-                "nondeterministic_output",
-                "request_policy:all_shards",
-                "response_policy:special",
-            ],
+            tips: &["nondeterministic_output", "request_policy:all_shards", "response_policy:special"],
             run: memory_doctor,
             ..Command::DEFAULT
         },
@@ -49,11 +45,7 @@ pub static COMMANDS: &[Command] = &[Command {
             since: "4.0.0",
             group: Group::Server,
             complexity: "grows with the memory in use, may be slow",
-            tips: &[
-                "nondeterministic_output",
-                "request_policy:all_shards",
-                "response_policy:special",
-            ],
+            tips: &["nondeterministic_output", "request_policy:all_shards", "response_policy:special"],
             run: memory_malloc_stats,
             ..Command::DEFAULT
         },
@@ -74,11 +66,7 @@ pub static COMMANDS: &[Command] = &[Command {
             summary: "Where the memory goes.",
             since: "4.0.0",
             group: Group::Server,
-            tips: &[
-                "nondeterministic_output",
-                "request_policy:all_shards",
-                "response_policy:special",
-            ],
+            tips: &["nondeterministic_output", "request_policy:all_shards", "response_policy:special"],
             run: memory_stats,
             ..Command::DEFAULT
         },

@@ -247,11 +247,7 @@ fn remove(ctx: &mut Ctx<'_, '_>, scope: Scope, verb: &[u8]) -> Result<Outcome, E
     let names: Vec<Box<[u8]>> = if ctx.args.left() > 0 {
         ctx.args.rest().map(Box::from).collect()
     } else {
-        ctx.session
-            .subscriptions
-            .iter()
-            .flat_map(|s| s.of(scope).iter().cloned())
-            .collect()
+        ctx.session.subscriptions.iter().flat_map(|s| s.of(scope).iter().cloned()).collect()
     };
     if names.is_empty() {
         let count = ctx.session.subscriptions.as_ref().map_or(0, |s| s.count(scope));
@@ -283,11 +279,7 @@ fn publish_figures(ctx: &mut Ctx<'_, '_>) {
     let handle = Arc::clone(&ctx.session.handle);
     let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
     let (sub, psub, ssub) = ctx.session.subscriptions.as_ref().map_or((0, 0, 0), |s| {
-        (
-            s.of(Scope::Channel).len(),
-            s.of(Scope::Pattern).len(),
-            s.of(Scope::Shard).len(),
-        )
+        (s.of(Scope::Channel).len(), s.of(Scope::Pattern).len(), s.of(Scope::Shard).len())
     });
     handle.figures.sub.store(count(sub), Relaxed);
     handle.figures.psub.store(count(psub), Relaxed);

@@ -71,22 +71,12 @@ impl KeySpec {
         flags: KeyFlags,
     ) -> KeySpec {
         let begin = BeginSearch::Keyword { word, from };
-        KeySpec {
-            flags,
-            begin,
-            find: FindKeys::Range { last, step, limit },
-            notes: "",
-        }
+        KeySpec { flags, begin, find: FindKeys::Range { last, step, limit }, notes: "" }
     }
 
     /// Keys that a specification cannot express.
     pub const fn unknown(flags: KeyFlags) -> KeySpec {
-        KeySpec {
-            flags,
-            begin: BeginSearch::Unknown,
-            find: FindKeys::Unknown,
-            notes: "",
-        }
+        KeySpec { flags, begin: BeginSearch::Unknown, find: FindKeys::Unknown, notes: "" }
     }
 
     /// The same with a remark for `COMMAND INFO`.
@@ -106,9 +96,7 @@ pub fn help(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
     let container = table::container(ctx.id).command;
     let title = container.name.to_ascii_uppercase();
     ctx.reply.array(1 + 2 * container.subcommands.len());
-    ctx.reply.simple(&format!(
-        "{title} <subcommand> [<arg> [value] [opt] ...]. Subcommands are:"
-    ));
+    ctx.reply.simple(&format!("{title} <subcommand> [<arg> [value] [opt] ...]. Subcommands are:"));
     for sub in container.subcommands {
         let mut line = sub.name.to_ascii_uppercase();
         if !sub.syntax.is_empty() {

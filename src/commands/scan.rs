@@ -36,11 +36,7 @@ pub static COMMANDS: &[Command] = &[
         group: Group::Generic,
         complexity: "O(1) a call, O(N) for the whole walk over N keys",
         history: &[("6.0.0", "Option `TYPE`.")],
-        tips: &[
-            "nondeterministic_output",
-            "request_policy:special",
-            "response_policy:special",
-        ],
+        tips: &["nondeterministic_output", "request_policy:special", "response_policy:special"],
         run: scan,
         ..Command::DEFAULT
     },
@@ -107,12 +103,7 @@ pub fn cursor(arg: &[u8]) -> Result<u64, Error> {
 impl<'k> ScanOptions<'k> {
     /// Parses what follows the cursor.
     pub fn parse(ctx: &mut Ctx<'_, 'k>, of: ScanOf) -> Result<ScanOptions<'k>, Error> {
-        let mut options = ScanOptions {
-            pattern: None,
-            count: 10,
-            kind: None,
-            no_values: false,
-        };
+        let mut options = ScanOptions { pattern: None, count: 10, kind: None, no_values: false };
         while ctx.args.left() > 0 {
             if of == ScanOf::Fields && ctx.args.token("NOVALUES") {
                 options.no_values = true;
@@ -123,10 +114,7 @@ impl<'k> ScanOptions<'k> {
             }
             if ctx.args.token("COUNT") {
                 let count = ctx.args.int()?;
-                options.count = usize::try_from(count)
-                    .ok()
-                    .filter(|n| *n > 0)
-                    .ok_or(Error::Syntax)?;
+                options.count = usize::try_from(count).ok().filter(|n| *n > 0).ok_or(Error::Syntax)?;
             } else if ctx.args.token("MATCH") {
                 let pattern = ctx.args.next()?;
                 options.pattern = (pattern != b"*").then_some(pattern);

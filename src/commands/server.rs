@@ -24,11 +24,7 @@ pub static COMMANDS: &[Command] = &[
         since: "1.0.0",
         group: Group::Server,
         history: &[("7.0.0", "Takes several sections.")],
-        tips: &[
-            "nondeterministic_output",
-            "request_policy:all_shards",
-            "response_policy:special",
-        ],
+        tips: &["nondeterministic_output", "request_policy:all_shards", "response_policy:special"],
         run: info,
         ..Command::DEFAULT
     },

@@ -182,10 +182,7 @@ pub static COMMANDS: &[Command] = &[
         arity: Arity::Exactly(4),
         flags: flags!(WRITE | FAST),
         acl: acl!(SET),
-        keys: &[
-            KeySpec::key(1, key_flags!(RW | ACCESS | DELETE)),
-            KeySpec::key(2, key_flags!(RW | INSERT)),
-        ],
+        keys: &[KeySpec::key(1, key_flags!(RW | ACCESS | DELETE)), KeySpec::key(2, key_flags!(RW | INSERT))],
         access: Access::Keys,
         syntax: "source@0 destination@1 member",
         summary: "Moves a member from one set to another.",

@@ -47,11 +47,7 @@ pub static COMMANDS: &[Command] = &[
                 summary: "Number of entries in a command log.",
                 since: "8.1.0",
                 group: Group::Server,
-                tips: &[
-                    "request_policy:all_nodes",
-                    "response_policy:agg_sum",
-                    "nondeterministic_output",
-                ],
+                tips: &["request_policy:all_nodes", "response_policy:agg_sum", "nondeterministic_output"],
                 run: commandlog_len,
                 ..Command::DEFAULT
             },
@@ -110,11 +106,7 @@ pub static COMMANDS: &[Command] = &[
                 summary: "Number of entries in the slow log.",
                 since: "2.2.12",
                 group: Group::Server,
-                tips: &[
-                    "request_policy:all_nodes",
-                    "response_policy:agg_sum",
-                    "nondeterministic_output",
-                ],
+                tips: &["request_policy:all_nodes", "response_policy:agg_sum", "nondeterministic_output"],
                 run: slowlog_len,
                 ..Command::DEFAULT
             },

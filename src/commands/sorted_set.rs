@@ -349,10 +349,7 @@ pub static COMMANDS: &[Command] = &[
         arity: Arity::AtLeast(5),
         flags: flags!(WRITE | DENYOOM),
         acl: acl!(SORTEDSET),
-        keys: &[
-            KeySpec::key(1, key_flags!(OW | UPDATE)),
-            KeySpec::key(2, key_flags!(RO | ACCESS)),
-        ],
+        keys: &[KeySpec::key(1, key_flags!(OW | UPDATE)), KeySpec::key(2, key_flags!(RO | ACCESS))],
         access: Access::Keys,
         syntax: "dst@0 src@1 min max [sortby: BYSCORE | BYLEX] [REV] [LIMIT limit: offset:int count:int]",
         summary: "Stores members in a range.",

@@ -55,10 +55,7 @@ pub static COMMANDS: &[Command] = &[
         since: "6.2.0",
         group: Group::Stream,
         complexity: "O(1) for a small COUNT",
-        history: &[(
-            "7.0.0",
-            "Third element of the reply: entries that no longer exist.",
-        )],
+        history: &[("7.0.0", "Third element of the reply: entries that no longer exist.")],
         tips: &["nondeterministic_output"],
         run: stream_group::xautoclaim,
         ..Command::DEFAULT
@@ -256,10 +253,7 @@ pub static COMMANDS: &[Command] = &[
                         "7.0.0",
                         "Fields `max-deleted-entry-id`, `entries-added`, `recorded-first-entry-id`, `entries-read`, `lag`.",
                     ),
-                    (
-                        "7.2.0",
-                        "Field `active-time`; `seen-time` means the last attempt.",
-                    ),
+                    ("7.2.0", "Field `active-time`; `seen-time` means the last attempt."),
                 ],
                 run: not_built,
                 ..Command::DEFAULT

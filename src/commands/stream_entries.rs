@@ -77,9 +77,7 @@ fn options(args: &Args<'_>, config: &Config, xadd: bool) -> Result<Options, Erro
         return Err(Error::Line("ERR syntax error, XTRIM must be called with a trimming strategy"));
     }
     if limit.is_some() && !out.trim.approximate {
-        return Err(Error::Line(
-            "ERR syntax error, LIMIT cannot be used without the special ~ option",
-        ));
+        return Err(Error::Line("ERR syntax error, LIMIT cannot be used without the special ~ option"));
     }
     if out.trim.approximate {
         out.trim.limit = limit.unwrap_or_else(|| usual_limit(config));

@@ -261,7 +261,9 @@ fn history(
     edit(&mut ctx.keys, i, |s| {
         let ids: Vec<StreamId> = after
             .next()
-            .and_then(|from| Some(s.group(group)?.consumer(consumer)?.pending_from(from).take(count).collect()))
+            .and_then(|from| {
+                Some(s.group(group)?.consumer(consumer)?.pending_from(from).take(count).collect())
+            })
             .unwrap_or_default();
         reply.array(ids.len());
         for id in ids {
@@ -503,14 +505,7 @@ enum Claimed {
 }
 
 /// Takes one entry over.
-fn take(
-    s: &mut Stream,
-    group: &[u8],
-    consumer: &[u8],
-    id: StreamId,
-    claim: &Claim,
-    now: u64,
-) -> Claimed {
+fn take(s: &mut Stream, group: &[u8], consumer: &[u8], id: StreamId, claim: &Claim, now: u64) -> Claimed {
     let there = s.get(id).is_some();
     let Some(g) = s.group_mut(group) else { return Claimed::Left };
     let pending: Option<Pending> = g.get(id);

@@ -423,11 +423,7 @@ struct SetOptions<'k> {
 
 impl<'k> SetOptions<'k> {
     fn parse(ctx: &mut Ctx<'_, 'k>) -> Result<SetOptions<'k>, Error> {
-        let mut options = SetOptions {
-            when: When::Always,
-            get: false,
-            ttl: TtlOption::Clear,
-        };
+        let mut options = SetOptions { when: When::Always, get: false, ttl: TtlOption::Clear };
         let mut timed = false;
         while ctx.args.left() > 0 {
             let plain = options.when == When::Always;
@@ -503,8 +499,7 @@ fn store(ctx: &mut Ctx<'_, '_>, i: usize, at: usize, ttl: Ttl) -> Result<(), Err
         if ctx.shared.stream_has_readers() {
             let key = ctx.keys.key(i).to_vec();
             let ms = deadline.to_string();
-            ctx.fx
-                .instead(&[b"SET", &key, ctx.args.at(at), b"PXAT", ms.as_bytes()]);
+            ctx.fx.instead(&[b"SET", &key, ctx.args.at(at), b"PXAT", ms.as_bytes()]);
         }
     }
     Ok(())
@@ -565,11 +560,8 @@ pub fn getdel(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
 /// GETEX
 pub fn getex(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
     ctx.args.seek(2);
-    let option = if ctx.args.token("PERSIST") {
-        Some(TtlOption::Clear)
-    } else {
-        ttl::option(&mut ctx.args, false)?
-    };
+    let option =
+        if ctx.args.token("PERSIST") { Some(TtlOption::Clear) } else { ttl::option(&mut ctx.args, false)? };
     ctx.args.end()?;
     let reply = &mut ctx.reply;
     let present = ctx.keys.string(0, |old| {
@@ -655,18 +647,13 @@ pub fn msetnx(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
 }
 
 fn check_pairs(ctx: &Ctx<'_, '_>) -> Result<(), Error> {
-    if ctx.args.count().is_multiple_of(2) {
-        Err(ctx.arity_error())
-    } else {
-        Ok(())
-    }
+    if ctx.args.count().is_multiple_of(2) { Err(ctx.arity_error()) } else { Ok(()) }
 }
 
 /// Stores key/value pairs that begin at argument `first`.
 fn set_pairs(ctx: &mut Ctx<'_, '_>, first: usize, ttl: Ttl) -> Result<(), Error> {
     for i in 0..ctx.keys.len() {
-        ctx.keys
-            .put_string(i, value_at(&ctx.args, first + 2 * i + 1), ttl)?;
+        ctx.keys.put_string(i, value_at(&ctx.args, first + 2 * i + 1), ttl)?;
         ctx.fx.changed(i, Class::STRING, "set");
         if let Ttl::At(_) = ttl {
             ctx.fx.event(i, Class::GENERIC, "expire");
@@ -677,9 +664,7 @@ fn set_pairs(ctx: &mut Ctx<'_, '_>, first: usize, ttl: Ttl) -> Result<(), Error>
 
 /// MSETEX (Valkey 9.1): numkeys key value … [NX | XX] [EX … | KEEPTTL]
 pub fn msetex(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
-    let count = ctx
-        .args
-        .int_in(1..=i64::from(i32::MAX), Error::Line("ERR invalid numkeys value"))?;
+    let count = ctx.args.int_in(1..=i64::from(i32::MAX), Error::Line("ERR invalid numkeys value"))?;
     let count = usize::try_from(count).map_err(|_| Error::Syntax)?;
     if count > ctx.args.left() / 2 {
         return Err(Error::Line("ERR wrong number of key-value pairs"));
@@ -725,8 +710,7 @@ pub fn append(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
         return Ok(Outcome::Done);
     };
     let len = checked_len(ctx, old, suffix.len())?;
-    ctx.keys
-        .edit_string(0, len, |buf| buf[old..].copy_from_slice(suffix))?;
+    ctx.keys.edit_string(0, len, |buf| buf[old..].copy_from_slice(suffix))?;
     ctx.fx.changed(0, Class::STRING, "append");
     ctx.reply.int(i64::try_from(len).unwrap_or(i64::MAX));
     Ok(Outcome::Done)
@@ -751,8 +735,7 @@ pub fn setrange(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
         return Ok(Outcome::Done);
     }
     let end = checked_len(ctx, offset, value.len())?;
-    ctx.keys
-        .edit_string(0, end, |buf| buf[offset..end].copy_from_slice(value))?;
+    ctx.keys.edit_string(0, end, |buf| buf[offset..end].copy_from_slice(value))?;
     ctx.fx.changed(0, Class::STRING, "setrange");
     ctx.reply.int(i64::try_from(end.max(old)).unwrap_or(i64::MAX));
     Ok(Outcome::Done)
@@ -806,9 +789,7 @@ pub fn incrby(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
 pub fn decrby(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
     ctx.args.seek(2);
     let by = ctx.args.int()?;
-    let by = by
-        .checked_neg()
-        .ok_or(Error::Line("ERR decrement would overflow"))?;
+    let by = by.checked_neg().ok_or(Error::Line("ERR decrement would overflow"))?;
     add(ctx, by)
 }
 
@@ -819,8 +800,7 @@ fn add(ctx: &mut Ctx<'_, '_>, by: i64) -> Result<Outcome, Error> {
     })??;
     let new = old.checked_add(by).ok_or(Error::IncrOverflow)?;
     let mut digits = itoa::Buffer::new();
-    ctx.keys
-        .put_string(0, NewString::Bytes(digits.format(new).as_bytes()), Ttl::Keep)?;
+    ctx.keys.put_string(0, NewString::Bytes(digits.format(new).as_bytes()), Ttl::Keep)?;
     ctx.fx.changed(0, Class::STRING, "incrby");
     ctx.reply.int(new);
     Ok(Outcome::Done)
@@ -837,8 +817,7 @@ pub fn incrbyfloat(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
     let sum = crate::commands::long_double::add(old, by)
         .ok_or(Error::Line("ERR increment would produce NaN or Infinity"))?;
     let text = crate::commands::long_double::format(sum);
-    ctx.keys
-        .put_string(0, NewString::Bytes(text.as_bytes()), Ttl::Keep)?;
+    ctx.keys.put_string(0, NewString::Bytes(text.as_bytes()), Ttl::Keep)?;
     ctx.fx.changed(0, Class::STRING, "incrbyfloat");
     if ctx.shared.stream_has_readers() {
         let key = ctx.keys.key(0).to_vec();

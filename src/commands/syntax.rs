@@ -126,17 +126,9 @@ pub const DEPTH_MAX: usize = 12;
 /// # Errors
 /// [`Fault`] if it does not follow the grammar, which no row does.
 pub fn parse(text: &str) -> Result<Vec<Arg<'_>>, Fault> {
-    let mut p = Parser {
-        text,
-        at: 0,
-        depth: 0,
-    };
+    let mut p = Parser { text, at: 0, depth: 0 };
     let args = p.sequence()?;
-    if p.peek().is_some() {
-        Err(Fault(p.at))
-    } else {
-        Ok(args)
-    }
+    if p.peek().is_some() { Err(Fault(p.at)) } else { Ok(args) }
 }
 
 struct Parser<'s> {
@@ -168,14 +160,8 @@ impl<'s> Parser<'s> {
             Some(quote) => quote + 2,
             None => 0,
         };
-        let end = end
-            + rest[end..]
-                .find([' ', '(', ')', '[', ']', '|'])
-                .unwrap_or(rest.len() - end);
-        let end = rest[..end]
-            .strip_suffix("...+")
-            .or(rest[..end].strip_suffix("..."))
-            .map_or(end, str::len);
+        let end = end + rest[end..].find([' ', '(', ')', '[', ']', '|']).unwrap_or(rest.len() - end);
+        let end = rest[..end].strip_suffix("...+").or(rest[..end].strip_suffix("...")).map_or(end, str::len);
         &rest[..end]
     }
 
@@ -219,11 +205,7 @@ impl<'s> Parser<'s> {
         self.depth -= 1;
         arg.optional |= square;
         let close = if square { b']' } else { b')' };
-        if self.take(close) {
-            Ok(arg)
-        } else {
-            Err(Fault(self.at))
-        }
+        if self.take(close) { Ok(arg) } else { Err(Fault(self.at)) }
     }
 
     /// What stands in brackets, if that is a group.
@@ -253,11 +235,7 @@ impl<'s> Parser<'s> {
             let mut next = self.sequence()?;
             group.args.append(&mut next);
         }
-        if group.args.is_empty() {
-            Err(Fault(self.at))
-        } else {
-            Ok(Some(group))
-        }
+        if group.args.is_empty() { Err(Fault(self.at)) } else { Ok(Some(group)) }
     }
 
     fn leaf(&mut self) -> Result<Arg<'s>, Fault> {
@@ -293,9 +271,7 @@ fn pure_token<'s>(atom: &'s str) -> Option<Arg<'s>> {
         None => atom.split_at(atom.find(['=', '#', '^', '!']).unwrap_or(atom.len())),
     };
     let rest = attributes(rest, &mut arg);
-    arg.name = rest
-        .strip_prefix('=')
-        .map_or_else(|| token.to_ascii_lowercase(), str::to_owned);
+    arg.name = rest.strip_prefix('=').map_or_else(|| token.to_ascii_lowercase(), str::to_owned);
     arg.token = Some(token);
     Some(arg)
 }
@@ -329,11 +305,7 @@ fn word<'s>(atom: &'s str) -> Option<Arg<'s>> {
 /// Takes the attributes off the end of an atom.
 fn attributes<'s>(atom: &'s str, arg: &mut Arg<'s>) -> &'s str {
     let mut rest = atom;
-    for (mark, field) in [
-        ('!', &mut arg.deprecated),
-        ('^', &mut arg.since),
-        ('#', &mut arg.shown),
-    ] {
+    for (mark, field) in [('!', &mut arg.deprecated), ('^', &mut arg.since), ('#', &mut arg.shown)] {
         if let Some((before, after)) = rest.split_once(mark) {
             *field = Some(after);
             rest = before;
@@ -405,15 +377,9 @@ mod tests {
         assert_eq!(args.len(), 8);
         assert_eq!((args[0].kind, args[0].spec), (Kind::Key, Some(0)));
         assert_eq!((args[1].kind, args[1].name.as_str()), (Kind::String, "value"));
-        assert_eq!(
-            (args[2].kind, args[2].since, args[2].optional),
-            (Kind::OneOf, Some("2.6.12"), true)
-        );
+        assert_eq!((args[2].kind, args[2].since, args[2].optional), (Kind::OneOf, Some("2.6.12"), true));
         assert_eq!(args[2].args[1].since, Some("3.0.0"));
-        assert_eq!(
-            (args[3].kind, args[3].token, args[3].args.len()),
-            (Kind::Block, Some("LIMIT"), 2)
-        );
+        assert_eq!((args[3].kind, args[3].token, args[3].args.len()), (Kind::Block, Some("LIMIT"), 2));
         assert!(args[4].multiple && args[4].multiple_token && args[4].optional);
         assert_eq!((args[4].shown, args[4].spec), (Some("pattern"), Some(1)));
         assert!(args[5].multiple && !args[5].optional && args[5].kind == Kind::Block);
@@ -442,9 +408,6 @@ mod tests {
     #[test]
     fn shown_as_people_read_it() {
         let text = "key value [condition: NX | XX] [EX seconds:int] (data: score:double member)...";
-        assert_eq!(
-            shown(text),
-            "key value [NX | XX] [EX seconds] score member [score member ...]"
-        );
+        assert_eq!(shown(text), "key value [NX | XX] [EX seconds] score member [score member ...]");
     }
 }

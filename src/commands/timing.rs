@@ -58,7 +58,13 @@ pub fn took_together(env: Env<'_>, micros: u64) {
 pub fn replied(env: Env<'_>, session: &Session, bytes: usize, ran: Ran<'_, '_>) {
     let threshold = env.config.commandlog_reply_larger_than;
     if threshold >= 0 && bytes as u64 >= threshold.unsigned_abs() {
-        keep_large(&env.shared.logs.large_reply, env.config.commandlog_large_reply_max_len, session, bytes, ran);
+        keep_large(
+            &env.shared.logs.large_reply,
+            env.config.commandlog_large_reply_max_len,
+            session,
+            bytes,
+            ran,
+        );
     }
 }
 

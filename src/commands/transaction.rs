@@ -114,9 +114,7 @@ impl Transaction {
 
     /// Whether any queued command may write.
     pub fn writes(&self) -> bool {
-        self.queue
-            .iter()
-            .any(|(f, _)| f.command.flags.intersects(Flags::WRITE | Flags::MAY_REPLICATE))
+        self.queue.iter().any(|(f, _)| f.command.flags.intersects(Flags::WRITE | Flags::MAY_REPLICATE))
     }
 }
 
@@ -133,11 +131,7 @@ pub fn multi(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
     }
     ctx.session.transaction = Some(Box::default());
     ctx.session.handle.set(State::MULTI);
-    ctx.session
-        .handle
-        .figures
-        .multi
-        .store(0, std::sync::atomic::Ordering::Relaxed);
+    ctx.session.handle.figures.multi.store(0, std::sync::atomic::Ordering::Relaxed);
     ctx.reply.ok();
     Ok(Outcome::Done)
 }
@@ -156,11 +150,7 @@ pub fn discard(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
 pub fn end(session: &mut Session, shared: &Shared) {
     session.transaction = None;
     session.handle.clear(State::MULTI);
-    session
-        .handle
-        .figures
-        .multi
-        .store(-1, std::sync::atomic::Ordering::Relaxed);
+    session.handle.figures.multi.store(-1, std::sync::atomic::Ordering::Relaxed);
     stop_watching(session, shared);
 }
 
@@ -170,11 +160,7 @@ pub fn stop_watching(session: &mut Session, shared: &Shared) {
         for (db, key, _) in &watched.keys {
             shared.watches.remove(*db, key, session.handle.id);
         }
-        session
-            .handle
-            .figures
-            .watch
-            .store(0, std::sync::atomic::Ordering::Relaxed);
+        session.handle.figures.watch.store(0, std::sync::atomic::Ordering::Relaxed);
     }
     session.handle.clear(State::DIRTY_CAS);
 }
@@ -199,11 +185,7 @@ pub fn watch(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
     }
     let count = ctx.session.watched.as_ref().map_or(0, |w| w.keys.len());
     let count = u32::try_from(count).unwrap_or(u32::MAX);
-    ctx.session
-        .handle
-        .figures
-        .watch
-        .store(count, std::sync::atomic::Ordering::Relaxed);
+    ctx.session.handle.figures.watch.store(count, std::sync::atomic::Ordering::Relaxed);
     ctx.reply.ok();
     Ok(Outcome::Done)
 }
@@ -223,9 +205,7 @@ pub fn exec(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
     let stale = ctx.session.handle.state().contains(State::DIRTY_CAS) || watched_key_expired(ctx);
     end(ctx.session, ctx.shared);
     if transaction.aborted {
-        return Err(Error::Line(
-            "EXECABORT Transaction discarded because of previous errors.",
-        ));
+        return Err(Error::Line("EXECABORT Transaction discarded because of previous errors."));
     }
     if stale {
         ctx.reply.null_array();

@@ -49,16 +49,8 @@ pub fn start(args: &[OsString], stdin: impl Read) -> Result<Start, ConfigError> 
     }
     let parts = parts(args)?;
     let check = parts.check;
-    let loaded = Box::new(load(
-        parts,
-        stdin,
-        args.iter().all(|arg| arg == "--check-config"),
-    )?);
-    Ok(if check {
-        Start::Check(loaded)
-    } else {
-        Start::Run(loaded)
-    })
+    let loaded = Box::new(load(parts, stdin, args.iter().all(|arg| arg == "--check-config"))?);
+    Ok(if check { Start::Check(loaded) } else { Start::Run(loaded) })
 }
 
 fn refuse<T>(reason: &str) -> Result<T, ConfigError> {
@@ -131,10 +123,7 @@ fn load(parts: Parts, stdin: impl Read, implied_file: bool) -> Result<Config, Co
     });
     let mut loader = Loader::new(Config::started_in(here));
     if let Some(path) = file {
-        loader.config.file = Some(
-            path.canonicalize()
-                .map_err(|error| ConfigError::file(&path, &error))?,
-        );
+        loader.config.file = Some(path.canonicalize().map_err(|error| ConfigError::file(&path, &error))?);
         load_file(&mut loader, &path)?;
     }
     if parts.stdin {
@@ -148,10 +137,7 @@ fn load(parts: Parts, stdin: impl Read, implied_file: bool) -> Result<Config, Co
     }
     for (index, words) in parts.options.iter().enumerate() {
         let shown = shown(words);
-        let place = Place {
-            source: COMMAND_LINE,
-            line: index + 1,
-        };
+        let place = Place { source: COMMAND_LINE, line: index + 1 };
         let values: Vec<&[u8]> = words[1..].iter().map(Vec::as_slice).collect();
         if let Err(reason) = loader.words(&words[0], &values, place.of(&shown, "")) {
             return Err(ConfigError::Line(Box::new(place.of(&shown, reason))));
@@ -190,16 +176,13 @@ pub(super) fn load_file(loader: &mut Loader, path: &Path) -> Result<(), ConfigEr
 
 /// Whether the name of a file says that it is YAML.
 pub(super) fn is_yaml(path: &Path) -> bool {
-    path.extension()
-        .is_some_and(|end| end.eq_ignore_ascii_case("yaml") || end.eq_ignore_ascii_case("yml"))
+    path.extension().is_some_and(|end| end.eq_ignore_ascii_case("yaml") || end.eq_ignore_ascii_case("yml"))
 }
 
 /// No directive of redis.conf begins with a word that ends in a colon.
 fn looks_like_yaml(text: &[u8]) -> bool {
     let mut lines = text.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
-    let first = lines
-        .find(|line| !line.is_empty() && line[0] != b'#')
-        .unwrap_or_default();
+    let first = lines.find(|line| !line.is_empty() && line[0] != b'#').unwrap_or_default();
     let word = first.split(u8::is_ascii_whitespace).next().unwrap_or_default();
     word == b"---" || word.ends_with(b":")
 }

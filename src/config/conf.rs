@@ -22,11 +22,7 @@ const FILES_MAX: usize = 256;
 const FILE_BYTES_MAX: u64 = 16 << 20;
 
 /// Directives that Redis once had and still reads over.
-const GONE: [&str; 3] = [
-    "list-max-ziplist-entries",
-    "list-max-ziplist-value",
-    "lua-replicate-commands",
-];
+const GONE: [&str; 3] = ["list-max-ziplist-entries", "list-max-ziplist-value", "lua-replicate-commands"];
 
 /// Collects settings line by line.
 pub(super) struct Loader {
@@ -50,26 +46,14 @@ pub(super) struct Place<'a> {
 impl Place<'_> {
     pub(super) fn of(self, text: &[u8], reason: impl Into<String>) -> BadLine {
         let source = self.source.to_owned();
-        BadLine {
-            source,
-            line: self.line,
-            text: without_secret(text),
-            reason: reason.into(),
-        }
+        BadLine { source, line: self.line, text: without_secret(text), reason: reason.into() }
     }
 }
 
 /// The line as it may be shown.
 fn without_secret(text: &[u8]) -> String {
-    let name = text
-        .split(|byte| byte.is_ascii_whitespace())
-        .next()
-        .unwrap_or_default();
-    let name: Vec<u8> = name
-        .iter()
-        .copied()
-        .filter(|byte| !matches!(byte, b'"' | b'\'' | b':'))
-        .collect();
+    let name = text.split(|byte| byte.is_ascii_whitespace()).next().unwrap_or_default();
+    let name: Vec<u8> = name.iter().copied().filter(|byte| !matches!(byte, b'"' | b'\'' | b':')).collect();
     match find(&name) {
         Some(setting) if setting.is_secret() => format!("{} (redacted)", setting.name()),
         _ if name.eq_ignore_ascii_case(b"user") => "user (redacted)".to_owned(),
@@ -79,13 +63,7 @@ fn without_secret(text: &[u8]) -> String {
 
 impl Loader {
     pub(super) fn new(config: Config) -> Self {
-        Loader {
-            config,
-            notes: Vec::new(),
-            given: BTreeMap::new(),
-            files: 0,
-            may_include: true,
-        }
+        Loader { config, notes: Vec::new(), given: BTreeMap::new(), files: 0, may_include: true }
     }
 
     /// Reads a file of redis.conf form.
@@ -93,10 +71,7 @@ impl Loader {
         self.files += 1;
         if depth > INCLUDE_DEPTH_MAX || self.files > FILES_MAX {
             let reason = "too many files include each other".to_owned();
-            return Err(ConfigError::File {
-                path: path.to_owned(),
-                reason,
-            });
+            return Err(ConfigError::File { path: path.to_owned(), reason });
         }
         let text = read(path)?;
         self.text(&text, &path.display().to_string(), depth)
@@ -105,14 +80,7 @@ impl Loader {
     /// Reads text of redis.conf form.
     pub(super) fn text(&mut self, text: &[u8], source: &str, depth: usize) -> Result<(), ConfigError> {
         for (index, line) in text.split(|byte| *byte == b'\n').enumerate() {
-            self.line(
-                line,
-                Place {
-                    source,
-                    line: index + 1,
-                },
-                depth,
-            )?;
+            self.line(line, Place { source, line: index + 1 }, depth)?;
         }
         Ok(())
     }
@@ -176,8 +144,7 @@ impl Loader {
             "loadmodule" => return Err("tandem has no loadable modules".to_owned()),
             "sentinel" => return Err("Sentinel mode is not built yet".to_owned()),
             gone if GONE.contains(&gone) => {
-                self.notes
-                    .push(format!("'{gone}' means nothing any more and was passed over"));
+                self.notes.push(format!("'{gone}' means nothing any more and was passed over"));
                 return Ok(());
             }
             _ => {}
@@ -197,12 +164,7 @@ impl Loader {
             return Err(ConfigError::Arguments("include is not possible here".to_owned()));
         }
         let pattern = self.config.dir.0.join(std::ffi::OsStr::from_bytes(pattern));
-        if !pattern
-            .as_os_str()
-            .as_bytes()
-            .iter()
-            .any(|byte| b"*?[".contains(byte))
-        {
+        if !pattern.as_os_str().as_bytes().iter().any(|byte| b"*?[".contains(byte)) {
             return self.file(&pattern, depth + 1);
         }
         for path in expand(&pattern) {
@@ -243,10 +205,7 @@ pub(super) fn read_all(reader: impl Read) -> std::io::Result<Vec<u8>> {
     let mut text = Vec::new();
     reader.take(FILE_BYTES_MAX + 1).read_to_end(&mut text)?;
     if text.len() as u64 > FILE_BYTES_MAX {
-        return Err(std::io::Error::new(
-            std::io::ErrorKind::FileTooLarge,
-            "larger than any configuration",
-        ));
+        return Err(std::io::Error::new(std::io::ErrorKind::FileTooLarge, "larger than any configuration"));
     }
     Ok(text)
 }
@@ -272,9 +231,7 @@ fn expand(pattern: &Path) -> Vec<PathBuf> {
             let entries = std::fs::read_dir(&directory).into_iter().flatten().flatten();
             let names = entries.map(|entry| entry.file_name());
             next.extend(
-                names
-                    .filter(|name| is_match(part, name.as_encoded_bytes()))
-                    .map(|name| directory.join(name)),
+                names.filter(|name| is_match(part, name.as_encoded_bytes())).map(|name| directory.join(name)),
             );
         }
         next.sort();

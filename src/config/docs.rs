@@ -69,11 +69,7 @@ pub(super) fn yaml_value(setting: &Setting, value: &str) -> String {
     let first = |c: char| c.is_ascii_alphanumeric() || c == '/';
     let number = setting.spec != Spec::Octal && value.parse::<i64>().is_ok();
     let word = value.starts_with(first) && value.chars().all(plain) && !is_special(value);
-    if number || word {
-        value.to_owned()
-    } else {
-        yaml_quoted(value)
-    }
+    if number || word { value.to_owned() } else { yaml_quoted(value) }
 }
 
 /// Words that YAML readers take for something else than text.
@@ -108,11 +104,7 @@ pub fn manual() -> String {
     for setting in SETTINGS {
         if group != Some(setting.group) {
             group = Some(setting.group);
-            let title = if setting.group.is_empty() {
-                "top level"
-            } else {
-                setting.group
-            };
+            let title = if setting.group.is_empty() { "top level" } else { setting.group };
             let _ = write!(
                 out,
                 "\n## {title}\n\n| setting | default | values | changes | |\n|---|---|---|---|---|\n"
@@ -167,11 +159,8 @@ fn manual_row(setting: &Setting) -> String {
         [] => String::new(),
         others => format!("<br>also `{}`", others.join("`, `")),
     };
-    let default = if setting.default.is_empty() {
-        "empty".to_owned()
-    } else {
-        format!("`{}`", setting.default)
-    };
+    let default =
+        if setting.default.is_empty() { "empty".to_owned() } else { format!("`{}`", setting.default) };
     let changes = match (setting.is_live(), setting.is_protected()) {
         (_, true) => "protected",
         (true, _) => "live",

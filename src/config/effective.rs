@@ -14,9 +14,7 @@ impl Config {
             Workers::Fixed(count) => usize::from(count.max(1)),
             Workers::Auto => {
                 let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-                cores
-                    .min(cgroup_cpus().unwrap_or(cores))
-                    .clamp(1, AUTO_WORKERS_MAX)
+                cores.min(cgroup_cpus().unwrap_or(cores)).clamp(1, AUTO_WORKERS_MAX)
             }
         }
     }
@@ -46,15 +44,12 @@ impl Config {
 
     /// One line for each setting that was changed but does nothing in this version.
     pub fn without_effect(&self) -> Vec<String> {
-        let changed = SETTINGS
-            .iter()
-            .filter(|setting| !setting.same(self, super::defaults()));
+        let changed = SETTINGS.iter().filter(|setting| !setting.same(self, super::defaults()));
         changed
             .filter_map(|setting| match setting.status {
-                Status::Inert(reason) => Some(format!(
-                    "'{}' is kept but has no effect: {reason}",
-                    setting.name()
-                )),
+                Status::Inert(reason) => {
+                    Some(format!("'{}' is kept but has no effect: {reason}", setting.name()))
+                }
                 Status::Waits(feature) => {
                     let name = setting.name();
                     Some(format!(
@@ -104,10 +99,7 @@ fn quota_v2(group: &Path) -> Option<usize> {
 
 fn quota_v1(group: &Path) -> Option<usize> {
     let read = |name: &str| std::fs::read_to_string(group.join(name)).ok();
-    cpus(
-        read("cpu.cfs_quota_us")?.trim(),
-        read("cpu.cfs_period_us")?.trim(),
-    )
+    cpus(read("cpu.cfs_quota_us")?.trim(), read("cpu.cfs_period_us")?.trim())
 }
 
 /// `max` and `-1` are no numbers here, and so no limit.
@@ -146,11 +138,7 @@ mod tests {
         config.workers = Workers::Fixed(9);
         assert_eq!(config.worker_count(), 9);
         config.unixsocket = super::super::Text::new(b"/tmp/x.sock");
-        let lines = [
-            "unix /tmp/x.sock mode 0660",
-            "tcp 127.0.0.1:6379",
-            "tcp [::1]:6379 (if available)",
-        ];
+        let lines = ["unix /tmp/x.sock mode 0660", "tcp 127.0.0.1:6379", "tcp [::1]:6379 (if available)"];
         assert_eq!(config.listeners(), lines);
     }
 }

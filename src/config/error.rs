@@ -54,10 +54,7 @@ fn line_text(bad: &BadLine) -> String {
 
 impl ConfigError {
     pub(super) fn file(path: &Path, error: &std::io::Error) -> Self {
-        ConfigError::File {
-            path: path.to_owned(),
-            reason: super::forms::plain(error),
-        }
+        ConfigError::File { path: path.to_owned(), reason: super::forms::plain(error) }
     }
 }
 
@@ -65,11 +62,7 @@ impl ConfigError {
 pub(super) fn printable(bytes: &[u8]) -> String {
     let mut out = String::new();
     for c in String::from_utf8_lossy(bytes).chars() {
-        if c.is_control() {
-            out.extend(c.escape_default())
-        } else {
-            out.push(c)
-        }
+        if c.is_control() { out.extend(c.escape_default()) } else { out.push(c) }
     }
     out
 }
@@ -116,10 +109,7 @@ mod tests {
         let known = ["port", "bind", "maxmemory", "maxmemory-policy"];
         assert_eq!(nearest("prot", known.into_iter()), Some("port"));
         assert_eq!(nearest("maxmemry", known.into_iter()), Some("maxmemory"));
-        assert_eq!(
-            nearest("MAXMEMORY_POLICY", known.into_iter()),
-            Some("maxmemory-policy")
-        );
+        assert_eq!(nearest("MAXMEMORY_POLICY", known.into_iter()), Some("maxmemory-policy"));
         assert_eq!(nearest("completely-different", known.into_iter()), None);
         assert_eq!(nearest("", known.into_iter()), None);
     }

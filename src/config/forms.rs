@@ -39,22 +39,13 @@ impl SettingValue for Addresses {
             {
                 return Err("Invalid bind address".to_owned());
             }
-            Ok(Address {
-                host: host.to_owned(),
-                optional,
-            })
+            Ok(Address { host: host.to_owned(), optional })
         };
         words.iter().map(address).collect::<Result<_, _>>().map(Addresses)
     }
 
     fn show(&self, _: &Spec) -> Vec<u8> {
-        let words = self.0.iter().map(|a| {
-            if a.optional {
-                format!("-{}", a.host)
-            } else {
-                a.host.clone()
-            }
-        });
+        let words = self.0.iter().map(|a| if a.optional { format!("-{}", a.host) } else { a.host.clone() });
         words.collect::<Vec<_>>().join(" ").into_bytes()
     }
 }
@@ -75,11 +66,7 @@ pub struct SavePoints(pub Vec<SavePoint>);
 impl SettingValue for SavePoints {
     fn parse(words: &[&[u8]], _: &Spec, current: &Self, origin: Origin) -> Result<Self, String> {
         const WRONG: &str = "Invalid save parameters";
-        let mut points = if origin == Origin::More {
-            current.0.clone()
-        } else {
-            Vec::new()
-        };
+        let mut points = if origin == Origin::More { current.0.clone() } else { Vec::new() };
         if words == [b"".as_slice()] {
             return Ok(SavePoints(Vec::new()));
         }
@@ -93,20 +80,13 @@ impl SettingValue for SavePoints {
                 .ok_or(WRONG)
         };
         for pair in words.chunks_exact(2) {
-            points.push(SavePoint {
-                seconds: count(pair[0], 1)?,
-                changes: count(pair[1], 0)?,
-            });
+            points.push(SavePoint { seconds: count(pair[0], 1)?, changes: count(pair[1], 0)? });
         }
         Ok(SavePoints(points))
     }
 
     fn show(&self, _: &Spec) -> Vec<u8> {
-        let words: Vec<_> = self
-            .0
-            .iter()
-            .map(|p| format!("{} {}", p.seconds, p.changes))
-            .collect();
+        let words: Vec<_> = self.0.iter().map(|p| format!("{} {}", p.seconds, p.changes)).collect();
         words.join(" ").into_bytes()
     }
 
@@ -114,10 +94,7 @@ impl SettingValue for SavePoints {
         if self.0.is_empty() {
             return vec![b"\"\"".to_vec()];
         }
-        self.0
-            .iter()
-            .map(|p| format!("{} {}", p.seconds, p.changes).into_bytes())
-            .collect()
+        self.0.iter().map(|p| format!("{} {}", p.seconds, p.changes).into_bytes()).collect()
     }
 }
 
@@ -154,11 +131,7 @@ impl BufferLimits {
     }
 
     fn each(&self) -> [(&'static str, BufferLimit); 3] {
-        [
-            ("normal", self.normal),
-            ("slave", self.replica),
-            ("pubsub", self.pubsub),
-        ]
+        [("normal", self.normal), ("slave", self.replica), ("pubsub", self.pubsub)]
     }
 }
 
@@ -177,7 +150,7 @@ impl SettingValue for BufferLimits {
                 (memory_size(quad[1]), memory_size(quad[2]), seconds)
             else {
                 return Err(
-                    "Error in hard, soft or soft_seconds setting in buffer limit configuration.".to_owned(),
+                    "Error in hard, soft or soft_seconds setting in buffer limit configuration.".to_owned()
                 );
             };
             *class = BufferLimit { hard, soft, seconds };
@@ -193,13 +166,7 @@ impl SettingValue for BufferLimits {
     fn lines(&self, _: &Spec) -> Vec<Vec<u8>> {
         let line = |(name, l): (&str, BufferLimit)| {
             let name = if name == "slave" { "replica" } else { name };
-            format!(
-                "{name} {} {} {}",
-                memory_text(l.hard),
-                memory_text(l.soft),
-                l.seconds
-            )
-            .into_bytes()
+            format!("{name} {} {} {}", memory_text(l.hard), memory_text(l.soft), l.seconds).into_bytes()
         };
         self.each().map(line).to_vec()
     }
@@ -271,9 +238,7 @@ impl SettingValue for EventClasses {
                 EventClasses::ALL
             } else {
                 let known = EVENT_LETTERS.iter().find(|(l, _)| *l == letter);
-                known
-                    .ok_or("Invalid event class character. Use 'Ag$lshzxeKEtmdn'.")?
-                    .1
+                known.ok_or("Invalid event class character. Use 'Ag$lshzxeKEtmdn'.")?.1
             };
         }
         Ok(classes)
@@ -305,35 +270,24 @@ impl SettingValue for Percentiles {
             return Ok(Percentiles(Vec::new()));
         }
         let percentile = |word: &&[u8]| {
-            let plain = word
-                .iter()
-                .all(|b| b.is_ascii_digit() || matches!(b, b'.' | b'-' | b'+' | b'e' | b'E'));
-            let value = std::str::from_utf8(word)
-                .ok()
-                .filter(|_| plain)
-                .and_then(|text| text.parse::<f64>().ok());
+            let plain =
+                word.iter().all(|b| b.is_ascii_digit() || matches!(b, b'.' | b'-' | b'+' | b'e' | b'E'));
+            let value =
+                std::str::from_utf8(word).ok().filter(|_| plain).and_then(|text| text.parse::<f64>().ok());
             match value {
                 None => Err("Invalid latency-tracking-info-percentiles parameters".to_owned()),
                 Some(v) if (0.0..=100.0).contains(&v) => Ok(v),
-                Some(_) => Err(
-                    "latency-tracking-info-percentiles parameters should sit between [0.0,100.0]".to_owned(),
-                ),
+                Some(_) => {
+                    Err("latency-tracking-info-percentiles parameters should sit between [0.0,100.0]"
+                        .to_owned())
+                }
             }
         };
-        words
-            .iter()
-            .map(percentile)
-            .collect::<Result<_, _>>()
-            .map(Percentiles)
+        words.iter().map(percentile).collect::<Result<_, _>>().map(Percentiles)
     }
 
     fn show(&self, _: &Spec) -> Vec<u8> {
-        self.0
-            .iter()
-            .map(f64::to_string)
-            .collect::<Vec<_>>()
-            .join(" ")
-            .into_bytes()
+        self.0.iter().map(f64::to_string).collect::<Vec<_>>().join(" ").into_bytes()
     }
 }
 
@@ -348,9 +302,8 @@ impl SettingValue for OomScores {
         }
         let mut scores = [0; 3];
         for (score, word) in scores.iter_mut().zip(words) {
-            let value = decimal(word)
-                .and_then(|n| i32::try_from(n).ok())
-                .filter(|n| (-2000..=2000).contains(n));
+            let value =
+                decimal(word).and_then(|n| i32::try_from(n).ok()).filter(|n| (-2000..=2000).contains(n));
             *score = value.ok_or("Invalid oom-score-adj-values, elements must be between -2000 and 2000.")?;
         }
         if scores[0] > scores[1] || scores[1] > scores[2] {
@@ -381,17 +334,12 @@ impl SettingValue for Master {
         if host.eq_ignore_ascii_case(b"no") && port.eq_ignore_ascii_case(b"one") {
             return Ok(Master(None));
         }
-        let port = decimal(port)
-            .and_then(|n| u16::try_from(n).ok())
-            .ok_or("Invalid master port")?;
+        let port = decimal(port).and_then(|n| u16::try_from(n).ok()).ok_or("Invalid master port")?;
         Ok(Master(Some((String::from_utf8_lossy(host).into_owned(), port))))
     }
 
     fn show(&self, _: &Spec) -> Vec<u8> {
-        self.0
-            .as_ref()
-            .map(|(host, port)| format!("{host} {port}").into_bytes())
-            .unwrap_or_default()
+        self.0.as_ref().map(|(host, port)| format!("{host} {port}").into_bytes()).unwrap_or_default()
     }
 }
 

@@ -3,10 +3,7 @@
 /// One line with the version, in a form that tools made for redis-server can read.
 pub fn version() -> String {
     let bits = usize::BITS;
-    format!(
-        "tandem server v={} bits={bits} malloc=jemalloc\n",
-        env!("CARGO_PKG_VERSION")
-    )
+    format!("tandem server v={} bits={bits} malloc=jemalloc\n", env!("CARGO_PKG_VERSION"))
 }
 
 /// The help page.

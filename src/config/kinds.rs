@@ -92,15 +92,8 @@ impl SettingValue for Text {
 
 /// Whether the braces of a process title name known variables and close.
 fn is_title_template(template: &[u8]) -> bool {
-    const KNOWN: [&[u8]; 7] = [
-        b"title",
-        b"listen-addr",
-        b"server-mode",
-        b"port",
-        b"tls-port",
-        b"unixsocket",
-        b"config-file",
-    ];
+    const KNOWN: [&[u8]; 7] =
+        [b"title", b"listen-addr", b"server-mode", b"port", b"tls-port", b"unixsocket", b"config-file"];
     let mut rest = template;
     while let Some(open) = memchr::memchr(b'{', rest) {
         let Some(length) = memchr::memchr(b'}', &rest[open..]) else {
@@ -143,9 +136,7 @@ pub(super) fn decimal(word: &[u8]) -> Option<i128> {
     if digits.len() > 1 && digits[0] == b'0' || negative && digits == b"0" {
         return None;
     }
-    let value = digits
-        .iter()
-        .fold(0i128, |sum, digit| sum * 10 + i128::from(digit - b'0'));
+    let value = digits.iter().fold(0i128, |sum, digit| sum * 10 + i128::from(digit - b'0'));
     Some(if negative { -value } else { value })
 }
 
@@ -166,9 +157,7 @@ pub(super) fn memory_size(word: &[u8]) -> Option<u64> {
         _ => return None,
     };
     let number = std::str::from_utf8(number).ok()?.parse::<u64>().ok()?;
-    number
-        .checked_mul(scale)
-        .filter(|bytes| i64::try_from(*bytes).is_ok())
+    number.checked_mul(scale).filter(|bytes| i64::try_from(*bytes).is_ok())
 }
 
 /// The shortest exact way to write a size in a file.
@@ -190,23 +179,13 @@ pub(super) fn number(word: &[u8], spec: &Spec) -> Result<i128, String> {
         }
         Spec::Int { min, max, .. } => {
             let value = decimal(word).filter(|v| i64::try_from(*v).is_ok());
-            (
-                value.ok_or("argument couldn't be parsed into an integer")?,
-                i128::from(min),
-                i128::from(max),
-            )
+            (value.ok_or("argument couldn't be parsed into an integer")?, i128::from(min), i128::from(max))
         }
         Spec::Octal => {
             let text =
                 std::str::from_utf8(word).map_err(|_| "argument couldn't be parsed as an octal number")?;
-            let value = u32::from_str_radix(text, 8)
-                .ok()
-                .filter(|_| !text.starts_with('+'));
-            (
-                i128::from(value.ok_or("argument couldn't be parsed as an octal number")?),
-                0,
-                0o777,
-            )
+            let value = u32::from_str_radix(text, 8).ok().filter(|_| !text.starts_with('+'));
+            (i128::from(value.ok_or("argument couldn't be parsed as an octal number")?), 0, 0o777)
         }
         _ => return Err("argument must be a number".to_owned()),
     };
@@ -373,17 +352,9 @@ impl SettingValue for ShutdownFlags {
 
     fn show(&self, _: &Spec) -> Vec<u8> {
         let set = [self.save, self.nosave, self.now, self.force];
-        let words: Vec<&str> = Self::WORDS[1..]
-            .iter()
-            .zip(set)
-            .filter(|(_, on)| *on)
-            .map(|(w, _)| *w)
-            .collect();
-        if words.is_empty() {
-            b"default".to_vec()
-        } else {
-            words.join(" ").into_bytes()
-        }
+        let words: Vec<&str> =
+            Self::WORDS[1..].iter().zip(set).filter(|(_, on)| *on).map(|(w, _)| *w).collect();
+        if words.is_empty() { b"default".to_vec() } else { words.join(" ").into_bytes() }
     }
 }
 
@@ -479,11 +450,7 @@ pub struct Renames(pub Vec<(Text, Text)>);
 
 impl SettingValue for Renames {
     fn parse(words: &[&[u8]], _: &Spec, current: &Self, origin: Origin) -> Result<Self, String> {
-        let mut list = if origin == Origin::More {
-            current.0.clone()
-        } else {
-            Vec::new()
-        };
+        let mut list = if origin == Origin::More { current.0.clone() } else { Vec::new() };
         if words == [b"".as_slice()] {
             return Ok(Renames(list));
         }
@@ -500,11 +467,7 @@ impl SettingValue for Renames {
     }
 
     fn show(&self, spec: &Spec) -> Vec<u8> {
-        if self.0.is_empty() {
-            Vec::new()
-        } else {
-            self.lines(spec).join(b" ".as_slice())
-        }
+        if self.0.is_empty() { Vec::new() } else { self.lines(spec).join(b" ".as_slice()) }
     }
 
     fn lines(&self, _: &Spec) -> Vec<Vec<u8>> {

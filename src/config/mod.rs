@@ -77,11 +77,7 @@ fn defaults() -> &'static Config {
 impl Config {
     /// The defaults for a process that was started in this directory.
     fn started_in(directory: std::path::PathBuf) -> Self {
-        Config {
-            dir: Directory(directory.clone()),
-            started_in: directory,
-            ..Config::default()
-        }
+        Config { dir: Directory(directory.clone()), started_in: directory, ..Config::default() }
     }
 }
 
@@ -90,11 +86,7 @@ impl std::fmt::Debug for Config {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let mut map = f.debug_map();
         for setting in SETTINGS.iter().filter(|setting| !setting.same(self, defaults())) {
-            let shown = if setting.is_secret() {
-                "(redacted)".into()
-            } else {
-                setting.value(self)
-            };
+            let shown = if setting.is_secret() { "(redacted)".into() } else { setting.value(self) };
             map.entry(&setting.name(), &String::from_utf8_lossy(&shown));
         }
         map.finish()

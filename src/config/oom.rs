@@ -26,15 +26,9 @@ impl OomScore {
 
     fn of(file: PathBuf) -> std::io::Result<Self> {
         let text = std::fs::read_to_string(&file)?;
-        let at_start = text
-            .trim()
-            .parse()
-            .map_err(|_| std::io::Error::from(std::io::ErrorKind::InvalidData))?;
-        Ok(OomScore {
-            file,
-            at_start,
-            changed: false,
-        })
+        let at_start =
+            text.trim().parse().map_err(|_| std::io::Error::from(std::io::ErrorKind::InvalidData))?;
+        Ok(OomScore { file, at_start, changed: false })
     }
 
     /// Brings the process to the score of the settings; turned off again, to the one of the start.
@@ -67,10 +61,7 @@ mod tests {
         let file = directory.path().join("oom_score_adj");
         std::fs::write(&file, "10\n").unwrap();
         let mut score = OomScore::of(file.clone()).unwrap();
-        let mut config = Config {
-            oom_score_adj_values: OomScores([995, 996, 997]),
-            ..Config::default()
-        };
+        let mut config = Config { oom_score_adj_values: OomScores([995, 996, 997]), ..Config::default() };
         for (mode, expected) in [
             (OomScoreAdj::No, "10\n"),
             (OomScoreAdj::Relative, "1000"),

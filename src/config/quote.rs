@@ -127,11 +127,7 @@ pub fn repr(word: &[u8]) -> Vec<u8> {
 /// The word as it is when that reads back as the same word, else in quotes.
 pub fn quote_if_needed(word: &[u8]) -> Vec<u8> {
     let safe = |byte: &u8| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\'' | b'#' | b'\\');
-    if !word.is_empty() && word.iter().all(safe) {
-        word.to_vec()
-    } else {
-        repr(word)
-    }
+    if !word.is_empty() && word.iter().all(safe) { word.to_vec() } else { repr(word) }
 }
 
 #[cfg(test)]
@@ -141,19 +137,13 @@ mod tests {
 
     fn words(line: &str) -> Result<Vec<String>, Unbalanced> {
         let words = split_words(line.as_bytes())?;
-        Ok(words
-            .into_iter()
-            .map(|word| String::from_utf8(word).unwrap())
-            .collect())
+        Ok(words.into_iter().map(|word| String::from_utf8(word).unwrap()).collect())
     }
 
     #[test]
     fn words_and_quotes() {
         assert_eq!(words("save  3600 1\t").unwrap(), ["save", "3600", "1"]);
-        assert_eq!(
-            words(r#"requirepass "a b\x41\n\"q""#).unwrap(),
-            ["requirepass", "a bA\n\"q"]
-        );
+        assert_eq!(words(r#"requirepass "a b\x41\n\"q""#).unwrap(), ["requirepass", "a bA\n\"q"]);
         assert_eq!(words(r"dir 'a\'b\n'").unwrap(), ["dir", r"a'b\n"]);
         assert_eq!(words("save ''").unwrap(), ["save", ""]);
         assert_eq!(words("").unwrap(), [""; 0]);

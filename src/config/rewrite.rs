@@ -50,11 +50,7 @@ pub fn rewrite(config: &Config, all: bool) -> Result<(), RewriteError> {
         true => read(path).map_err(RewriteError::Unreadable)?,
         false => Vec::new(),
     };
-    let new = if is_yaml(path) {
-        yaml_text(config, &old, all)?
-    } else {
-        conf_text(config, &old, all)?
-    };
+    let new = if is_yaml(path) { yaml_text(config, &old, all)? } else { conf_text(config, &old, all)? };
     replace(path, &new).map_err(|error| RewriteError::System(super::forms::plain(&error)))
 }
 
@@ -64,10 +60,7 @@ pub fn render(config: &Config, form: super::Form) -> Result<Vec<u8>, RewriteErro
         super::Form::Yaml => "render.yaml",
         super::Form::Conf => "render.conf",
     };
-    let config = Config {
-        file: Some(PathBuf::from(name)),
-        ..config.clone()
-    };
+    let config = Config { file: Some(PathBuf::from(name)), ..config.clone() };
     match form {
         super::Form::Yaml => yaml_text(&config, b"", true),
         super::Form::Conf => conf_text(&config, b"", true),
@@ -91,11 +84,7 @@ pub fn check_text(text: &[u8]) {
         let again = super::parse(&written, super::Form::Conf).map_err(|error| error.to_string());
         let differs = |again: &Config| SETTINGS.iter().find(|setting| !setting.same(&config, again));
         match again {
-            Ok(again) => assert!(
-                differs(&again).is_none(),
-                "{:?} was changed by writing",
-                differs(&again)
-            ),
+            Ok(again) => assert!(differs(&again).is_none(), "{:?} was changed by writing", differs(&again)),
             Err(error) => panic!("cannot be read back: {error}"),
         }
         // YAML holds text only, so other bytes are refused; anything else has to come back.
@@ -105,10 +94,7 @@ pub fn check_text(text: &[u8]) {
         for setting in SETTINGS {
             let mut next = config.clone();
             let set = super::runtime::assign_text(&mut next, setting, &setting.value(&config));
-            assert!(
-                set.is_ok() && setting.same(&config, &next),
-                "{setting:?} does not read what it shows"
-            );
+            assert!(set.is_ok() && setting.same(&config, &next), "{setting:?} does not read what it shows");
         }
     }
 }
@@ -173,11 +159,7 @@ fn conf_text(config: &Config, old: &[u8], all: bool) -> Result<Vec<u8>, RewriteE
         });
         let left = left.entry(setting.name()).or_default();
         *left = left.saturating_sub(1);
-        let take = if *left == 0 {
-            queue.len()
-        } else {
-            1.min(queue.len())
-        };
+        let take = if *left == 0 { queue.len() } else { 1.min(queue.len()) };
         for _ in 0..take {
             put(&mut out, &[&name, b" ", &queue.pop().unwrap_or_default()]);
         }
@@ -198,9 +180,7 @@ fn append_conf(
     all: bool,
 ) -> Result<Vec<u8>, RewriteError> {
     let so_far = reload(config, &out).map_err(RewriteError::Unreadable)?;
-    let signed = out
-        .split(|byte| *byte == b'\n')
-        .any(|line| line == SIGNATURE.as_bytes());
+    let signed = out.split(|byte| *byte == b'\n').any(|line| line == SIGNATURE.as_bytes());
     let mut added = Vec::new();
     for setting in SETTINGS {
         let wanted = !setting.same(config, &so_far) || all && !given.contains(&setting.name());
@@ -227,10 +207,7 @@ fn yaml_text(config: &Config, old: &[u8], all: bool) -> Result<Vec<u8>, RewriteE
     let before = reload(config, old).map_err(RewriteError::Unreadable)?;
     let text = String::from_utf8_lossy(old);
     let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
-    for setting in SETTINGS
-        .iter()
-        .filter(|setting| all || !setting.same(&before, config))
-    {
+    for setting in SETTINGS.iter().filter(|setting| all || !setting.same(&before, config)) {
         let shown = match setting.spec {
             Spec::Memory { .. } | Spec::MemoryOrPercent => (setting.lines)(config).concat(),
             _ => setting.value(config),
@@ -257,10 +234,7 @@ fn is_empty(line: &str) -> bool {
 
 /// Whether the line holds this key.
 fn has_key(line: &str, name: &str) -> bool {
-    let rest = line
-        .trim_start()
-        .strip_prefix(name)
-        .and_then(|rest| rest.strip_prefix(':'));
+    let rest = line.trim_start().strip_prefix(name).and_then(|rest| rest.strip_prefix(':'));
     rest.is_some_and(|rest| rest.is_empty() || rest.starts_with([' ', '\t']))
 }
 
@@ -270,18 +244,13 @@ fn edit_yaml(lines: &mut Vec<String>, setting: &Setting, value: &str) {
     let (from, to) = match setting.group {
         "" => (0, lines.len()),
         group => {
-            let header = lines
-                .iter()
-                .position(|line| indent(line) == 0 && has_key(line, group));
+            let header = lines.iter().position(|line| indent(line) == 0 && has_key(line, group));
             let Some(header) = header else {
                 lines.extend([String::new(), format!("{group}:"), format!("  {name}: {value}")]);
                 return;
             };
             let next = |line: &String| indent(line) == 0 && !is_empty(line);
-            let length = lines[header + 1..]
-                .iter()
-                .position(next)
-                .unwrap_or(lines.len() - header - 1);
+            let length = lines[header + 1..].iter().position(next).unwrap_or(lines.len() - header - 1);
             (header + 1, header + 1 + length)
         }
     };
@@ -290,11 +259,7 @@ fn edit_yaml(lines: &mut Vec<String>, setting: &Setting, value: &str) {
         |line: &String| setting.names.iter().any(|name| has_key(line, name)) && (indent(line) == 0) == top;
     let Some(at) = lines[from..to].iter().position(here).map(|at| from + at) else {
         let first = lines[from..to].iter().find(|line| !is_empty(line));
-        let depth = if top {
-            0
-        } else {
-            first.map_or(2, |line| indent(line))
-        };
+        let depth = if top { 0 } else { first.map_or(2, |line| indent(line)) };
         let at = if top { lines.len() } else { from };
         lines.insert(at, format!("{:depth$}{name}: {value}", ""));
         return;
@@ -323,11 +288,9 @@ fn comment(value: &str) -> &str {
     for (at, c) in value.char_indices() {
         match (quote, c) {
             (None, '#') if last.is_whitespace() => {
-                return value[..at]
-                    .rfind(|c: char| !c.is_whitespace())
-                    .map_or(&value[at - 1..], |end| {
-                        &value[end + value[end..].chars().next().map_or(1, char::len_utf8)..]
-                    });
+                return value[..at].rfind(|c: char| !c.is_whitespace()).map_or(&value[at - 1..], |end| {
+                    &value[end + value[end..].chars().next().map_or(1, char::len_utf8)..]
+                });
             }
             (None, '"' | '\'') if last.is_whitespace() => quote = Some(c),
             (Some('"'), '"') if last != '\\' => quote = None,
@@ -353,10 +316,7 @@ fn replace(path: &Path, text: &[u8]) -> std::io::Result<()> {
         let _ = std::fs::remove_file(&beside);
         return written;
     }
-    let directory = path
-        .parent()
-        .filter(|parent| !parent.as_os_str().is_empty())
-        .unwrap_or(Path::new("."));
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     std::fs::File::open(directory)?.sync_all()
 }
 
@@ -366,12 +326,7 @@ fn create_beside(path: &Path, mode: u32) -> std::io::Result<(std::fs::File, Path
     let mut last = None;
     for attempt in 0..16 {
         let beside = path.with_file_name(format!(".{name}.{}.{attempt}.tmp", std::process::id()));
-        match std::fs::OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(mode)
-            .open(&beside)
-        {
+        match std::fs::OpenOptions::new().write(true).create_new(true).mode(mode).open(&beside) {
             Ok(file) => return Ok((file, beside)),
             Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => last = Some(error),
             Err(error) => return Err(error),

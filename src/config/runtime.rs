@@ -7,12 +7,9 @@ use crate::glob;
 
 /// The setting of a name in any spelling and case.
 pub fn find(name: &[u8]) -> Option<&'static Setting> {
-    SETTINGS.iter().find(|setting| {
-        setting
-            .names
-            .iter()
-            .any(|known| known.as_bytes().eq_ignore_ascii_case(name))
-    })
+    SETTINGS
+        .iter()
+        .find(|setting| setting.names.iter().any(|known| known.as_bytes().eq_ignore_ascii_case(name)))
 }
 
 /// Names and values of the settings that match any of the patterns, each once, in the order of the names.
@@ -53,10 +50,7 @@ pub enum SetError {
 impl SetError {
     /// For whoever applies a change and cannot: `port` → "Unable to listen on this port …".
     pub fn failed(name: &str, reason: impl Into<String>) -> Self {
-        SetError::Failed {
-            name: name.to_owned(),
-            reason: reason.into(),
-        }
+        SetError::Failed { name: name.to_owned(), reason: reason.into() }
     }
 }
 
@@ -80,10 +74,7 @@ pub fn set(
         if setting.is_protected() && !allowed(config.enable_protected_configs, local) {
             return fail("can't set protected config");
         }
-        if found
-            .iter()
-            .any(|(_, earlier, _)| earlier.eq_ignore_ascii_case(name))
-        {
+        if found.iter().any(|(_, earlier, _)| earlier.eq_ignore_ascii_case(name)) {
             return fail("duplicate parameter");
         }
         found.push((setting, name, value));
@@ -113,9 +104,7 @@ pub(super) fn allowed(who: Allow, local: bool) -> bool {
 /// A name from a client, fit for an error line.
 fn printable(name: &[u8]) -> String {
     let text = String::from_utf8_lossy(&name[..name.len().min(128)]);
-    text.chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .collect()
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 /// Gives a setting the value written in one text: words where it takes words, else the text as it is.

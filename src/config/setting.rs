@@ -122,11 +122,7 @@ impl Setting {
 
     /// Path in sidecar.yaml.
     pub fn yaml_path(&self) -> String {
-        if self.group.is_empty() {
-            self.name().to_owned()
-        } else {
-            format!("{}.{}", self.group, self.name())
-        }
+        if self.group.is_empty() { self.name().to_owned() } else { format!("{}.{}", self.group, self.name()) }
     }
 
     /// Whether `CONFIG SET` may change it.

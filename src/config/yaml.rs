@@ -20,25 +20,13 @@ use super::{SETTINGS, Setting, Spec};
 pub(super) fn load(loader: &mut Loader, text: &[u8], source: &str) -> Result<(), ConfigError> {
     let reason = RefCell::new(None);
     let document = serde_yaml_ng::Deserializer::from_slice(text);
-    let group = Group {
-        name: None,
-        loader,
-        reason: &reason,
-    };
+    let group = Group { name: None, loader, reason: &reason };
     let Err(error) = group.deserialize(document) else {
         return Ok(());
     };
-    let (line, column) = error
-        .location()
-        .map_or((1, 1), |at| (at.line().max(1), at.column().max(1)));
-    let reason = reason
-        .into_inner()
-        .unwrap_or_else(|| without_place(&error.to_string()));
-    let shown = text
-        .split(|byte| *byte == b'\n')
-        .nth(line - 1)
-        .unwrap_or_default()
-        .trim_ascii();
+    let (line, column) = error.location().map_or((1, 1), |at| (at.line().max(1), at.column().max(1)));
+    let reason = reason.into_inner().unwrap_or_else(|| without_place(&error.to_string()));
+    let shown = text.split(|byte| *byte == b'\n').nth(line - 1).unwrap_or_default().trim_ascii();
     let bad = Place { source, line }.of(shown, format!("{reason}, column {column}"));
     Err(ConfigError::Line(Box::new(bad)))
 }
@@ -49,11 +37,7 @@ fn without_place(text: &str) -> String {
         return text.to_owned();
     };
     let after = after.split_once(',').map_or("", |(_, rest)| rest);
-    if after.is_empty() {
-        before.to_owned()
-    } else {
-        format!("{before},{after}")
-    }
+    if after.is_empty() { before.to_owned() } else { format!("{before},{after}") }
 }
 
 /// The document (no name) or one group of it.
@@ -98,11 +82,9 @@ impl<'de> Visitor<'de> for Group<'_> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
         let mut seen = BTreeSet::new();
-        while let Some(key) = map.next_key_seed(Key {
-            group: self.name,
-            seen: &mut seen,
-            reason: self.reason,
-        })? {
+        while let Some(key) =
+            map.next_key_seed(Key { group: self.name, seen: &mut seen, reason: self.reason })?
+        {
             match key {
                 Known::Group(name) => {
                     map.next_value_seed(Group {
@@ -112,11 +94,7 @@ impl<'de> Visitor<'de> for Group<'_> {
                     })?;
                 }
                 Known::Setting(setting) => {
-                    map.next_value_seed(Value {
-                        setting,
-                        loader: &mut *self.loader,
-                        reason: self.reason,
-                    })?;
+                    map.next_value_seed(Value { setting, loader: &mut *self.loader, reason: self.reason })?;
                 }
             }
         }
@@ -186,22 +164,15 @@ fn groups() -> impl Iterator<Item = &'static str> {
 fn unknown(group: Option<&str>, key: &str) -> String {
     let shown = super::error::printable(&key.as_bytes()[..key.len().min(128)]);
     let path = group.map_or_else(|| shown.clone(), |group| format!("{group}.{shown}"));
-    let here = SETTINGS
-        .iter()
-        .filter(|setting| setting.group == group.unwrap_or_default());
+    let here = SETTINGS.iter().filter(|setting| setting.group == group.unwrap_or_default());
     let near_here = nearest(key, here.flat_map(|setting| setting.names).copied());
     let near = find(key.as_bytes())
         .map(Setting::yaml_path)
-        .or_else(|| {
-            near_here
-                .and_then(|name| find(name.as_bytes()))
-                .map(Setting::yaml_path)
-        })
+        .or_else(|| near_here.and_then(|name| find(name.as_bytes())).map(Setting::yaml_path))
         .or_else(|| nearest(key, groups().filter(|_| group.is_none())).map(str::to_owned))
         .or_else(|| {
             let name = nearest(key, SETTINGS.iter().flat_map(|setting| setting.names).copied());
-            name.and_then(|name| find(name.as_bytes()))
-                .map(Setting::yaml_path)
+            name.and_then(|name| find(name.as_bytes())).map(Setting::yaml_path)
         });
     match near {
         Some(near) => format!("unknown key '{path}'; the nearest known one is '{near}'"),
@@ -224,19 +195,12 @@ impl Value<'_> {
             .and_then(|()| check_status(self.setting, config));
         match taken {
             Ok(()) => {
-                let at = BadLine {
-                    source: String::new(),
-                    line: 0,
-                    text: String::new(),
-                    reason: String::new(),
-                };
+                let at =
+                    BadLine { source: String::new(), line: 0, text: String::new(), reason: String::new() };
                 self.loader.was_given(self.setting, at);
                 Ok(())
             }
-            Err(reason) => Err(fail(
-                self.reason,
-                format!("{}: {reason}", self.setting.yaml_path()),
-            )),
+            Err(reason) => Err(fail(self.reason, format!("{}: {reason}", self.setting.yaml_path()))),
         }
     }
 
@@ -270,11 +234,7 @@ impl<'de> Visitor<'de> for Value<'_> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let list = if self.setting.takes_words() {
-            " or a list"
-        } else {
-            ""
-        };
+        let list = if self.setting.takes_words() { " or a list" } else { "" };
         write!(f, "one value{list} for '{}'", self.setting.yaml_path())
     }
 

@@ -10,8 +10,8 @@ pub mod watch;
 
 use smallvec::SmallVec;
 
-use crate::keyspace::DbId;
 pub use crate::config::EventClasses as Class;
+use crate::keyspace::DbId;
 
 /// One thing that happened to one key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -35,11 +35,7 @@ struct Block {
 }
 
 impl Block {
-    const ABSENT: Block = Block {
-        chunks: Vec::new(),
-        free: NIL,
-        used: 0,
-    };
+    const ABSENT: Block = Block { chunks: Vec::new(), free: NIL, used: 0 };
 
     fn is_absent(&self) -> bool {
         self.chunks.capacity() == 0
@@ -61,14 +57,7 @@ pub(super) struct Chunks {
 
 impl Chunks {
     pub(super) fn new() -> Self {
-        Chunks {
-            blocks: Vec::new(),
-            room: Vec::new(),
-            lowest: 0,
-            live_blocks: 0,
-            idle_blocks: 0,
-            used: 0,
-        }
+        Chunks { blocks: Vec::new(), room: Vec::new(), lowest: 0, live_blocks: 0, idle_blocks: 0, used: 0 }
     }
 
     /// Puts an item on a stack and returns the stack.
@@ -156,11 +145,7 @@ impl Chunks {
             self.idle_blocks -= 1;
         }
         let place = if block.free == NIL {
-            block.chunks.push(Chunk {
-                items: [0; ITEMS],
-                next: NIL,
-                len: 0,
-            });
+            block.chunks.push(Chunk { items: [0; ITEMS], next: NIL, len: 0 });
             block.chunks.len() - 1
         } else {
             let place = block.free as usize;
@@ -206,11 +191,7 @@ impl Chunks {
     }
 
     fn add_block(&mut self) -> usize {
-        let number = self
-            .blocks
-            .iter()
-            .position(Block::is_absent)
-            .unwrap_or(self.blocks.len());
+        let number = self.blocks.iter().position(Block::is_absent).unwrap_or(self.blocks.len());
         if number == self.blocks.len() {
             self.blocks.push(Block::ABSENT);
             self.room.resize(self.blocks.len().div_ceil(64), 0);
@@ -280,11 +261,7 @@ mod tests {
         for item in 0..(2 * per_block) as u64 {
             low = chunks.push(low, item);
         }
-        assert_eq!(
-            (chunks.live_blocks, chunks.free()),
-            (5, 0),
-            "absent places are taken again"
-        );
+        assert_eq!((chunks.live_blocks, chunks.free()), (5, 0), "absent places are taken again");
         while high != NIL {
             high = chunks.pop(high).1;
         }

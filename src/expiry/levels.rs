@@ -78,10 +78,7 @@ impl Levels {
             cursor,
             stacks: Box::new([NIL; LEVELS * SLOTS]),
             filled: [0; LEVELS * SLOTS / 64],
-            detached: Detached {
-                slot: Slot(0),
-                stack: NIL,
-            },
+            detached: Detached { slot: Slot(0), stack: NIL },
         }
     }
 
@@ -143,8 +140,7 @@ impl Levels {
 
     /// The slot of the cursor on `level`, if its time is now: on level 0 always, above at its first tick.
     pub(super) fn slot_now(&self, level: usize) -> Option<Slot> {
-        self.on_first_tick(level)
-            .then(|| Slot::new(level, self.cursor >> (8 * level)))
+        self.on_first_tick(level).then(|| Slot::new(level, self.cursor >> (8 * level)))
     }
 
     fn on_first_tick(&self, level: usize) -> bool {
@@ -214,10 +210,7 @@ impl Levels {
                     return (None, dropped);
                 };
                 from = slot.at() + 1;
-                self.detached = Detached {
-                    slot,
-                    stack: std::mem::replace(&mut self.stacks[slot.at()], NIL),
-                };
+                self.detached = Detached { slot, stack: std::mem::replace(&mut self.stacks[slot.at()], NIL) };
                 if self.detached.stack == NIL {
                     self.clear_bit(slot);
                     continue;

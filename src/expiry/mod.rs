@@ -10,8 +10,8 @@
 //! precision, carry stale items or come up too early, and is still right; it must only never forget a live deadline.
 
 mod chunks;
-mod levels;
 pub mod identity;
+mod levels;
 pub mod policy;
 pub mod timers;
 pub mod wheel;

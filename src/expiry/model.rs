@@ -72,27 +72,16 @@ impl Twin {
             }
         }
         // Exactly those whose time has passed are gone.
-        self.deadlines
-            .retain(|_, &mut deadline_ms| !is_past(deadline_ms, now));
+        self.deadlines.retain(|_, &mut deadline_ms| !is_past(deadline_ms, now));
         assert_eq!(
-            self.entries
-                .iter()
-                .map(|(&key, t)| (key, t.deadline_ms))
-                .collect::<Vec<_>>(),
-            self.deadlines
-                .iter()
-                .map(|(&key, &deadline_ms)| (key, deadline_ms))
-                .collect::<Vec<_>>(),
+            self.entries.iter().map(|(&key, t)| (key, t.deadline_ms)).collect::<Vec<_>>(),
+            self.deadlines.iter().map(|(&key, &deadline_ms)| (key, deadline_ms)).collect::<Vec<_>>(),
         );
     }
 
     fn resolve(&mut self, item: Due) {
-        let candidates: Vec<u16> = self
-            .entries
-            .keys()
-            .copied()
-            .filter(|&key| hash40(key) == item.hash40)
-            .collect();
+        let candidates: Vec<u16> =
+            self.entries.keys().copied().filter(|&key| hash40(key) == item.hash40).collect();
         let mut hit = false;
         for key in candidates {
             let timer = self.entries[&key];
@@ -119,13 +108,9 @@ impl Twin {
         match self.wheel.upkeep(self.stale).unwrap_or(Upkeep::Sweep) {
             Upkeep::Compact => _ = self.wheel.compact(budget),
             Upkeep::Sweep => {
-                let live: HashSet<(u64, u32)> = self
-                    .entries
-                    .iter()
-                    .map(|(&key, t)| (hash40(key), t.armed))
-                    .collect();
-                self.wheel
-                    .sweep(budget, |hash40, tick| live.contains(&(hash40, tick)));
+                let live: HashSet<(u64, u32)> =
+                    self.entries.iter().map(|(&key, t)| (hash40(key), t.armed)).collect();
+                self.wheel.sweep(budget, |hash40, tick| live.contains(&(hash40, tick)));
             }
         }
     }
@@ -221,19 +206,9 @@ fn each_item_comes_up_in_its_own_millisecond() {
     }
     for ms in 0..MANY / 5 {
         assert_eq!(wheel.advance(START + ms, usize::MAX, &mut due), Progress::Done);
-        assert_eq!(
-            due.len(),
-            ms as usize,
-            "served through the millisecond of its deadline"
-        );
+        assert_eq!(due.len(), ms as usize, "served through the millisecond of its deadline");
         wheel.advance(START + ms + 1, usize::MAX, &mut due);
-        assert_eq!(
-            due.last(),
-            Some(&Due {
-                hash40: ms,
-                tick: (START + ms) as u32
-            })
-        );
+        assert_eq!(due.last(), Some(&Due { hash40: ms, tick: (START + ms) as u32 }));
     }
 }
 
@@ -262,16 +237,9 @@ fn a_slot_with_very_many_items_is_cascaded_and_worked_off_in_slices() {
             break;
         }
     }
-    let own: HashSet<u64> = due
-        .iter()
-        .map(|item| item.hash40)
-        .filter(|&hash| hash < n)
-        .collect();
+    let own: HashSet<u64> = due.iter().map(|item| item.hash40).filter(|&hash| hash < n).collect();
     assert_eq!(own.len() as u64, n, "none lost");
-    assert!(
-        due.iter().filter(|item| item.hash40 < n).count() as u64 == n,
-        "none twice"
-    );
+    assert!(due.iter().filter(|item| item.hash40 < n).count() as u64 == n, "none twice");
     assert!(longest <= budget);
 }
 
@@ -281,14 +249,7 @@ fn memory_returns_after_a_burst_although_long_lived_items_stand_between() {
     let mut wheel = Wheel::new(START);
     for i in 0..n {
         let far = i % 20 == 0;
-        wheel.arm(
-            i,
-            if far {
-                START + 20 * DAY + i * 50
-            } else {
-                START + 1 + i % 5000
-            },
-        );
+        wheel.arm(i, if far { START + 20 * DAY + i * 50 } else { START + 1 + i % 5000 });
     }
     let (loaded, mut due) = (wheel.bytes(), Vec::new());
     assert!(loaded as u64 <= n * 9 + n / 4 + (200 << 10), "{loaded}");
@@ -297,11 +258,7 @@ fn memory_returns_after_a_burst_although_long_lived_items_stand_between() {
     while wheel.upkeep(0) == Some(Upkeep::Compact) {
         wheel.compact(1000);
     }
-    assert!(
-        wheel.bytes() as u64 <= n / 20 * 11 + (400 << 10),
-        "{} of {loaded}",
-        wheel.bytes()
-    );
+    assert!(wheel.bytes() as u64 <= n / 20 * 11 + (400 << 10), "{} of {loaded}", wheel.bytes());
     assert_eq!(wheel.upkeep(0), None, "comes to rest");
     due.clear();
     wheel.advance(START + 60 * DAY, usize::MAX, &mut due);
@@ -316,10 +273,7 @@ fn stale_items_are_swept_once_they_outnumber_the_live() {
     let (mut armed, mut stale) = (BTreeMap::new(), 0);
     for round in 0..8u64 {
         for i in 0..n {
-            if armed
-                .insert(i, wheel.arm(i, START + DAY - round * 1000))
-                .is_some()
-            {
+            if armed.insert(i, wheel.arm(i, START + DAY - round * 1000)).is_some() {
                 stale += 1;
             }
             if wheel.upkeep(stale) == Some(Upkeep::Sweep) {
@@ -337,10 +291,7 @@ fn stale_items_are_swept_once_they_outnumber_the_live() {
     }
     let mut due = Vec::new();
     wheel.advance(START + DAY + 1, usize::MAX, &mut due);
-    let live: Vec<_> = due
-        .iter()
-        .filter(|item| armed.get(&item.hash40) == Some(&item.tick))
-        .collect();
+    let live: Vec<_> = due.iter().filter(|item| armed.get(&item.hash40) == Some(&item.tick)).collect();
     assert_eq!(live.len() as u64, n);
 }
 
@@ -373,13 +324,7 @@ fn a_clock_set_forward_by_a_day_fires_everything_once_and_in_slices() {
     while wheel.advance(START + DAY, 100, &mut due) == Progress::More {}
     assert_eq!(due.len() as u64, MANY.min(DAY / 10_000));
     let ticks: Vec<u32> = due.iter().map(|item| item.tick).collect();
-    assert!(
-        ticks
-            .iter()
-            .zip(&ticks[1..])
-            .all(|(a, b)| b.wrapping_sub(*a) == 10_000),
-        "in order"
-    );
+    assert!(ticks.iter().zip(&ticks[1..]).all(|(a, b)| b.wrapping_sub(*a) == 10_000), "in order");
 }
 
 #[test]
@@ -393,21 +338,12 @@ fn a_clock_set_back_by_a_day_loses_nothing_and_new_items_come_up_on_time() {
     due.clear();
     let now = START - DAY;
     wheel.shift(now);
-    assert!(
-        wheel.next_deadline().is_some_and(|at| at <= now),
-        "has something to move"
-    );
+    assert!(wheel.next_deadline().is_some_and(|at| at <= now), "has something to move");
     wheel.arm(99_999, now + 5);
     while wheel.advance(now + 6, 100, &mut due) == Progress::More {
         assert!(due.len() <= 1);
     }
-    assert_eq!(
-        due,
-        [Due {
-            hash40: 99_999,
-            tick: (now + 5) as u32
-        }]
-    );
+    assert_eq!(due, [Due { hash40: 99_999, tick: (now + 5) as u32 }]);
     wheel.advance(START + 20_000, usize::MAX, &mut due);
     assert_eq!((due.len() as u64, wheel.len()), (MANY, 0));
 }

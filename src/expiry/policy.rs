@@ -85,10 +85,7 @@ mod tests {
     const NOW: u64 = 1_700_000_000_000;
 
     fn timer(deadline_ms: u64, armed: u64) -> Option<Timer> {
-        Some(Timer {
-            deadline_ms,
-            armed: armed as u32,
-        })
+        Some(Timer { deadline_ms, armed: armed as u32 })
     }
 
     #[test]
@@ -103,63 +100,31 @@ mod tests {
     fn an_item_expires_re_arms_or_is_stale() {
         let tick = NOW as u32;
         assert_eq!(judge(timer(NOW, NOW), tick, NOW + 1), Verdict::Expire);
-        assert_eq!(
-            judge(timer(NOW + 500, NOW), tick, NOW + 1),
-            Verdict::Rearm(NOW + 500)
-        );
-        assert_eq!(
-            judge(timer(NOW, NOW), tick, NOW),
-            Verdict::Rearm(NOW),
-            "came up early"
-        );
-        assert_eq!(
-            judge(timer(NOW - 5, NOW - 5), tick, NOW + 1),
-            Verdict::Stale,
-            "has an item of its own"
-        );
+        assert_eq!(judge(timer(NOW + 500, NOW), tick, NOW + 1), Verdict::Rearm(NOW + 500));
+        assert_eq!(judge(timer(NOW, NOW), tick, NOW), Verdict::Rearm(NOW), "came up early");
+        assert_eq!(judge(timer(NOW - 5, NOW - 5), tick, NOW + 1), Verdict::Stale, "has an item of its own");
         assert_eq!(judge(None, tick, NOW + 1), Verdict::Stale, "was persisted");
     }
 
     #[test]
     fn a_later_deadline_keeps_the_item_and_an_earlier_one_does_not() {
         let old = timer(NOW + 1000, NOW + 1000);
-        assert_eq!(
-            on_deadline_change(old, NOW + 2000, NOW),
-            Change::Keep((NOW + 1000) as u32)
-        );
-        assert_eq!(
-            on_deadline_change(old, NOW + 1000, NOW),
-            Change::Keep((NOW + 1000) as u32)
-        );
-        assert_eq!(
-            on_deadline_change(old, NOW + 999, NOW),
-            Change::Arm { stale: true }
-        );
-        assert_eq!(
-            on_deadline_change(None, NOW + 999, NOW),
-            Change::Arm { stale: false }
-        );
+        assert_eq!(on_deadline_change(old, NOW + 2000, NOW), Change::Keep((NOW + 1000) as u32));
+        assert_eq!(on_deadline_change(old, NOW + 1000, NOW), Change::Keep((NOW + 1000) as u32));
+        assert_eq!(on_deadline_change(old, NOW + 999, NOW), Change::Arm { stale: true });
+        assert_eq!(on_deadline_change(None, NOW + 999, NOW), Change::Arm { stale: false });
     }
 
     #[test]
     fn the_tick_decides_and_not_the_old_deadline() {
         // Refreshed to an hour before, still armed for the first second: a deadline in between keeps the item.
         let old = timer(NOW + 3_600_000, NOW + 1000);
-        assert_eq!(
-            on_deadline_change(old, NOW + 60_000, NOW),
-            Change::Keep((NOW + 1000) as u32)
-        );
+        assert_eq!(on_deadline_change(old, NOW + 60_000, NOW), Change::Keep((NOW + 1000) as u32));
         // Overdue but not yet worked off.
         let late = timer(NOW - 40, NOW - 40);
-        assert_eq!(
-            on_deadline_change(late, NOW + 1, NOW),
-            Change::Keep((NOW - 40) as u32)
-        );
+        assert_eq!(on_deadline_change(late, NOW + 1, NOW), Change::Keep((NOW - 40) as u32));
         // So late that it reads as far ahead: safe.
         let lost = timer(NOW - 2 * BEHIND_MS, NOW - 2 * BEHIND_MS);
-        assert_eq!(
-            on_deadline_change(lost, NOW + 1, NOW),
-            Change::Arm { stale: true }
-        );
+        assert_eq!(on_deadline_change(lost, NOW + 1, NOW), Change::Arm { stale: true });
     }
 }

@@ -33,28 +33,13 @@ impl Purge for NoPurge {
 
 impl House {
     fn new(workers: usize) -> House {
-        let options = Options {
-            databases: 4,
-            reserve_bytes: 1 << 30,
-            ..Options::default()
-        };
+        let options = Options { databases: 4, reserve_bytes: 1 << 30, ..Options::default() };
         let keyspace = Keyspace::new(options).expect("a keyspace");
         let identities = Arc::new(Identities::new(4));
         let workers = (0..workers)
-            .map(|_| {
-                (
-                    keyspace.register(),
-                    Expiry::new(4, Arc::clone(&identities), START),
-                )
-            })
+            .map(|_| (keyspace.register(), Expiry::new(4, Arc::clone(&identities), START)))
             .collect();
-        House {
-            keyspace,
-            identities,
-            workers,
-            gone: Vec::new(),
-            now: START,
-        }
+        House { keyspace, identities, workers, gone: Vec::new(), now: START }
     }
 
     /// SET (and with `deadline` EX) as a command on this worker.
@@ -67,17 +52,9 @@ impl House {
         let pos = guard.find(hash, key);
         let old = pos.and_then(|pos| timer_of(guard.entry(pos)));
         let armed = expiry.change(db, hash, old, deadline);
-        let meta = Meta {
-            deadline,
-            armed,
-            ..Meta::default()
-        };
+        let meta = Meta { deadline, armed, ..Meta::default() };
         match pos {
-            Some(pos) => drop(
-                guard
-                    .replace(pos, hash, Content::Bytes(b"v"), meta)
-                    .expect("room"),
-            ),
+            Some(pos) => drop(guard.replace(pos, hash, Content::Bytes(b"v"), meta).expect("room")),
             None => drop(guard.insert(hash, key, Content::Bytes(b"v"), meta).expect("room")),
         }
     }
@@ -171,16 +148,9 @@ fn keys_go_once_and_on_time_with_several_workers_and_moving_engines() {
         deadlines.retain(|_, &mut deadline| !is_past(deadline, now));
         due += before - deadlines.len();
         assert_eq!(house.gone.len(), due, "each of those that came due, once");
-        let next = house
-            .workers
-            .iter()
-            .filter_map(|(_, expiry)| expiry.next_deadline())
-            .min();
+        let next = house.workers.iter().filter_map(|(_, expiry)| expiry.next_deadline()).min();
         if let Some(first) = deadlines.values().min() {
-            assert!(
-                next.is_some_and(|at| at <= first + 1 && at > now),
-                "{next:?} for {first} at {now}"
-            );
+            assert!(next.is_some_and(|at| at <= first + 1 && at > now), "{next:?} for {first} at {now}");
         }
     }
     assert!(due > 2000, "{due}");
@@ -209,10 +179,7 @@ fn items_that_another_worker_made_stale_are_swept() {
     assert!(house.workers.iter().any(|(_, expiry)| expiry.earliest() <= START));
     house.now += 3 * HOUR;
     house.settle();
-    assert_eq!(
-        (house.gone.len(), house.len(0), house.items()),
-        (5_000 + 4096, 0, 0)
-    );
+    assert_eq!((house.gone.len(), house.len(0), house.items()), (5_000 + 4096, 0, 0));
 }
 
 #[test]
@@ -226,11 +193,7 @@ fn a_key_refreshed_again_and_again_costs_one_item() {
     assert_eq!((house.items(), house.gone.len()), (1, 0));
     house.now = START + 9_999 + 30_000;
     house.settle();
-    assert_eq!(
-        house.gone.len(),
-        0,
-        "served through the millisecond of its deadline"
-    );
+    assert_eq!(house.gone.len(), 0, "served through the millisecond of its deadline");
     house.now += 1;
     house.settle();
     assert_eq!(house.gone.len(), 1);
@@ -261,10 +224,7 @@ fn a_flush_empties_the_timers_of_all_workers_and_a_swap_takes_them_along() {
     house.now = START + 501;
     house.settle();
     assert_eq!(house.gone.len(), 1000);
-    assert!(
-        house.gone.iter().all(|(db, _)| *db == 0),
-        "found where the data is now"
-    );
+    assert!(house.gone.iter().all(|(db, _)| *db == 0), "found where the data is now");
     house.now = START + 2001;
     house.settle();
     assert_eq!(house.gone.last(), Some(&(1, b"later".to_vec())));
@@ -299,10 +259,7 @@ fn a_clock_set_back_neither_loses_nor_repeats() {
     house.settle();
     house.now += 11;
     house.settle();
-    assert_eq!(
-        (house.gone.len(), house.gone.last()),
-        (1001, Some(&(0, b"new".to_vec())))
-    );
+    assert_eq!((house.gone.len(), house.gone.last()), (1001, Some(&(0, b"new".to_vec()))));
     house.now = START + 3000;
     house.settle();
     assert_eq!((house.gone.len(), house.items()), (2001, 0));

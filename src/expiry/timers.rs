@@ -76,14 +76,7 @@ impl Expiry {
     /// Timers for this many databases.
     pub fn new(databases: DbId, identities: Arc<Identities>, now_ms: u64) -> Expiry {
         let timers = (0..databases).map(|_| Timers::default()).collect();
-        Expiry {
-            timers,
-            identities,
-            now_ms,
-            deletes: true,
-            earliest: u64::MAX,
-            due: Vec::new(),
-        }
+        Expiry { timers, identities, now_ms, deletes: true, earliest: u64::MAX, due: Vec::new() }
     }
 
     /// The time of the batch, and whether keys found expired may be deleted in it (not while
@@ -145,10 +138,7 @@ impl Expiry {
     fn follow_flush(&mut self, identity: usize) {
         let flushes = self.identities.flushes(identity);
         if self.timers[identity].flushes != flushes {
-            self.timers[identity] = Timers {
-                flushes,
-                ..Timers::default()
-            };
+            self.timers[identity] = Timers { flushes, ..Timers::default() };
         }
     }
 
@@ -205,19 +195,11 @@ impl Expiry {
         let mut due = std::mem::take(&mut self.due);
         for identity in 0..self.timers.len() {
             self.follow_flush(identity);
-            let Timers {
-                wheel: Some(wheel), ..
-            } = &mut self.timers[identity]
-            else {
+            let Timers { wheel: Some(wheel), .. } = &mut self.timers[identity] else {
                 continue;
             };
-            let mut slice = Slice {
-                wheel,
-                batch,
-                db: self.identities.database(identity),
-                now_ms,
-                dropped: 0,
-            };
+            let mut slice =
+                Slice { wheel, batch, db: self.identities.database(identity), now_ms, dropped: 0 };
             more |= slice.work_off(end, &mut due, graveyard, expired) == Progress::More;
             let dropped = slice.dropped;
             let timers = &mut self.timers[identity];
@@ -263,9 +245,7 @@ fn keep_up(
 /// Whether an item stands for an entry.
 fn is_live(batch: &Batch<'_>, db: DbId, hash40: u64, tick: u32) -> bool {
     let guard = batch.lock(db, KeyHash::from_hash40(hash40));
-    guard.for_each_candidate(hash40, &mut |_, entry| {
-        entry.deadline().is_some() && entry.armed() == tick
-    })
+    guard.for_each_candidate(hash40, &mut |_, entry| entry.deadline().is_some() && entry.armed() == tick)
 }
 
 /// One wheel, in one slice.
@@ -317,10 +297,7 @@ impl Slice<'_, '_> {
         loop {
             let mut found: Option<(Pos, Verdict)> = None;
             guard.for_each_candidate(item.hash40, &mut |pos, entry| {
-                let timer = entry.deadline().map(|deadline_ms| Timer {
-                    deadline_ms,
-                    armed: entry.armed(),
-                });
+                let timer = entry.deadline().map(|deadline_ms| Timer { deadline_ms, armed: entry.armed() });
                 let verdict = judge(timer, item.tick, self.now_ms);
                 if verdict != Verdict::Stale {
                     found = Some((pos, verdict));

@@ -185,10 +185,7 @@ impl Wheel {
             let Some(item) = self.levels.pop(&mut self.chunks, slot) else {
                 return Progress::Done;
             };
-            due.push(Due {
-                hash40: hash_of(item),
-                tick,
-            });
+            due.push(Due { hash40: hash_of(item), tick });
             self.len -= 1;
             *left -= 1;
         }
@@ -212,10 +209,7 @@ impl Wheel {
                 if fits && tick > old.cursor {
                     self.levels.push(&mut self.chunks, hash40, tick);
                 } else {
-                    due.push(Due {
-                        hash40,
-                        tick: tick as u32,
-                    });
+                    due.push(Due { hash40, tick: tick as u32 });
                     self.len -= 1;
                 }
                 *left = left.saturating_sub(1);

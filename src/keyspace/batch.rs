@@ -179,10 +179,8 @@ impl<'p> Batch<'p> {
         {
             let slots = bucket.matching(hash.tag());
             if slots != 0 {
-                let address = self
-                    .keyspace
-                    .segments
-                    .address_hint(bucket.raw(slots.trailing_zeros() as usize));
+                let address =
+                    self.keyspace.segments.address_hint(bucket.raw(slots.trailing_zeros() as usize));
                 bucket::prefetch(address);
                 bucket::prefetch(address.wrapping_add(64));
             }

@@ -40,9 +40,7 @@ const CLASS_MASK: usize = ALIGN - 1;
 /// Buckets of a block by class; sizes that jemalloc has, then steps of about a quarter.
 const CAPACITY: [u16; 32] = {
     let mut c = [0_u16; 32];
-    let first = [
-        32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384, 448,
-    ];
+    let first = [32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384, 448];
     let mut i = 0;
     while i < 32 {
         c[i] = if i < 16 {
@@ -89,12 +87,7 @@ fn matching(low: u64, high: u64, tag: u8) -> u16 {
 #[cfg(any(test, not(target_arch = "x86_64")))]
 fn matching_portable(low: u64, high: u64, tag: u8) -> u16 {
     let mut bits = 0_u16;
-    for (i, byte) in low
-        .to_le_bytes()
-        .iter()
-        .chain(&high.to_le_bytes()[..4])
-        .enumerate()
-    {
+    for (i, byte) in low.to_le_bytes().iter().chain(&high.to_le_bytes()[..4]).enumerate() {
         bits |= u16::from(*byte == tag) << i;
     }
     bits & (high >> 32) as u16 & LIVE_ALL
@@ -139,10 +132,7 @@ impl Bucket {
         self.refs[slot].store(place.0, Relaxed);
         let half = &self.head[slot / 8];
         let shift = slot % 8 * 8;
-        half.store(
-            half.load(Relaxed) & !(0xff << shift) | u64::from(tag) << shift,
-            Relaxed,
-        );
+        half.store(half.load(Relaxed) & !(0xff << shift) | u64::from(tag) << shift, Relaxed);
         let high = &self.head[1];
         high.store(high.load(Relaxed) | 1 << (32 + slot), Relaxed);
     }
@@ -156,10 +146,7 @@ impl Bucket {
 
     fn set_next(&self, next: u16) {
         let high = &self.head[1];
-        high.store(
-            high.load(Relaxed) & !(0xffff << 48) | u64::from(next) << 48,
-            Relaxed,
-        );
+        high.store(high.load(Relaxed) & !(0xffff << 48) | u64::from(next) << 48, Relaxed);
     }
 
     fn tag(&self, slot: usize) -> u8 {
@@ -187,17 +174,13 @@ impl Block {
         // SAFETY: the layout is not empty.
         let p = unsafe { alloc_zeroed(layout) }.cast::<Bucket>();
         // All zero is an empty bucket.
-        let Some(base) = NonNull::new(p) else {
-            handle_alloc_error(layout)
-        };
+        let Some(base) = NonNull::new(p) else { handle_alloc_error(layout) };
         Block { base, class }
     }
 
     /// An empty block with room for so many overflow buckets; None beyond what an index can name.
     pub fn new(overflow: usize) -> Option<Block> {
-        let class = CAPACITY
-            .iter()
-            .position(|&c| usize::from(c) >= BUCKETS + overflow)?;
+        let class = CAPACITY.iter().position(|&c| usize::from(c) >= BUCKETS + overflow)?;
         Some(Self::of_class(class))
     }
 
@@ -218,18 +201,11 @@ impl Block {
     /// A word of `into_word`, once; nobody may use the block through another view later on.
     pub unsafe fn from_word(word: Word) -> Option<Block> {
         let base = NonNull::new(word.map_addr(|a| a & !CLASS_MASK))?;
-        Some(Block {
-            base,
-            class: word.addr() & CLASS_MASK,
-        })
+        Some(Block { base, class: word.addr() & CLASS_MASK })
     }
 
     pub fn view(&self) -> BlockView<'_> {
-        BlockView {
-            base: self.base,
-            capacity: CAPACITY[self.class],
-            _life: PhantomData,
-        }
+        BlockView { base: self.base, capacity: CAPACITY[self.class], _life: PhantomData }
     }
 
     /// A copy in the next larger class.
@@ -276,11 +252,7 @@ impl<'a> BlockView<'a> {
     #[inline(always)]
     pub unsafe fn from_word(word: Word) -> Option<BlockView<'a>> {
         let base = NonNull::new(word.map_addr(|a| a & !CLASS_MASK))?;
-        Some(BlockView {
-            base,
-            capacity: CAPACITY[word.addr() & 31],
-            _life: PhantomData,
-        })
+        Some(BlockView { base, capacity: CAPACITY[word.addr() & 31], _life: PhantomData })
     }
 
     #[inline(always)]
@@ -296,18 +268,13 @@ impl<'a> BlockView<'a> {
 
     /// The buckets of a chain with their indexes, the one in front first.
     pub fn chain(self, bucket: usize) -> Chain<'a> {
-        Chain {
-            view: self,
-            next: Some(bucket),
-        }
+        Chain { view: self, next: Some(bucket) }
     }
 
     /// All slots that are taken, chain after chain: (bucket of the hash, where, tag, entry).
     pub fn entries(self) -> impl Iterator<Item = (usize, At, u8, Ref)> + 'a {
-        (0..BUCKETS).flat_map(move |front| {
-            self.chain_entries(front)
-                .map(move |(at, tag, r)| (front, at, tag, r))
-        })
+        (0..BUCKETS)
+            .flat_map(move |front| self.chain_entries(front).map(move |(at, tag, r)| (front, at, tag, r)))
     }
 
     /// The taken slots of one chain.
@@ -315,14 +282,7 @@ impl<'a> BlockView<'a> {
         self.chain(front).flat_map(|(index, bucket)| {
             (0..SLOTS).filter_map(move |slot| {
                 let place = bucket.get(slot)?;
-                Some((
-                    At {
-                        bucket: index as u16,
-                        slot: slot as u16,
-                    },
-                    bucket.tag(slot),
-                    place,
-                ))
+                Some((At { bucket: index as u16, slot: slot as u16 }, bucket.tag(slot), place))
             })
         })
     }
@@ -335,10 +295,7 @@ impl<'a> BlockView<'a> {
         if free != 0 {
             let slot = free.trailing_zeros() as u16;
             bucket.fill(slot.into(), tag, place);
-            return Some(At {
-                bucket: front as u16,
-                slot,
-            });
+            return Some(At { bucket: front as u16, slot });
         }
         self.insert_overflow(front, tag, place)
     }
@@ -352,10 +309,7 @@ impl<'a> BlockView<'a> {
             if free != 0 {
                 let slot = free.trailing_zeros() as u16;
                 bucket.fill(slot.into(), tag, place);
-                return Some(At {
-                    bucket: index as u16,
-                    slot,
-                });
+                return Some(At { bucket: index as u16, slot });
             }
             last = index;
         }
@@ -367,16 +321,11 @@ impl<'a> BlockView<'a> {
         self.set_overflow_used(used + 1);
         self.bucket(index).fill(0, tag, place);
         self.bucket(last).set_next(index as u16);
-        Some(At {
-            bucket: index as u16,
-            slot: 0,
-        })
+        Some(At { bucket: index as u16, slot: 0 })
     }
 
     fn overflow_used(self) -> usize {
-        (0..4)
-            .map(|i| (self.bucket(i).head[1].load(Relaxed) >> 44 & 0xf) << (4 * i))
-            .sum::<u64>() as usize
+        (0..4).map(|i| (self.bucket(i).head[1].load(Relaxed) >> 44 & 0xf) << (4 * i)).sum::<u64>() as usize
     }
 
     fn set_overflow_used(self, n: usize) {

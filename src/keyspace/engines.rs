@@ -44,11 +44,7 @@ impl Engine {
     pub fn new(bits: u8, generation: u64, state: u8) -> Self {
         debug_assert!(bits <= BITS_MAX && (state == LIVE || state == PENDING));
         let shards = (0..1_usize << bits).map(|_| Shard::new(state)).collect();
-        Engine {
-            shards,
-            bits,
-            generation,
-        }
+        Engine { shards, bits, generation }
     }
 
     #[inline(always)]
@@ -108,12 +104,7 @@ pub(super) struct Engines {
 
 impl Engines {
     pub fn steady(space: Arc<Space>, active: Arc<Engine>) -> Box<Self> {
-        Box::new(Engines {
-            space,
-            active,
-            growing: None,
-            migration: Migration::default(),
-        })
+        Box::new(Engines { space, active, growing: None, migration: Migration::default() })
     }
 
     /// The engine and the shard where the hash lives, as far as can be seen without the lock.
@@ -125,18 +116,12 @@ impl Engines {
         };
         // Half of the shards are moved at the middle of a migration: a branch would mispredict.
         let (moved, new) = (old.is_moved(), growing.shard(hash));
-        (
-            select_unpredictable(moved, &**growing, &*self.active),
-            select_unpredictable(moved, new, old),
-        )
+        (select_unpredictable(moved, &**growing, &*self.active), select_unpredictable(moved, new, old))
     }
 
     /// How many units a migration has.
     pub fn units(&self) -> usize {
-        let bits = self
-            .growing
-            .as_ref()
-            .map_or(self.active.bits, |g| g.bits.min(self.active.bits));
+        let bits = self.growing.as_ref().map_or(self.active.bits, |g| g.bits.min(self.active.bits));
         1 << bits
     }
 

@@ -94,17 +94,8 @@ impl NewEntry<'_> {
         let mut flags = (self.kind as u8) << KIND_SHIFT;
         flags |= if self.meta.deadline.is_some() { TTL } else { 0 };
         flags |= if self.meta.raw { RAW } else { 0 };
-        flags |= if matches!(self.value, ValuePart::Out(_)) {
-            OUT
-        } else {
-            0
-        };
-        flags
-            | if matches!(self.key, KeyPart::Long(..)) {
-                LONG
-            } else {
-                0
-            }
+        flags |= if matches!(self.value, ValuePart::Out(_)) { OUT } else { 0 };
+        flags | if matches!(self.key, KeyPart::Long(..)) { LONG } else { 0 }
     }
 
     pub fn units(&self) -> usize {
@@ -117,11 +108,7 @@ impl NewEntry<'_> {
 
     /// How the counts change when this entry comes.
     pub fn delta(&self) -> Delta {
-        Delta {
-            keys: 1,
-            expires: self.meta.deadline.is_some().into(),
-            boxed: self.boxed().into(),
-        }
+        Delta { keys: 1, expires: self.meta.deadline.is_some().into(), boxed: self.boxed().into() }
     }
 
     /// Writes the entry into a new place. The boxes are the entry's from now on.
@@ -269,11 +256,7 @@ impl Raw {
     /// The entry is alive and OUT, and its shard is locked.
     unsafe fn out_value(self) -> *mut Value {
         // SAFETY: by the contract the value area is a pointer.
-        unsafe {
-            self.at(self.key_at() + self.key_area())
-                .cast::<*mut Value>()
-                .read_unaligned()
-        }
+        unsafe { self.at(self.key_at() + self.key_area()).cast::<*mut Value>().read_unaligned() }
     }
 }
 
@@ -288,10 +271,7 @@ impl<'g> EntryRef<'g> {
     /// # Safety
     /// A living entry whose shard stays locked, and is not changed, for `'g`.
     pub(super) unsafe fn new(segments: &Segments, place: Ref) -> Self {
-        EntryRef {
-            raw: Raw(segments.address(place)),
-            _lock: PhantomData,
-        }
+        EntryRef { raw: Raw(segments.address(place)), _lock: PhantomData }
     }
 
     fn slice(&self, offset: usize, len: usize) -> &'g [u8] {
@@ -340,8 +320,7 @@ impl<'g> EntryRef<'g> {
     /// The bytes of a packed string.
     #[inline]
     pub fn bytes(&self) -> Option<&'g [u8]> {
-        self.is_packed()
-            .then(|| self.slice(self.raw.key_at() + self.raw.key_area(), self.raw.value_area()))
+        self.is_packed().then(|| self.slice(self.raw.key_at() + self.raw.key_area(), self.raw.value_area()))
     }
 
     /// The value that stands out of line.
@@ -365,11 +344,7 @@ impl<'g> EntryRef<'g> {
     /// The tick at which the wheel has this key armed; 0 without a deadline.
     #[inline]
     pub fn armed(&self) -> u32 {
-        if self.raw.flags() & TTL != 0 {
-            self.raw.word(12).load(Relaxed)
-        } else {
-            0
-        }
+        if self.raw.flags() & TTL != 0 { self.raw.word(12).load(Relaxed) } else { 0 }
     }
 
     /// The LRU/LFU bits.
@@ -452,18 +427,11 @@ impl<'g> EntryMut<'g> {
     /// # Safety
     /// A living entry whose shard is locked, and used through this only, for `'g`.
     pub unsafe fn new(segments: &'g Segments, place: Ref) -> Self {
-        EntryMut {
-            raw: Raw(segments.address(place)),
-            place,
-            _lock: PhantomData,
-        }
+        EntryMut { raw: Raw(segments.address(place)), place, _lock: PhantomData }
     }
 
     pub fn view(&self) -> EntryRef<'_> {
-        EntryRef {
-            raw: self.raw,
-            _lock: PhantomData,
-        }
+        EntryRef { raw: self.raw, _lock: PhantomData }
     }
 
     pub fn bytes_mut(self) -> Option<&'g mut [u8]> {
@@ -553,11 +521,7 @@ impl<'g> EntryMut<'g> {
     /// How the counts change when `new` takes over from this entry.
     pub fn delta_to(&self, new: &NewEntry<'_>) -> Delta {
         let (old, new) = (self.view().delta(), new.delta());
-        Delta {
-            keys: 0,
-            expires: old.expires + new.expires,
-            boxed: old.boxed + new.boxed,
-        }
+        Delta { keys: 0, expires: old.expires + new.expires, boxed: old.boxed + new.boxed }
     }
 
     /// Copies the entry to a fresh place and leaves the old one dead.
@@ -585,10 +549,7 @@ pub(super) struct Glimpse {
 pub(super) fn glimpse(segments: &Segments, place: Ref, hasher: &Hasher) -> Glimpse {
     let raw = Raw(segments.address(place));
     let dead = raw.flags() & DEAD != 0;
-    Glimpse {
-        units: raw.units(),
-        hash: (!dead).then(|| key_hash(raw, hasher)),
-    }
+    Glimpse { units: raw.units(), hash: (!dead).then(|| key_hash(raw, hasher)) }
 }
 
 /// Drops what a living entry owns. Gives the size in units of whatever stands there.

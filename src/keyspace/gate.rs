@@ -83,10 +83,7 @@ impl Gate {
                 waiting.pause();
             }
         }
-        Raised {
-            gate: self,
-            _turn: turn,
-        }
+        Raised { gate: self, _turn: turn }
     }
 }
 

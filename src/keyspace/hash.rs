@@ -99,10 +99,7 @@ impl Hasher {
             } else if n >= 4 {
                 (read4(key, 0), read4(key, n - 4))
             } else if n > 0 {
-                (
-                    u64::from(key[0]) << 8 | u64::from(key[n - 1]),
-                    u64::from(key[n / 2]),
-                )
+                (u64::from(key[0]) << 8 | u64::from(key[n - 1]), u64::from(key[n / 2]))
             } else {
                 (0, 0)
             }
@@ -135,12 +132,7 @@ impl Hasher {
             x = fold(read8(key, at) ^ s[6], read8(key, at + 8) ^ x);
         }
         // The last 16 bytes, overlapping what came before.
-        self.finish(
-            read8(key, n - 16),
-            read8(key, n - 8),
-            s[7] ^ fold(x ^ s[0], y ^ s[6]),
-            n,
-        )
+        self.finish(read8(key, n - 16), read8(key, n - 8), s[7] ^ fold(x ^ s[0], y ^ s[6]), n)
     }
 }
 
@@ -177,11 +169,7 @@ mod tests {
         let (mut seen, mut top, mut low) = (HashSet::new(), [0_u32; 256], [0_u32; 256]);
         let n = if cfg!(miri) { 2_000_u64 } else { 200_000 };
         for i in 0..n {
-            for key in [
-                format!("key:{i}"),
-                format!("{i:016}"),
-                format!("user:session:{i:032}"),
-            ] {
+            for key in [format!("key:{i}"), format!("{i:016}"), format!("user:session:{i:032}")] {
                 let x = h.hash(key.as_bytes());
                 assert!(seen.insert(x));
                 top[(x.0 >> 56) as usize] += 1;
@@ -199,10 +187,7 @@ mod tests {
     fn each_input_bit_moves_half_of_the_output() {
         let h = Hasher::new(Some([3, 1, 4, 1]));
         let lengths = [1, 3, 5, 8, 13, 16, 17, 31, 33, 64, 100];
-        for n in lengths
-            .into_iter()
-            .take(if cfg!(miri) { 5 } else { lengths.len() })
-        {
+        for n in lengths.into_iter().take(if cfg!(miri) { 5 } else { lengths.len() }) {
             let key = vec![0x5a_u8; n];
             let base = h.hash(&key).0;
             for bit in 0..n * 8 {

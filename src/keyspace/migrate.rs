@@ -54,12 +54,10 @@ fn wanted(keyspace: &Keyspace, engines: &Engines) -> Option<u8> {
     let (grow, shrink) = keyspace.percents();
     let fits = |bits: u8, percent: usize| keys * 100 < (SHARD_SLOTS << bits) * percent;
     if !fits(bits, grow) {
-        return (bits + 1..=(bits + STEPS_MAX).min(BITS_MAX))
-            .find(|&b| fits(b, grow))
-            .or(
-                // Far too small: as far as one step goes, and on from there.
-                (bits < BITS_MAX).then(|| (bits + STEPS_MAX).min(BITS_MAX)),
-            );
+        return (bits + 1..=(bits + STEPS_MAX).min(BITS_MAX)).find(|&b| fits(b, grow)).or(
+            // Far too small: as far as one step goes, and on from there.
+            (bits < BITS_MAX).then(|| (bits + STEPS_MAX).min(BITS_MAX)),
+        );
     }
     if bits > 0 && fits(bits, shrink) {
         let lowest = bits.saturating_sub(STEPS_MAX);
@@ -91,10 +89,7 @@ pub(super) fn install(batch: &Batch<'_>, db: DbId, bits: u8, now_ms: u64) -> boo
             space: Arc::clone(space),
             active: Arc::clone(&engines.active),
             growing: Some(Arc::new(growing)),
-            migration: Migration {
-                started_ms: now_ms,
-                ..Migration::default()
-            },
+            migration: Migration { started_ms: now_ms, ..Migration::default() },
         }),
     );
     batch.keyspace().work.wake();
@@ -137,10 +132,7 @@ fn finish(batch: &Batch<'_>, db: DbId, engines: &Engines, growing: &Arc<Engine>,
     let steady = Engines::steady(Arc::clone(space), Arc::clone(growing));
     batch.keyspace().replace_engines(batch, db, steady);
     space.counters.migrations.fetch_add(1, Relaxed);
-    space
-        .counters
-        .last_ms
-        .store(now_ms.saturating_sub(engines.migration.started_ms), Relaxed);
+    space.counters.last_ms.store(now_ms.saturating_sub(engines.migration.started_ms), Relaxed);
     let work = &batch.keyspace().work;
     if work.migrating.fetch_sub(1, Relaxed) == 1 {
         work.forgive();
@@ -172,26 +164,15 @@ fn move_unit(
         unit << steps..(unit + 1) << steps
     };
     let (sources, targets) = (range(active), range(growing));
-    let mut from: SmallVec<[Locked<'_>; 16]> = active.shards()[sources.clone()]
-        .iter()
-        .map(|s| Locked::new(s, space))
-        .collect();
+    let mut from: SmallVec<[Locked<'_>; 16]> =
+        active.shards()[sources.clone()].iter().map(|s| Locked::new(s, space)).collect();
     debug_assert!(from.iter().all(|s| s.state() == LIVE));
     let purge = (purge.enabled() && space.expires() > 0).then_some(purge);
-    let plan = Plan {
-        batch,
-        db,
-        active,
-        growing,
-        first_target: targets.start,
-        now_ms,
-    };
+    let plan = Plan { batch, db, active, growing, first_target: targets.start, now_ms };
     let items = plan.collect(&mut from, purge);
 
-    let to: SmallVec<[Locked<'_>; 16]> = growing.shards()[targets]
-        .iter()
-        .map(|s| Locked::new(s, space))
-        .collect();
+    let to: SmallVec<[Locked<'_>; 16]> =
+        growing.shards()[targets].iter().map(|s| Locked::new(s, space)).collect();
     fill(&to, &items);
     space.counters.moved.fetch_add(items.len() as u64, Relaxed);
     for source in &from {
@@ -222,11 +203,7 @@ impl Plan<'_, '_> {
         for (index, source) in from.iter_mut().enumerate() {
             found.clear();
             if let Some(block) = source.block() {
-                found.extend(
-                    block
-                        .entries()
-                        .map(|(front, _, tag, place)| (front as u8, tag, place)),
-                );
+                found.extend(block.entries().map(|(front, _, tag, place)| (front as u8, tag, place)));
             }
             let touch = purge.is_some() || self.growing.bits() > self.active.bits();
             for i in 0..found.len() {
@@ -240,12 +217,7 @@ impl Plan<'_, '_> {
                     continue;
                 }
                 let (target, bucket) = self.target(source, index, front, place);
-                items.push(Item {
-                    target,
-                    bucket,
-                    tag,
-                    place,
-                });
+                items.push(Item { target, bucket, tag, place });
             }
         }
         items
@@ -293,21 +265,13 @@ fn fill(to: &[Locked<'_>], items: &[Item]) {
             if counts.iter().all(|&n| n == 0) {
                 return None;
             }
-            let overflow = counts
-                .iter()
-                .map(|&n| usize::from(n).saturating_sub(SLOTS).div_ceil(SLOTS))
-                .sum();
+            let overflow = counts.iter().map(|&n| usize::from(n).saturating_sub(SLOTS).div_ceil(SLOTS)).sum();
             Some(Block::new(overflow).expect("invariant: a part of what a block held fits a block"))
         })
         .collect();
     for item in items {
-        let block = blocks[item.target as usize]
-            .as_ref()
-            .expect("invariant: counted above")
-            .view();
-        block
-            .insert(item.bucket.into(), item.tag, item.place)
-            .expect("invariant: room was counted");
+        let block = blocks[item.target as usize].as_ref().expect("invariant: counted above").view();
+        block.insert(item.bucket.into(), item.tag, item.place).expect("invariant: room was counted");
     }
     for ((target, block), counts) in to.iter().zip(blocks).zip(&counts) {
         let old = target.set_block(block);
@@ -350,10 +314,6 @@ pub(super) fn force(who: &mut Participant, db: DbId, up: bool) -> bool {
         return false;
     };
     let bits = engines.active.bits();
-    let bits = if up {
-        bits.checked_add(1)
-    } else {
-        bits.checked_sub(1)
-    };
+    let bits = if up { bits.checked_add(1) } else { bits.checked_sub(1) };
     bits.is_some_and(|bits| install(&batch, db, bits, 0))
 }

@@ -74,13 +74,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Options {
-            databases: 16,
-            reserve_bytes: 32 << 30,
-            grow_percent: 85,
-            shrink_percent: 20,
-            seed: None,
-        }
+        Options { databases: 16, reserve_bytes: 32 << 30, grow_percent: 85, shrink_percent: 20, seed: None }
     }
 }
 
@@ -277,10 +271,7 @@ impl Keyspace {
     }
 
     fn percents(&self) -> (usize, usize) {
-        (
-            self.options.grow_percent.into(),
-            self.options.shrink_percent.into(),
-        )
+        (self.options.grow_percent.into(), self.options.shrink_percent.into())
     }
 
     fn replace_engines(&self, batch: &Batch<'_>, db: DbId, new: Box<Engines>) {
@@ -352,11 +343,7 @@ impl Keyspace {
             if self.work.take_check() {
                 migrate::check(&batch, now_ms);
             }
-            let wanted = if helper {
-                self.work.migrating.load(Relaxed) != 0
-            } else {
-                self.work.owed() != 0
-            };
+            let wanted = if helper { self.work.migrating.load(Relaxed) != 0 } else { self.work.owed() != 0 };
             if wanted {
                 if migrate::step(&batch, now_ms, purge) {
                     return true;
@@ -373,11 +360,7 @@ impl Keyspace {
     /// What only the helper thread does.
     fn tidy(&self, who: &mut Participant) -> bool {
         let settling = self.work.is_settling();
-        let percent = if settling {
-            compact::PERCENT_IDLE
-        } else {
-            compact::PERCENT
-        };
+        let percent = if settling { compact::PERCENT_IDLE } else { compact::PERCENT };
         let urgent = self.work.take_compaction();
         {
             let batch = who.enter();

@@ -83,10 +83,7 @@ pub(super) struct Reclaim {
 
 impl Reclaim {
     pub fn new() -> Self {
-        Reclaim {
-            collector: Collector::new(),
-            trash: Arc::default(),
-        }
+        Reclaim { collector: Collector::new(), trash: Arc::default() }
     }
 
     pub fn register(&self) -> LocalHandle {
@@ -104,11 +101,7 @@ pub(super) struct Pin<'p> {
 impl<'p> Pin<'p> {
     #[inline]
     pub fn new(handle: &LocalHandle, trash: &'p Arc<Trash>) -> Self {
-        Pin {
-            guard: handle.pin(),
-            trash,
-            retired: Cell::new(false),
-        }
+        Pin { guard: handle.pin(), trash, retired: Cell::new(false) }
     }
 
     /// Frees something that was just taken out of reach, later and elsewhere.
@@ -155,9 +148,7 @@ pub(super) struct Protected<T> {
 
 impl<T> Default for Protected<T> {
     fn default() -> Self {
-        Protected {
-            pointer: AtomicPtr::default(),
-        }
+        Protected { pointer: AtomicPtr::default() }
     }
 }
 

@@ -102,11 +102,7 @@ fn walk(
     state: &mut u64,
     f: &mut dyn FnMut(EntryRef<'_>),
 ) -> bool {
-    let bits = engines
-        .growing
-        .as_ref()
-        .map_or(0, |g| g.bits())
-        .max(engines.active.bits());
+    let bits = engines.growing.as_ref().map_or(0, |g| g.bits()).max(engines.active.bits());
     let start = next(state);
     for i in 0..1_u64 << bits {
         // The upper bits count the shards; a step of one shard more each time, around the end.

@@ -90,14 +90,7 @@ impl Region {
         let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
         // SAFETY: a new anonymous mapping aliases nothing.
         let p = unsafe {
-            libc::mmap(
-                std::ptr::null_mut(),
-                bytes,
-                libc::PROT_READ | libc::PROT_WRITE,
-                flags,
-                -1,
-                0,
-            )
+            libc::mmap(std::ptr::null_mut(), bytes, libc::PROT_READ | libc::PROT_WRITE, flags, -1, 0)
         };
         if p == libc::MAP_FAILED {
             return Err(std::io::Error::last_os_error());
@@ -274,8 +267,7 @@ impl Segments {
         }
         batch.sort_unstable();
         for run in batch.chunk_by(|a, b| a + 1 == *b) {
-            self.region
-                .discard(run[0] as usize * SEGMENT_BYTES, run.len() * SEGMENT_BYTES);
+            self.region.discard(run[0] as usize * SEGMENT_BYTES, run.len() * SEGMENT_BYTES);
         }
         let mut pool = self.pool.lock();
         // Low segments on top, so that the used ones stay together.
@@ -346,11 +338,7 @@ impl Arena {
 
     #[inline]
     pub fn lock<'a>(&'a self, segments: &'a Segments) -> ArenaGuard<'a> {
-        ArenaGuard {
-            arena: self,
-            segments,
-            inner: self.inner.lock(),
-        }
+        ArenaGuard { arena: self, segments, inner: self.inner.lock() }
     }
 
     pub fn keys(&self) -> usize {
@@ -483,9 +471,7 @@ impl ArenaGuard<'_> {
         meta.position.store(self.inner.segments.len() as u32, Relaxed);
         self.inner.segments.push(segment);
         self.inner.open = Some(segment);
-        Ok(self
-            .bump_in(segment, units)
-            .expect("invariant: an empty segment has room"))
+        Ok(self.bump_in(segment, units).expect("invariant: an empty segment has room"))
     }
 
     /// A living place dies. The entry in it must be marked dead already.
@@ -521,10 +507,7 @@ impl ArenaGuard<'_> {
 
     fn give(&mut self, segment: u32) {
         let meta = self.segments.meta(segment);
-        add(
-            &self.arena.used,
-            -((meta.used.load(Relaxed) - first_unit(segment)) as isize),
-        );
+        add(&self.arena.used, -((meta.used.load(Relaxed) - first_unit(segment)) as isize));
         let position = meta.position.load(Relaxed) as usize;
         self.inner.segments.swap_remove(position);
         if let Some(&other) = self.inner.segments.get(position) {
@@ -557,10 +540,7 @@ impl ArenaGuard<'_> {
                 add32(&meta.generation, 1);
                 self.inner.evacuating = true;
                 self.arena.unfinished.store(true, Relaxed);
-                return Some(Victim {
-                    segment,
-                    unit: first_unit(segment),
-                });
+                return Some(Victim { segment, unit: first_unit(segment) });
             }
         }
         None
@@ -588,12 +568,7 @@ impl ArenaGuard<'_> {
             self.give(segment);
         }
         *self.inner = Inner::default();
-        for counter in [
-            &self.arena.keys,
-            &self.arena.expires,
-            &self.arena.boxed,
-            &self.arena.live,
-        ] {
+        for counter in [&self.arena.keys, &self.arena.expires, &self.arena.boxed, &self.arena.live] {
             counter.store(0, Relaxed);
         }
     }
@@ -602,10 +577,7 @@ impl ArenaGuard<'_> {
     pub fn extents(&self) -> Vec<(Ref, Ref)> {
         let extent = |&s: &u32| {
             let base = s * SEGMENT_UNITS;
-            (
-                Ref(base + first_unit(s)),
-                Ref(base + self.segments.meta(s).used.load(Relaxed)),
-            )
+            (Ref(base + first_unit(s)), Ref(base + self.segments.meta(s).used.load(Relaxed)))
         };
         self.inner.segments.iter().map(extent).collect()
     }

@@ -89,11 +89,7 @@ impl Shard {
 
     #[inline(always)]
     fn acquire(&self, space: &Space) {
-        if self
-            .lock
-            .compare_exchange(0, 1, Ordering::Acquire, Ordering::Relaxed)
-            .is_err()
-        {
+        if self.lock.compare_exchange(0, 1, Ordering::Acquire, Ordering::Relaxed).is_err() {
             self.acquire_slow(space);
         }
     }
@@ -105,10 +101,7 @@ impl Shard {
         loop {
             for _ in 0..SPINS {
                 if self.lock.load(Ordering::Relaxed) == 0
-                    && self
-                        .lock
-                        .compare_exchange(0, 1, Ordering::Acquire, Ordering::Relaxed)
-                        .is_ok()
+                    && self.lock.compare_exchange(0, 1, Ordering::Acquire, Ordering::Relaxed).is_ok()
                 {
                     return;
                 }
@@ -183,10 +176,7 @@ impl<'b> Locked<'b> {
     }
 
     pub fn set_used(&self, n: usize) {
-        self.shard.used.store(
-            n.try_into().expect("invariant: a shard counts to 65535"),
-            Ordering::Relaxed,
-        );
+        self.shard.used.store(n.try_into().expect("invariant: a shard counts to 65535"), Ordering::Relaxed);
     }
 
     #[inline(always)]
@@ -234,9 +224,7 @@ impl<'b> Locked<'b> {
     /// Moves the entry at `place` to another segment, if a slot of this shard still refers to it.
     pub fn relocate(&mut self, front: usize, place: Ref, hash: KeyHash) -> Result<bool, OutOfSpace> {
         let space = self.space;
-        let at = self
-            .block()
-            .and_then(|b| b.chain_entries(front).find(|e| e.2 == place).map(|e| e.0));
+        let at = self.block().and_then(|b| b.chain_entries(front).find(|e| e.2 == place).map(|e| e.0));
         let Some(at) = at else { return Ok(false) };
         let to = {
             let mut arena = space.arena(hash).lock(&space.segments);
@@ -272,12 +260,7 @@ impl<'b> ShardGuard<'b> {
         engines: &'b Engines,
         batch: &'b Batch<'b>,
     ) -> Self {
-        ShardGuard {
-            locked,
-            engine,
-            engines,
-            batch,
-        }
+        ShardGuard { locked, engine, engines, batch }
     }
 
     /// Whether this is the lock for a hash of the same database.
@@ -298,10 +281,7 @@ impl<'b> ShardGuard<'b> {
     fn place(&self, pos: Pos) -> Ref {
         let block = self.locked.block();
         let found = block.and_then(|b| b.bucket(pos.at.bucket.into()).get(pos.at.slot.into()));
-        assert!(
-            found == Some(pos.place),
-            "invariant: a position is used while its key stands there"
-        );
+        assert!(found == Some(pos.place), "invariant: a position is used while its key stands there");
         pos.place
     }
 
@@ -318,10 +298,7 @@ impl<'b> ShardGuard<'b> {
                 bits &= bits - 1;
                 let place = Ref(bucket.raw(slot));
                 if self.locked.entry(place).is(hash, key) {
-                    let at = At {
-                        bucket: index as u16,
-                        slot: slot as u16,
-                    };
+                    let at = At { bucket: index as u16, slot: slot as u16 };
                     return Some(Pos { at, place });
                 }
             }
@@ -369,10 +346,7 @@ impl<'b> ShardGuard<'b> {
                 if entry.deadline().is_none() || entry.hash(self.batch.hasher()).hash40() != hash40 {
                     continue;
                 }
-                let at = At {
-                    bucket: index as u16,
-                    slot: slot as u16,
-                };
+                let at = At { bucket: index as u16, slot: slot as u16 };
                 if f(Pos { at, place }, entry) {
                     return true;
                 }
@@ -413,12 +387,7 @@ impl<'b> ShardGuard<'b> {
             return Err(OutOfSpace);
         }
         let (value, kind) = split(content);
-        let new = NewEntry {
-            key: entry::key_part(key, hash),
-            value,
-            kind,
-            meta,
-        };
+        let new = NewEntry { key: entry::key_part(key, hash), value, kind, meta };
         let placed = self.place_new(hash, &new);
         let Ok(place) = placed else {
             entry::discard_key(new.key);
@@ -499,14 +468,8 @@ impl<'b> ShardGuard<'b> {
         // while the entry stands; the detached life time lets `&mut self` through.
         let old = unsafe { EntryRef::new(&self.locked.space.segments, place) };
         let key = old.key_part(self.batch.hasher());
-        let new = NewEntry {
-            key,
-            value,
-            kind,
-            meta,
-        };
-        self.overwrite(pos, hash, &new)
-            .inspect_err(|_| entry::discard_value(new.value))
+        let new = NewEntry { key, value, kind, meta };
+        self.overwrite(pos, hash, &new).inspect_err(|_| entry::discard_value(new.value))
     }
 
     /// Changes deadline, armed tick, access bits and raw; the value stays.
@@ -515,12 +478,7 @@ impl<'b> ShardGuard<'b> {
         // SAFETY: as in `replace`.
         let old = unsafe { EntryRef::new(&self.locked.space.segments, place) };
         let hasher = self.batch.hasher();
-        let new = NewEntry {
-            key: old.key_part(hasher),
-            value: old.value_part(),
-            kind: old.kind(),
-            meta,
-        };
+        let new = NewEntry { key: old.key_part(hasher), value: old.value_part(), kind: old.kind(), meta };
         let hash = old.hash(hasher);
         let (pos, dropped) = self.overwrite(pos, hash, &new)?;
         debug_assert!(dropped.is_none());

@@ -102,7 +102,11 @@ pub fn report() -> Vec<u8> {
     // SAFETY: `append` gets back the pointer to `text` that is passed here, on this thread and
     // before this call returns, and nobody else uses `text` meanwhile.
     unsafe {
-        tikv_jemalloc_sys::malloc_stats_print(Some(append), (&raw mut text).cast::<c_void>(), std::ptr::null());
+        tikv_jemalloc_sys::malloc_stats_print(
+            Some(append),
+            (&raw mut text).cast::<c_void>(),
+            std::ptr::null(),
+        );
     }
     text
 }

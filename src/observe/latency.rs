@@ -128,8 +128,11 @@ impl Latency {
 pub fn graph(event: &str, series: &Series, now_s: u64) -> String {
     let values = || series.samples.iter().map(|s| s.millis);
     let (high, low) = (values().max().unwrap_or(0), values().min().unwrap_or(0));
-    let mut text =
-        format!("{event} - high {high} ms, low {low} ms (all time high {} ms)\n{}\n", series.max, "-".repeat(80));
+    let mut text = format!(
+        "{event} - high {high} ms, low {low} ms (all time high {} ms)\n{}\n",
+        series.max,
+        "-".repeat(80)
+    );
     // Within a row a sample is one of these, by how far into the row it reaches.
     const MARKS: [char; 3] = ['_', 'o', '#'];
     const ROWS: u64 = 4;

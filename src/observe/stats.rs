@@ -55,9 +55,8 @@ impl CommandStats {
 }
 
 fn new_histogram() -> Histogram<u32> {
-    Histogram::new_with_bounds(1, DURATION_MAX_NS, 2).unwrap_or_else(|_| {
-        unreachable!("invariant: the bounds are constants that hdrhistogram accepts")
-    })
+    Histogram::new_with_bounds(1, DURATION_MAX_NS, 2)
+        .unwrap_or_else(|_| unreachable!("invariant: the bounds are constants that hdrhistogram accepts"))
 }
 
 /// Counters of one worker, or the sum of all.

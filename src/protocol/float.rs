@@ -30,10 +30,7 @@ impl DoubleText {
     }
 
     fn new() -> Self {
-        DoubleText {
-            bytes: [0; DOUBLE_BYTES_MAX],
-            len: 0,
-        }
+        DoubleText { bytes: [0; DOUBLE_BYTES_MAX], len: 0 }
     }
 
     fn of(text: &[u8]) -> Self {
@@ -101,10 +98,7 @@ impl Digits {
 
     /// Digits and the power of ten of the last one, from `12.5`, `1e21` or `1.5e-9`.
     fn of(text: &[u8]) -> (Digits, i32) {
-        let mut digits = Digits {
-            bytes: [0; 20],
-            len: 0,
-        };
+        let mut digits = Digits { bytes: [0; 20], len: 0 };
         let mut exponent = 0i32;
         let mut after_point = false;
         let mut rest = text;

@@ -33,14 +33,8 @@ pub(crate) fn read_stream(stream: &[u8], piece: usize, limits: &Limits) -> Seen 
     let mut tail = Vec::new();
     for part in stream.chunks(piece) {
         tail.extend_from_slice(part);
-        if let Err(error) = read_tail(
-            &mut tail,
-            &mut parser,
-            &mut requests,
-            &mut large,
-            limits,
-            &mut seen.0,
-        ) {
+        if let Err(error) = read_tail(&mut tail, &mut parser, &mut requests, &mut large, limits, &mut seen.0)
+        {
             seen.1 = Some(error);
             break;
         }

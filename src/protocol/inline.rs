@@ -97,19 +97,13 @@ fn next_word(line: &[u8], at: &mut usize, side: &mut Vec<u8>) -> Result<Option<W
         Some(b'"' | b'\'') => {
             let from = side.len();
             *at = unescape(line, start, side)?;
-            Ok(Some(Word::Unescaped {
-                start: from,
-                len: side.len() - from,
-            }))
+            Ok(Some(Word::Unescaped { start: from, len: side.len() - from }))
         }
         // Only for callers whose lines may hold NUL: it ends the line.
         Some(0) if plain == start => Ok(None),
         _ => {
             *at = plain;
-            Ok(Some(Word::Plain {
-                start,
-                len: plain - start,
-            }))
+            Ok(Some(Word::Plain { start, len: plain - start }))
         }
     }
 }
@@ -208,14 +202,8 @@ mod tests {
     fn words_and_quotes() {
         assert_eq!(words("  set  key\tvalue \x0b\x0c"), ["set", "key", "value"]);
         assert_eq!(words(r#"set "a b" 'c d'"#), ["set", "a b", "c d"]);
-        assert_eq!(
-            words(r#""\x41\xff\n\r\t\b\a\q\"" '\n\'x'"#),
-            ["A\u{ff}\n\r\t\u{8}\u{7}q\"", r"\n'x"]
-        );
-        assert_eq!(
-            words(r#"foo"bar baz" pre'quo ted'"#),
-            ["foobar baz", "prequo ted"]
-        );
+        assert_eq!(words(r#""\x41\xff\n\r\t\b\a\q\"" '\n\'x'"#), ["A\u{ff}\n\r\t\u{8}\u{7}q\"", r"\n'x"]);
+        assert_eq!(words(r#"foo"bar baz" pre'quo ted'"#), ["foobar baz", "prequo ted"]);
         assert_eq!(words(r#""" '' x"#), ["", "", "x"]);
         assert_eq!(words(r#""\xg1""#), ["xg1"]);
         assert_eq!(words("a\x0bb"), ["a\x0bb"]);
@@ -225,21 +213,8 @@ mod tests {
 
     #[test]
     fn quotes_must_balance() {
-        for line in [
-            r#"""#,
-            r#"'"#,
-            r#""a"b"#,
-            r#"'a'b"#,
-            r#"set "a"#,
-            r#""\"#,
-            r#""a\""#,
-            r#""a""b""#,
-        ] {
-            assert_eq!(
-                split_words(line.as_bytes()),
-                Err(ProtocolError::UnbalancedQuotes),
-                "{line}"
-            );
+        for line in [r#"""#, r#"'"#, r#""a"b"#, r#"'a'b"#, r#"set "a"#, r#""\"#, r#""a\""#, r#""a""b""#] {
+            assert_eq!(split_words(line.as_bytes()), Err(ProtocolError::UnbalancedQuotes), "{line}");
         }
     }
 }

@@ -46,21 +46,12 @@ struct Splice {
 impl OutBuf {
     /// Empty, without memory.
     pub const fn new() -> Self {
-        OutBuf {
-            bytes: Vec::new(),
-            front: 0,
-            blobs: VecDeque::new(),
-            front_blob: 0,
-            blob_bytes: 0,
-        }
+        OutBuf { bytes: Vec::new(), front: 0, blobs: VecDeque::new(), front_blob: 0, blob_bytes: 0 }
     }
 
     /// Empty, with room for `capacity` bytes.
     pub fn with_capacity(capacity: usize) -> Self {
-        OutBuf {
-            bytes: Vec::with_capacity(capacity),
-            ..OutBuf::new()
-        }
+        OutBuf { bytes: Vec::with_capacity(capacity), ..OutBuf::new() }
     }
 
     /// Bytes to send, those of referenced values included.
@@ -129,10 +120,7 @@ impl OutBuf {
             return;
         }
         self.blob_bytes += blob.len();
-        self.blobs.push_back(Splice {
-            at: self.bytes.len(),
-            blob: blob.clone(),
-        });
+        self.blobs.push_back(Splice { at: self.bytes.len(), blob: blob.clone() });
     }
 
     /// Moves the content of `other` behind this one's.
@@ -294,11 +282,7 @@ mod tests {
             let taken: Vec<u8> = {
                 let mut slices = vec![IoSlice::new(&[]); width];
                 let n = out.io_slices(&mut slices);
-                slices[..n]
-                    .iter()
-                    .flat_map(|slice| slice.iter().copied())
-                    .take(step)
-                    .collect()
+                slices[..n].iter().flat_map(|slice| slice.iter().copied()).take(step).collect()
             };
             assert!(!taken.is_empty(), "unsent bytes but nothing to send");
             out.advance(taken.len());

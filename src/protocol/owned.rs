@@ -77,14 +77,10 @@ impl OwnedRequest {
             held: 0,
             limits: *limits,
         };
-        request
-            .args
-            .try_reserve(earlier.len() + 1)
-            .map_err(|_| ProtocolError::OutOfMemory)?;
+        request.args.try_reserve(earlier.len() + 1).map_err(|_| ProtocolError::OutOfMemory)?;
         for arg in earlier {
             let mut copy = Vec::new();
-            copy.try_reserve_exact(arg.len())
-                .map_err(|_| ProtocolError::OutOfMemory)?;
+            copy.try_reserve_exact(arg.len()).map_err(|_| ProtocolError::OutOfMemory)?;
             copy.extend_from_slice(arg);
             request.push(copy)?;
         }
@@ -129,10 +125,7 @@ impl OwnedRequest {
             debug_assert!(n == 0, "advance without room");
             return;
         };
-        assert!(
-            n <= self.bulk.len() - self.filled,
-            "more bytes received than there was room"
-        );
+        assert!(n <= self.bulk.len() - self.filled, "more bytes received than there was room");
         self.filled += n;
         if self.filled == len {
             self.stage = Stage::Cr;
@@ -206,11 +199,7 @@ impl OwnedRequest {
         self.filled = 0;
         let arg = std::mem::take(&mut self.bulk);
         self.push(arg)?;
-        self.stage = if self.args.len() == self.count {
-            Stage::Complete
-        } else {
-            Stage::Header
-        };
+        self.stage = if self.args.len() == self.count { Stage::Complete } else { Stage::Header };
         Ok(())
     }
 
@@ -234,9 +223,7 @@ impl OwnedRequest {
         self.check_limit(end)?;
         if self.bulk.capacity() < end {
             let target = end.max(self.filled.saturating_mul(2)).max(FIRST_STEP).min(len);
-            self.bulk
-                .try_reserve_exact(target - self.bulk.len())
-                .map_err(|_| ProtocolError::OutOfMemory)?;
+            self.bulk.try_reserve_exact(target - self.bulk.len()).map_err(|_| ProtocolError::OutOfMemory)?;
         }
         Ok(())
     }

@@ -180,11 +180,7 @@ impl<'a> Reply<'a> {
     /// A double.
     pub fn double(&mut self, value: f64) {
         let text = format_double(value);
-        if self.resp3 {
-            self.line(b',', text.as_bytes())
-        } else {
-            self.bulk(text.as_bytes())
-        }
+        if self.resp3 { self.line(b',', text.as_bytes()) } else { self.bulk(text.as_bytes()) }
     }
 
     /// A truth value.
@@ -199,11 +195,7 @@ impl<'a> Reply<'a> {
 
     /// A number of any size, given as decimal text.
     pub fn bignum(&mut self, digits: &str) {
-        if self.resp3 {
-            self.line(b'(', digits.as_bytes())
-        } else {
-            self.bulk(digits.as_bytes())
-        }
+        if self.resp3 { self.line(b'(', digits.as_bytes()) } else { self.bulk(digits.as_bytes()) }
     }
 
     /// Text to be shown as it is; `format` is three letters, `txt` or `mkd`.
@@ -249,11 +241,7 @@ impl<'a> Reply<'a> {
         let at = self.position();
         let (letter, n) = self.form(kind, expected);
         push_header(self.out.bytes_mut(), letter, n);
-        Mark {
-            at,
-            room: self.position() - at,
-            kind,
-        }
+        Mark { at, room: self.position() - at, kind }
     }
 
     /// Writes the length `n` of a deferred aggregate (of a map: its pairs). Aggregates begun
@@ -280,13 +268,7 @@ impl<'a> Reply<'a> {
         let out = self.out.bytes_mut();
         out.reserve(text.len() + 3);
         out.push(kind);
-        out.extend(text.iter().map(|&byte| {
-            if matches!(byte, b'\r' | b'\n' | 0) {
-                b' '
-            } else {
-                byte
-            }
-        }));
+        out.extend(text.iter().map(|&byte| if matches!(byte, b'\r' | b'\n' | 0) { b' ' } else { byte }));
         out.extend_from_slice(b"\r\n");
     }
 
@@ -321,19 +303,7 @@ fn short_header(kind: u8, n: usize) -> Option<([u8; 8], usize)> {
         0..=9 => ([kind, digit(1), b'\r', b'\n', 0, 0, 0, 0], 4),
         10..=99 => ([kind, digit(10), digit(1), b'\r', b'\n', 0, 0, 0], 5),
         100..=999 => ([kind, digit(100), digit(10), digit(1), b'\r', b'\n', 0, 0], 6),
-        1000..=9999 => (
-            [
-                kind,
-                digit(1000),
-                digit(100),
-                digit(10),
-                digit(1),
-                b'\r',
-                b'\n',
-                0,
-            ],
-            7,
-        ),
+        1000..=9999 => ([kind, digit(1000), digit(100), digit(10), digit(1), b'\r', b'\n', 0], 7),
         _ => return None,
     })
 }
@@ -371,10 +341,7 @@ mod tests {
     fn each_form() {
         assert_eq!(both(|r| r.ok()), same("+OK\r\n"));
         assert_eq!(both(|r| r.simple("PONG")), same("+PONG\r\n"));
-        assert_eq!(
-            both(|r| r.error("ERR syntax error")),
-            same("-ERR syntax error\r\n")
-        );
+        assert_eq!(both(|r| r.error("ERR syntax error")), same("-ERR syntax error\r\n"));
         assert_eq!(both(|r| r.bulk(b"")), same("$0\r\n\r\n"));
         assert_eq!(both(|r| r.bulk(b"a\r\nb")), same("$4\r\na\r\nb\r\n"));
         assert_eq!(both(|r| r.bulk_int(-12)), same("$3\r\n-12\r\n"));
@@ -386,21 +353,12 @@ mod tests {
         assert_eq!(both(|r| r.set(12345)), forms("*12345\r\n", "~12345\r\n"));
         assert_eq!(both(|r| r.push(3)), forms("*3\r\n", ">3\r\n"));
         assert_eq!(both(|r| r.double(3.1)), forms("$3\r\n3.1\r\n", ",3.1\r\n"));
-        assert_eq!(
-            both(|r| r.double(f64::NEG_INFINITY)),
-            forms("$4\r\n-inf\r\n", ",-inf\r\n")
-        );
+        assert_eq!(both(|r| r.double(f64::NEG_INFINITY)), forms("$4\r\n-inf\r\n", ",-inf\r\n"));
         assert_eq!(both(|r| r.bool(true)), forms(":1\r\n", "#t\r\n"));
         assert_eq!(both(|r| r.bool(false)), forms(":0\r\n", "#f\r\n"));
         let big = "1234567999999999999999999999999999999";
-        assert_eq!(
-            both(|r| r.bignum(big)),
-            (format!("$37\r\n{big}\r\n"), format!("({big}\r\n"))
-        );
-        assert_eq!(
-            both(|r| r.verbatim("txt", b"a\nb")),
-            forms("$3\r\na\nb\r\n", "=7\r\ntxt:a\nb\r\n")
-        );
+        assert_eq!(both(|r| r.bignum(big)), (format!("$37\r\n{big}\r\n"), format!("({big}\r\n")));
+        assert_eq!(both(|r| r.verbatim("txt", b"a\nb")), forms("$3\r\na\nb\r\n", "=7\r\ntxt:a\nb\r\n"));
         let mut out = OutBuf::new();
         Reply::new(&mut out, true).attribute(1);
         assert_eq!(out.to_vec(), b"|1\r\n");
@@ -408,21 +366,7 @@ mod tests {
 
     #[test]
     fn every_width_of_number() {
-        for n in [
-            0,
-            1,
-            9,
-            10,
-            99,
-            100,
-            999,
-            1000,
-            9999,
-            10_000,
-            65_535,
-            65_536,
-            1 << 40,
-        ] {
+        for n in [0, 1, 9, 10, 99, 100, 999, 1000, 9999, 10_000, 65_535, 65_536, 1 << 40] {
             assert_eq!(both(|r| r.array(n)), same(&format!("*{n}\r\n")));
         }
         for n in [0, 9, 10, -1, -9, i64::MIN, i64::MAX] {

@@ -46,27 +46,18 @@ pub struct ArgRange {
 impl ArgRange {
     #[inline]
     pub(crate) fn in_buffer(start: usize, len: usize) -> Self {
-        ArgRange {
-            start: narrow(start),
-            len: narrow(len),
-        }
+        ArgRange { start: narrow(start), len: narrow(len) }
     }
 
     pub(crate) fn in_side(start: usize, len: usize) -> Self {
-        ArgRange {
-            start: narrow(start) | SIDE,
-            len: narrow(len),
-        }
+        ArgRange { start: narrow(start) | SIDE, len: narrow(len) }
     }
 
     /// The bytes, given the buffer that was parsed and the side buffer of the [`Requests`].
     #[inline]
     pub fn bytes<'b>(self, buf: &'b [u8], side: &'b [u8]) -> &'b [u8] {
-        let (from, start) = if self.start & SIDE == 0 {
-            (buf, self.start)
-        } else {
-            (side, self.start & !SIDE)
-        };
+        let (from, start) =
+            if self.start & SIDE == 0 { (buf, self.start) } else { (side, self.start & !SIDE) };
         let start = widen(start);
         &from[start..start + widen(self.len)]
     }
@@ -97,11 +88,7 @@ pub struct Requests {
 impl Requests {
     /// Empty, with room for ordinary batches.
     pub fn new() -> Self {
-        Requests {
-            ranges: Vec::with_capacity(64),
-            spans: Vec::with_capacity(BATCH_MAX),
-            side: Vec::new(),
-        }
+        Requests { ranges: Vec::with_capacity(64), spans: Vec::with_capacity(BATCH_MAX), side: Vec::new() }
     }
 
     /// Forgets everything; gives back what a giant request has grown.
@@ -130,9 +117,7 @@ impl Requests {
 
     /// The arguments of one request as slices, the name first.
     pub fn slices<'b>(&'b self, buf: &'b [u8], span: &RequestSpan) -> impl Iterator<Item = &'b [u8]> {
-        self.args_of(span)
-            .iter()
-            .map(move |range| range.bytes(buf, &self.side))
+        self.args_of(span).iter().map(move |range| range.bytes(buf, &self.side))
     }
 
     /// Closes a request over all ranges from `first`.
@@ -140,11 +125,7 @@ impl Requests {
     pub(crate) fn push_span(&mut self, first: usize, end: usize) {
         let count = self.ranges.len() - first;
         debug_assert!(count > 0, "a request has a name");
-        self.spans.push(RequestSpan {
-            first: narrow(first),
-            count: narrow(count),
-            end: narrow(end),
-        });
+        self.spans.push(RequestSpan { first: narrow(first), count: narrow(count), end: narrow(end) });
     }
 }
 
@@ -212,9 +193,9 @@ impl Parser {
 
     /// Heap memory held for an unfinished request (its bytes are the caller's).
     pub fn heap_bytes(&self) -> usize {
-        self.resume.as_ref().map_or(0, |resume| {
-            size_of::<Resume>() + resume.ranges.capacity() * size_of::<ArgRange>()
-        })
+        self.resume
+            .as_ref()
+            .map_or(0, |resume| size_of::<Resume>() + resume.ranges.capacity() * size_of::<ArgRange>())
     }
 
     /// Finds up to [`BATCH_MAX`] complete requests at the beginning of `buf`.
@@ -246,12 +227,7 @@ impl Parser {
                             pos = next;
                             continue;
                         }
-                        Some((count, next)) => Frame {
-                            start: pos,
-                            first: out.ranges.len(),
-                            count,
-                            at: next,
-                        },
+                        Some((count, next)) => Frame { start: pos, first: out.ranges.len(), count, at: next },
                     },
                     Some(_) => match crate::protocol::inline::parse(buf, pos, limits, out)? {
                         None => return unfinished(buf, pos, limits),
@@ -273,10 +249,7 @@ impl Parser {
                 }
                 Step::Large(request) => {
                     out.ranges.truncate(frame.first);
-                    return Ok(Progress::Large {
-                        consumed: buf.len(),
-                        request,
-                    });
+                    return Ok(Progress::Large { consumed: buf.len(), request });
                 }
             }
         }
@@ -287,12 +260,7 @@ impl Parser {
     fn take_resumed(&mut self, out: &mut Requests) -> Option<Frame> {
         let mut resume = self.resume.take()?;
         std::mem::swap(&mut out.ranges, &mut resume.ranges);
-        Some(Frame {
-            start: 0,
-            first: 0,
-            count: resume.count,
-            at: resume.at,
-        })
+        Some(Frame { start: 0, first: 0, count: resume.count, at: resume.at })
     }
 
     /// Takes the ranges of an unfinished request out of `out` and remembers them if they are many.
@@ -311,11 +279,7 @@ impl Parser {
             let shift = narrow(frame.start);
             ranges.iter_mut().for_each(|range| range.start -= shift);
         }
-        self.resume = Some(Box::new(Resume {
-            ranges,
-            count: frame.count,
-            at: at - frame.start,
-        }));
+        self.resume = Some(Box::new(Resume { ranges, count: frame.count, at: at - frame.start }));
     }
 }
 
@@ -367,9 +331,7 @@ fn large(
     limits: &Limits,
     out: &Requests,
 ) -> Result<Step, ProtocolError> {
-    let earlier = out.ranges[frame.first..]
-        .iter()
-        .map(|range| range.bytes(buf, &[]));
+    let earlier = out.ranges[frame.first..].iter().map(|range| range.bytes(buf, &[]));
     let request = OwnedRequest::begin(earlier, frame.count, len, &buf[body..], limits)?;
     Ok(Step::Large(Box::new(request)))
 }
@@ -437,9 +399,7 @@ pub(crate) fn bulk_length(kind: u8, text: &[u8], limits: &Limits) -> Result<usiz
         return Err(ProtocolError::ExpectedDollar(kind));
     }
     let len = parse_i64(text).and_then(|len| u64::try_from(len).ok());
-    let len = len
-        .filter(|&len| len <= limits.bulk_len_max)
-        .ok_or(ProtocolError::InvalidBulkLength)?;
+    let len = len.filter(|&len| len <= limits.bulk_len_max).ok_or(ProtocolError::InvalidBulkLength)?;
     if !limits.authenticated && len > UNAUTHENTICATED_BULK_MAX {
         return Err(ProtocolError::UnauthenticatedBulkLength);
     }
@@ -483,10 +443,7 @@ fn any_length(buf: &[u8], at: usize, line_bytes_max: usize) -> Line<'_> {
 
 /// Offsets fit because buffers are at most [`QUERY_BUFFER_MAX`] bytes.
 #[inline(always)]
-#[expect(
-    clippy::as_conversions,
-    reason = "buffers are refused over 2^31 - 1 bytes; checked in debug builds"
-)]
+#[expect(clippy::as_conversions, reason = "buffers are refused over 2^31 - 1 bytes; checked in debug builds")]
 fn narrow(offset: usize) -> u32 {
     debug_assert!(offset <= QUERY_BUFFER_MAX, "an offset beyond the largest buffer");
     offset as u32

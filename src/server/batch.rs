@@ -17,12 +17,12 @@ use crate::commands::dispatch::{Fate, dispatch};
 use crate::commands::keys::Touch;
 use crate::commands::local::Lane;
 use crate::commands::session::Session;
-use crate::commands::timing;
 use crate::commands::table::{self, Lookup};
+use crate::commands::timing;
 use crate::config::{Config, EvictionPolicy};
 use crate::effects::deliver;
-use crate::observe::latency::EXPIRE_CYCLE;
 use crate::keyspace::{Batch, DbId, KeyHash, Participant};
+use crate::observe::latency::EXPIRE_CYCLE;
 use crate::protocol::OutBuf;
 use crate::protocol::request::{BATCH_MAX, Requests};
 use crate::shared::Shared;
@@ -54,10 +54,7 @@ struct Resolved {
     hash: Option<KeyHash>,
 }
 
-const UNRESOLVED: Resolved = Resolved {
-    lookup: Lookup::Unknown,
-    hash: None,
-};
+const UNRESOLVED: Resolved = Resolved { lookup: Lookup::Unknown, hash: None };
 
 /// Requests to run, wherever their bytes are.
 #[derive(Clone, Copy)]
@@ -85,11 +82,9 @@ impl<'r> Work<'r> {
     #[inline]
     fn source(&self, i: usize) -> Source<'r> {
         match self {
-            Work::Parsed { buf, requests } => Source::Buffer {
-                buf,
-                side: &requests.side,
-                ranges: requests.args_of(&requests.spans[i]),
-            },
+            Work::Parsed { buf, requests } => {
+                Source::Buffer { buf, side: &requests.side, ranges: requests.args_of(&requests.spans[i]) }
+            }
             Work::Kept(list) => Source::Owned(&list[i]),
         }
     }
@@ -160,11 +155,10 @@ impl Runner {
         let more = {
             let batch = self.participant.enter();
             let lane = &mut self.lane;
-            lane.expiry
-                .run(&batch, now, budget_us, &mut lane.graveyard, &mut |db, entry| {
-                    fired += 1;
-                    deliver::expired(&shared, db, entry.key());
-                })
+            lane.expiry.run(&batch, now, budget_us, &mut lane.graveyard, &mut |db, entry| {
+                fired += 1;
+                deliver::expired(&shared, db, entry.key());
+            })
         };
         if fired > 0 {
             let mut counters = shared.stats.lane(self.lane.local.worker);
@@ -188,27 +182,13 @@ impl Runner {
     pub fn run(&mut self, session: &mut Session, out: &mut OutBuf, work: Work<'_>) -> Ran {
         // Taken apart, so that neither the settings' nor the process' reference count, which all
         // workers share, is touched by a batch.
-        let Runner {
-            shared,
-            participant,
-            lane,
-            config,
-            ..
-        } = self;
+        let Runner { shared, participant, lane, config, .. } = self;
         let config: &Config = config.load();
-        let mut env = Env {
-            shared,
-            config,
-            now: clock::now_ms(),
-            touch: touch(config),
-        };
+        let mut env = Env { shared, config, now: clock::now_ms(), touch: touch(config) };
         lane.local.touch = env.touch;
         lane.expiry.begin(env.now, shared.pause.active(env.now).is_none());
         let mut turn = Turn { participant, lane };
-        let mut segment = Segment {
-            began_ns: clock::mono_ns(),
-            ids: SmallVec::new(),
-        };
+        let mut segment = Segment { began_ns: clock::mono_ns(), ids: SmallVec::new() };
         let mut at = 0;
         let ran = loop {
             match turn.shared_part(env, session, out, work, &mut at, &mut segment) {
@@ -251,13 +231,8 @@ impl Runner {
             shared.sampler.take_if_due(now, mono_ms, &shared.stats, &shared.keyspace, maxmemory);
         }
         if shared.keyspace.needs_help() {
-            let mut purge = super::helper::ExpiredByMigration {
-                shared,
-                worker: self.lane.local.worker,
-            };
-            shared
-                .keyspace
-                .maintain(&mut self.participant, HELP_US, now, &mut purge);
+            let mut purge = super::helper::ExpiredByMigration { shared, worker: self.lane.local.worker };
+            shared.keyspace.maintain(&mut self.participant, HELP_US, now, &mut purge);
             shared.keyspace.wake_helper();
         }
     }
@@ -282,10 +257,7 @@ fn resolve(batch: &Batch<'_>, db: DbId, work: Work<'_>, begin: usize, resolved: 
         let source = work.source(begin + i);
         let n = source.len();
         let lookup = table::lookup_request(|i| source.at(i), n);
-        let key = lookup
-            .found()
-            .and_then(|f| table::single_key(f.id))
-            .filter(|key| *key < n);
+        let key = lookup.found().and_then(|f| table::single_key(f.id)).filter(|key| *key < n);
         let hash = key.map(|key| batch.hash_key(source.at(key)));
         if let Some(hash) = hash {
             batch.prefetch_shard(db, hash);
@@ -420,14 +392,8 @@ fn every_command_alone(config: &Config) -> bool {
 }
 
 fn touch(config: &Config) -> Touch {
-    if matches!(
-        config.maxmemory_policy,
-        EvictionPolicy::AllkeysLfu | EvictionPolicy::VolatileLfu
-    ) {
-        Touch::Lfu {
-            log_factor: config.lfu_log_factor,
-            decay_minutes: config.lfu_decay_time,
-        }
+    if matches!(config.maxmemory_policy, EvictionPolicy::AllkeysLfu | EvictionPolicy::VolatileLfu) {
+        Touch::Lfu { log_factor: config.lfu_log_factor, decay_minutes: config.lfu_decay_time }
     } else {
         Touch::Lru
     }

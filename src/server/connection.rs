@@ -20,10 +20,10 @@ use tokio::io::unix::AsyncFd;
 use crate::clients::{ClientHandle, State};
 use crate::clock;
 use crate::commands::session::Session;
-use crate::protocol::{OutBuf, Reply};
 use crate::protocol::limits::{Limits, ProtocolError};
 use crate::protocol::owned::OwnedRequest;
 use crate::protocol::request::{Parser, Progress, Requests};
+use crate::protocol::{OutBuf, Reply};
 use crate::server::batch::{Ran, Runner, Work};
 use crate::server::stream::Stream;
 use crate::shared::Shared;
@@ -335,13 +335,7 @@ impl Connection {
             let progress = self.parser.parse(&buf[at..], &limits, &mut requests);
             let mut ran = Ok(());
             if !requests.spans.is_empty() {
-                ran = self.run(
-                    desk,
-                    Work::Parsed {
-                        buf: &buf[at..],
-                        requests: &requests,
-                    },
-                );
+                ran = self.run(desk, Work::Parsed { buf: &buf[at..], requests: &requests });
             }
             desk.requests = requests;
             ran?;
@@ -375,18 +369,12 @@ impl Connection {
             Ran::All => Ok(()),
             Ran::Closed => {
                 self.collect(desk);
-                Err(if self.session.killed() {
-                    End::Killed
-                } else {
-                    End::Asked
-                })
+                Err(if self.session.killed() { End::Killed } else { End::Asked })
             }
             Ran::Paused { at, until_ms } => {
                 let wait = Duration::from_millis(until_ms.saturating_sub(clock::now_ms()).max(1));
-                self.held = Some(Box::new(Held {
-                    args: work.copies(at),
-                    timer: Box::pin(tokio::time::sleep(wait)),
-                }));
+                self.held =
+                    Some(Box::new(Held { args: work.copies(at), timer: Box::pin(tokio::time::sleep(wait)) }));
                 Ok(())
             }
         }
@@ -511,9 +499,7 @@ impl Connection {
     fn count_in(&self, desk: &mut Desk, n: usize) {
         let figures = &self.session.handle.figures;
         figures.last_ms.store(clock::mono_ms(), Relaxed);
-        figures
-            .total_in
-            .store(figures.total_in.load(Relaxed) + n as u64, Relaxed);
+        figures.total_in.store(figures.total_in.load(Relaxed) + n as u64, Relaxed);
         let mut counters = desk.runner.shared.stats.lane(desk.runner.lane.local.worker);
         counters.net_in += n as u64;
         counters.reads += 1;
@@ -525,9 +511,7 @@ impl Connection {
         let large = self.large.as_ref().map_or(0, |l| l.heap_bytes());
         let held = self.tail.len() + large;
         figures.qbuf.store(held, Relaxed);
-        figures
-            .qbuf_free
-            .store(self.tail.capacity() - self.tail.len(), Relaxed);
+        figures.qbuf_free.store(self.tail.capacity() - self.tail.len(), Relaxed);
         if held == 0 {
             figures.partial_since_ms.store(0, Relaxed);
         } else if figures.partial_since_ms.load(Relaxed) == 0 {
@@ -547,11 +531,7 @@ impl Connection {
         if over {
             tracing::warn!(client = self.session.handle.id, addr = %self.session.handle.addr,
                 "client closed for overcoming of output buffer limits");
-            desk.runner
-                .shared
-                .stats
-                .lane(desk.runner.lane.local.worker)
-                .output_buffer_closed += 1;
+            desk.runner.shared.stats.lane(desk.runner.lane.local.worker).output_buffer_closed += 1;
         }
         crate::commands::connection::forget(&mut self.session, &desk.runner.shared);
         desk.runner.shared.clients.remove(self.session.handle.id);
@@ -603,9 +583,7 @@ fn recv(io: &AsyncFd<Stream>, buf: &mut [u8]) -> Result<Option<(usize, bool)>, E
 /// A short read means the socket is empty: forget its readiness without asking it again. The
 /// next edge sets it anew, also one that came since (tokio compares ticks).
 fn clear_readable(io: &AsyncFd<Stream>) {
-    drop(io.try_io(Interest::READABLE, |_| {
-        Err::<(), _>(io::Error::from(io::ErrorKind::WouldBlock))
-    }));
+    drop(io.try_io(Interest::READABLE, |_| Err::<(), _>(io::Error::from(io::ErrorKind::WouldBlock))));
 }
 
 /// Sends as much as the socket takes.
@@ -623,9 +601,7 @@ fn write_all(io: &AsyncFd<Stream>, out: &mut OutBuf, handle: &ClientHandle) -> R
             Ok(n) => {
                 out.advance(n);
                 let figures = &handle.figures;
-                figures
-                    .total_out
-                    .store(figures.total_out.load(Relaxed) + n as u64, Relaxed);
+                figures.total_out.store(figures.total_out.load(Relaxed) + n as u64, Relaxed);
             }
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(()),
             Err(e) if e.kind() == io::ErrorKind::Interrupted => {}

@@ -49,11 +49,7 @@ pub fn unix(path: &Path, mode: u32, backlog: i32) -> io::Result<UnixSocket> {
     let meta = fs::symlink_metadata(path)?;
     socket.listen(backlog)?;
     socket.set_nonblocking(true)?;
-    Ok(UnixSocket {
-        listener: socket.into(),
-        path: path.to_owned(),
-        identity: (meta.dev(), meta.ino()),
-    })
+    Ok(UnixSocket { listener: socket.into(), path: path.to_owned(), identity: (meta.dev(), meta.ino()) })
 }
 
 fn clear_stale(path: &Path) -> io::Result<()> {
@@ -67,9 +63,7 @@ fn clear_stale(path: &Path) -> io::Result<()> {
         return Err(io::Error::new(io::ErrorKind::AlreadyExists, what));
     }
     match UnixStream::connect(path) {
-        Ok(_) => {
-            Err(io::Error::new(io::ErrorKind::AddrInUse, "another process is listening on this socket"))
-        }
+        Ok(_) => Err(io::Error::new(io::ErrorKind::AddrInUse, "another process is listening on this socket")),
         Err(e) if e.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path),
         Err(e) => Err(e),
     }

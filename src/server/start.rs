@@ -25,8 +25,11 @@ pub fn run(mut config: Config) -> anyhow::Result<u8> {
     let commands = crate::commands::table::all().len();
     let mode = if config.cluster_enabled { "cluster" } else { "standalone" };
     tracing::info!("tandem {} starting, PID: {}", env!("CARGO_PKG_VERSION"), std::process::id());
-    tracing::info!("Running mode={mode}, port={}, workers={workers}, commands={commands}, PID: {}.",
-        config.port, std::process::id());
+    tracing::info!(
+        "Running mode={mode}, port={}, workers={workers}, commands={commands}, PID: {}.",
+        config.port,
+        std::process::id()
+    );
     let sockets = bind(&config, workers)?;
     let keyspace = Keyspace::new(Options {
         databases: u16::try_from(config.databases).context("databases: at most 65535")?,
@@ -109,7 +112,10 @@ fn spawn_workers(shared: &Arc<Shared>, mut sockets: Sockets) -> anyhow::Result<H
 fn announce(shared: &Shared) {
     let config = shared.config.load();
     if !config.unixsocket.is_empty() {
-        tracing::info!("The server is now ready to accept connections at {}", config.unixsocket.to_str_lossy());
+        tracing::info!(
+            "The server is now ready to accept connections at {}",
+            config.unixsocket.to_str_lossy()
+        );
         tracing::info!("Try: redis-cli -s {} set greeting hello", config.unixsocket.to_str_lossy());
     }
     let port = shared.tcp.port();

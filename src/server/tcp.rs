@@ -35,10 +35,7 @@ impl Bound {
 
     fn duplicate(&self) -> io::Result<Bound> {
         let copy = |listeners: &Vec<TcpListener>| listeners.iter().map(TcpListener::try_clone).collect();
-        Ok(Bound {
-            addresses: self.addresses.iter().map(copy).collect::<io::Result<_>>()?,
-            port: self.port,
-        })
+        Ok(Bound { addresses: self.addresses.iter().map(copy).collect::<io::Result<_>>()?, port: self.port })
     }
 
     fn listeners(&self) -> impl Iterator<Item = &TcpListener> {

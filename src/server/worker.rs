@@ -294,8 +294,8 @@ enum Slice {
 
 fn expire_slice(worker: &Worker) -> Slice {
     let runner = &mut worker.desk.borrow_mut().runner;
-    let held_back = !worker.shared.active_expire.load(Relaxed)
-        || worker.shared.pause.active(clock::now_ms()).is_some();
+    let held_back =
+        !worker.shared.active_expire.load(Relaxed) || worker.shared.pause.active(clock::now_ms()).is_some();
     if !held_back && runner.expire(EXPIRY_SLICE_US) {
         return Slice::More;
     }

@@ -1,4 +1,4 @@
 //! The few system interfaces that no safe crate wraps.
 
-pub mod readiness;
 pub mod process;
+pub mod readiness;

@@ -28,10 +28,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Limits {
-            listpack_entries: 128,
-            listpack_value: 64,
-        }
+        Limits { listpack_entries: 128, listpack_value: 64 }
     }
 }
 
@@ -76,11 +73,7 @@ pub struct Field<'a> {
 impl<'a> Field<'a> {
     fn of(entry: Entry<'a>) -> Self {
         let (deadline, value) = split_payload(entry);
-        Field {
-            name: Elem::Bytes(entry.key),
-            value: Elem::Bytes(value),
-            deadline,
-        }
+        Field { name: Elem::Bytes(entry.key), value: Elem::Bytes(value), deadline }
     }
 }
 
@@ -88,20 +81,14 @@ fn split_payload(entry: Entry<'_>) -> (Option<u64>, &[u8]) {
     if !entry.mark {
         return (None, entry.payload);
     }
-    let (deadline, value) = entry
-        .payload
-        .split_first_chunk()
-        .expect("invariant: marked payloads have a deadline");
+    let (deadline, value) =
+        entry.payload.split_first_chunk().expect("invariant: marked payloads have a deadline");
     (Some(u64::from_le_bytes(*deadline)), value)
 }
 
 impl Fields {
     fn deadline(&self, field: &[u8]) -> Option<u64> {
-        if self.deadlines.is_empty() {
-            None
-        } else {
-            split_payload(self.table.get(field)?).0
-        }
+        if self.deadlines.is_empty() { None } else { split_payload(self.table.get(field)?).0 }
     }
 
     fn write(&mut self, field: &[u8], value: &[u8], deadline: Option<u64>) -> bool {
@@ -121,10 +108,7 @@ impl Fields {
     fn forget(&mut self, field: &[u8]) {
         let Some(at) = self.deadline(field) else { return };
         let hash = table::hash(field);
-        let other = self
-            .table
-            .with_hash(hash)
-            .any(|e| e.key != field && split_payload(e).0 == Some(at));
+        let other = self.table.with_hash(hash).any(|e| e.key != field && split_payload(e).0 == Some(at));
         if !other {
             self.deadlines.remove(&(at, hash));
         }
@@ -211,16 +195,9 @@ impl Hash {
             let mut table = Table::with_capacity(pack.len() / 2 + more.min(1 << 16));
             for field in self.iter() {
                 let mut buffers = (itoa::Buffer::new(), itoa::Buffer::new());
-                table.insert(
-                    field.name.text(&mut buffers.0),
-                    field.value.text(&mut buffers.1),
-                    false,
-                );
+                table.insert(field.name.text(&mut buffers.0), field.value.text(&mut buffers.1), false);
             }
-            self.0 = Repr::Table(Box::new(Fields {
-                table,
-                deadlines: BTreeSet::new(),
-            }));
+            self.0 = Repr::Table(Box::new(Fields { table, deadlines: BTreeSet::new() }));
         }
         match &mut self.0 {
             Repr::Table(fields) => fields,
@@ -248,11 +225,7 @@ impl Hash {
         match &self.0 {
             Repr::Packed(pack) => {
                 let pos = pack.find(pack.start(), name, 1)?;
-                Some(Field {
-                    name: pack.get(pos)?,
-                    value: pack.get(pack.next(pos))?,
-                    deadline: None,
-                })
+                Some(Field { name: pack.get(pos)?, value: pack.get(pack.next(pos))?, deadline: None })
             }
             Repr::Table(fields) => fields.table.get(name).map(Field::of),
         }
@@ -361,10 +334,7 @@ impl Hash {
             && at <= now
         {
             fields.deadlines.pop_first();
-            let due = fields
-                .table
-                .with_hash(hash)
-                .filter(|e| split_payload(*e).0 == Some(at));
+            let due = fields.table.with_hash(hash).filter(|e| split_payload(*e).0 == Some(at));
             let names: Vec<Vec<u8>> = due.map(|e| e.key.to_vec()).collect();
             for name in names {
                 if let Some(entry) = fields.table.get(&name) {
@@ -383,11 +353,7 @@ impl Hash {
             Repr::Packed(pack) => {
                 let mut elems = pack.iter();
                 Box::new(std::iter::from_fn(move || {
-                    Some(Field {
-                        name: elems.next()?,
-                        value: elems.next()?,
-                        deadline: None,
-                    })
+                    Some(Field { name: elems.next()?, value: elems.next()?, deadline: None })
                 }))
             }
             Repr::Table(fields) => Box::new(fields.table.iter().map(Field::of)),
@@ -411,11 +377,7 @@ impl Hash {
         match &self.0 {
             Repr::Packed(pack) if !pack.is_empty() => {
                 let pos = pack.skip(pack.start(), 2 * random.below(pack.len() / 2));
-                Some(Field {
-                    name: pack.get(pos)?,
-                    value: pack.get(pack.next(pos))?,
-                    deadline: None,
-                })
+                Some(Field { name: pack.get(pos)?, value: pack.get(pack.next(pos))?, deadline: None })
             }
             Repr::Packed(_) => None,
             Repr::Table(fields) => fields.table.random(random).map(Field::of),
@@ -439,11 +401,7 @@ impl Hash {
             _ if count >= len => self.iter().for_each(visit),
             _ => {
                 let mut chosen = choose(len, count, random).into_iter().peekable();
-                for (_, field) in self
-                    .iter()
-                    .enumerate()
-                    .filter(|(i, _)| chosen.next_if_eq(i).is_some())
-                {
+                for (_, field) in self.iter().enumerate().filter(|(i, _)| chosen.next_if_eq(i).is_some()) {
                     visit(field);
                 }
             }
@@ -457,10 +415,7 @@ mod tests {
     use proptest::prelude::*;
     use std::collections::BTreeMap;
 
-    const SMALL: Limits = Limits {
-        listpack_entries: 4,
-        listpack_value: 6,
-    };
+    const SMALL: Limits = Limits { listpack_entries: 4, listpack_value: 6 };
 
     #[test]
     fn forms_change_where_redis_changes_them() {
@@ -501,10 +456,7 @@ mod tests {
         h.set(b"f", b"1", &SMALL);
         assert!(h.set_deadline(b"f", Some(5)) && !h.set_deadline(b"g", Some(5)));
         h.set_with(b"f", b"2", Deadline::Keep, &SMALL);
-        assert_eq!(
-            h.field(b"f").map(|f| (f.value.to_vec(), f.deadline)),
-            Some((b"2".to_vec(), Some(5)))
-        );
+        assert_eq!(h.field(b"f").map(|f| (f.value.to_vec(), f.deadline)), Some((b"2".to_vec(), Some(5))));
         h.set(b"f", b"3", &SMALL);
         assert_eq!((h.next_deadline(), h.deadlines()), (None, 0));
         h.set_deadline(b"f", Some(6));

@@ -56,21 +56,9 @@ struct Run {
 fn run_at(b: &[u8]) -> Option<Run> {
     let first = *b.first()?;
     Some(match first >> 6 {
-        0 => Run {
-            value: 0,
-            len: usize::from(first & 0x3F) + 1,
-            bytes: 1,
-        },
-        1 => Run {
-            value: 0,
-            len: (usize::from(first & 0x3F) << 8 | usize::from(*b.get(1)?)) + 1,
-            bytes: 2,
-        },
-        _ => Run {
-            value: (first >> 2 & 0x1F) + 1,
-            len: usize::from(first & 3) + 1,
-            bytes: 1,
-        },
+        0 => Run { value: 0, len: usize::from(first & 0x3F) + 1, bytes: 1 },
+        1 => Run { value: 0, len: (usize::from(first & 0x3F) << 8 | usize::from(*b.get(1)?)) + 1, bytes: 2 },
+        _ => Run { value: (first >> 2 & 0x1F) + 1, len: usize::from(first & 3) + 1, bytes: 1 },
     })
 }
 
@@ -111,11 +99,7 @@ pub fn check(bytes: &[u8]) -> Result<(), Invalid> {
         return Err(Invalid::Foreign);
     }
     if bytes[4] == DENSE {
-        return if bytes.len() == DENSE_BYTES {
-            Ok(())
-        } else {
-            Err(Invalid::Foreign)
-        };
+        return if bytes.len() == DENSE_BYTES { Ok(()) } else { Err(Invalid::Foreign) };
     }
     let mut sum = 0;
     for run in runs(&bytes[HEADER..]) {
@@ -124,11 +108,7 @@ pub fn check(bytes: &[u8]) -> Result<(), Invalid> {
             return Err(Invalid::Corrupt);
         }
     }
-    if sum == REGISTERS {
-        Ok(())
-    } else {
-        Err(Invalid::Corrupt)
-    }
+    if sum == REGISTERS { Ok(()) } else { Err(Invalid::Corrupt) }
 }
 
 /// Whether these bytes, which are a HyperLogLog, are in the sparse form.
@@ -164,9 +144,7 @@ impl Registers {
         if is_sparse(bytes) {
             let mut at = 0;
             for run in runs(&bytes[HEADER..]).flatten() {
-                self.0[at..at + run.len]
-                    .iter_mut()
-                    .for_each(|r| *r = (*r).max(run.value));
+                self.0[at..at + run.len].iter_mut().for_each(|r| *r = (*r).max(run.value));
                 at += run.len;
             }
             return Ok(());
@@ -414,12 +392,7 @@ mod tests {
     fn filled(n: usize, sparse_bytes_max: usize) -> Vec<u8> {
         let mut bytes = new();
         for i in 0..n {
-            add(
-                &mut bytes,
-                std::iter::once(format!("e{i}").as_bytes()),
-                sparse_bytes_max,
-            )
-            .expect("valid");
+            add(&mut bytes, std::iter::once(format!("e{i}").as_bytes()), sparse_bytes_max).expect("valid");
         }
         bytes
     }
@@ -449,10 +422,7 @@ mod tests {
     fn the_estimate_is_near() {
         for n in [1, 10, 1000, 30_000] {
             let count = Registers::of(&filled(n, 3000)).expect("valid").count() as f64;
-            assert!(
-                (count - n as f64).abs() <= (n as f64 * 0.03).max(0.5),
-                "{n}: {count}"
-            );
+            assert!((count - n as f64).abs() <= (n as f64 * 0.03).max(0.5), "{n}: {count}");
         }
     }
 
@@ -466,9 +436,7 @@ mod tests {
             (5000, 12304, 0x6ff9_ae65_9dfc_56c4, 4968),
         ] {
             let bytes = filled(n, 3000);
-            let sum = bytes[16..]
-                .iter()
-                .fold(0u64, |h, &b| h.wrapping_mul(31).wrapping_add(u64::from(b)));
+            let sum = bytes[16..].iter().fold(0u64, |h, &b| h.wrapping_mul(31).wrapping_add(u64::from(b)));
             assert_eq!((bytes.len(), sum), (len, checksum), "{n}");
             assert_eq!(Registers::of(&bytes).map(|r| r.count()), Ok(count));
         }
@@ -485,10 +453,7 @@ mod tests {
         for runs in [&b"\x7f\xff\x00"[..], b"\x7f\xfe", b"\x7f", b"\x7f\xff\xff"] {
             let mut forged = [&header(1)[..], runs].concat();
             assert_eq!(check(&forged), Err(Invalid::Corrupt));
-            assert_eq!(
-                add(&mut forged, std::iter::once(&b"x"[..]), 3000),
-                Err(Invalid::Corrupt)
-            );
+            assert_eq!(add(&mut forged, std::iter::once(&b"x"[..]), 3000), Err(Invalid::Corrupt));
             assert!(Registers::of(&forged).is_err() && describe(&forged).is_err());
         }
     }

@@ -38,16 +38,10 @@ impl Limits {
     pub fn new(list_max_listpack_size: i64) -> Self {
         if list_max_listpack_size >= 0 {
             let count = list_max_listpack_size.clamp(1, i64::from(i16::MAX)) as usize;
-            Limits {
-                bytes: Self::SAFETY_BYTES,
-                count,
-            }
+            Limits { bytes: Self::SAFETY_BYTES, count }
         } else {
             let level = (-1i64).saturating_sub(list_max_listpack_size).clamp(0, 4);
-            Limits {
-                bytes: 4096 << level,
-                count: usize::MAX,
-            }
+            Limits { bytes: 4096 << level, count: usize::MAX }
         }
     }
 
@@ -98,9 +92,7 @@ impl List {
     /// A list from the nodes of an RDB file; empty ones are left out.
     pub fn from_nodes(nodes: impl Iterator<Item = Listpack>, limits: &Limits) -> Self {
         let mut quick = Quicklist::default();
-        nodes
-            .filter(|node| !node.is_empty())
-            .for_each(|node| quick.push_node(node));
+        nodes.filter(|node| !node.is_empty()).for_each(|node| quick.push_node(node));
         let mut list = List(Repr::Quick(Box::new(quick)));
         list.shrink(limits, 1);
         list
@@ -174,10 +166,7 @@ impl List {
     /// Turns into a single listpack if what is left is at most 1/`share` of a node.
     fn shrink(&mut self, limits: &Limits, share: usize) {
         if let Repr::Quick(quick) = &mut self.0 {
-            let half = Limits {
-                bytes: limits.bytes / share,
-                count: limits.count / share,
-            };
+            let half = Limits { bytes: limits.bytes / share, count: limits.count / share };
             if quick.len() == 0 {
                 self.0 = Repr::Packed(Listpack::new());
             } else if let Some(pack) = quick.take_single(|bytes, count| !half.exceeded(bytes, count)) {
@@ -188,9 +177,7 @@ impl List {
 
     /// Adds elements one after the other at one end.
     pub fn push_all<'e>(&mut self, end: End, elems: impl Iterator<Item = &'e [u8]> + Clone, limits: &Limits) {
-        let (bytes, count) = elems
-            .clone()
-            .fold((0usize, 0), |(b, n), e| (b.saturating_add(e.len()), n + 1));
+        let (bytes, count) = elems.clone().fold((0usize, 0), |(b, n), e| (b.saturating_add(e.len()), n + 1));
         self.grow(limits, bytes, count);
         for elem in elems {
             match (&mut self.0, end) {
@@ -262,14 +249,8 @@ impl List {
     pub fn iter_from(&self, index: usize) -> Iter<'_> {
         match &self.0 {
             Repr::Packed(pack) => {
-                let pos = i64::try_from(index)
-                    .ok()
-                    .and_then(|i| pack.seek(i))
-                    .unwrap_or(pack.end());
-                Iter {
-                    now: pack.range(pos, pack.end()),
-                    rest: None,
-                }
+                let pos = i64::try_from(index).ok().and_then(|i| pack.seek(i)).unwrap_or(pack.end());
+                Iter { now: pack.range(pos, pack.end()), rest: None }
             }
             Repr::Quick(quick) => quick.iter_from(index),
         }
@@ -284,14 +265,9 @@ impl List {
     pub fn iter_rev_from(&self, index: usize) -> IterRev<'_> {
         match &self.0 {
             Repr::Packed(pack) => {
-                let next = i64::try_from(index)
-                    .ok()
-                    .and_then(|i| i.checked_add(1))
-                    .and_then(|i| pack.seek(i));
-                IterRev {
-                    now: pack.range(pack.start(), next.unwrap_or(pack.end())),
-                    rest: None,
-                }
+                let next =
+                    i64::try_from(index).ok().and_then(|i| i.checked_add(1)).and_then(|i| pack.seek(i));
+                IterRev { now: pack.range(pack.start(), next.unwrap_or(pack.end())), rest: None }
             }
             Repr::Quick(quick) => quick.iter_rev_from(index),
         }
@@ -387,20 +363,9 @@ impl List {
         let hit = |(i, e): (usize, Elem<'_>)| (e == wanted).then_some(i);
         if rank < 0 {
             let numbered = (0..len).rev().zip(self.iter_rev());
-            numbered
-                .take(looks)
-                .filter_map(hit)
-                .skip(skip)
-                .take(count)
-                .collect()
+            numbered.take(looks).filter_map(hit).skip(skip).take(count).collect()
         } else {
-            self.iter()
-                .enumerate()
-                .take(looks)
-                .filter_map(hit)
-                .skip(skip)
-                .take(count)
-                .collect()
+            self.iter().enumerate().take(looks).filter_map(hit).skip(skip).take(count).collect()
         }
     }
 }

@@ -57,14 +57,7 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind, in the order of its number.
-    pub const ALL: [Kind; 6] = [
-        Kind::String,
-        Kind::List,
-        Kind::Set,
-        Kind::ZSet,
-        Kind::Hash,
-        Kind::Stream,
-    ];
+    pub const ALL: [Kind; 6] = [Kind::String, Kind::List, Kind::Set, Kind::ZSet, Kind::Hash, Kind::Stream];
 
     /// The name that TYPE answers.
     pub const fn name(self) -> &'static str {
@@ -80,18 +73,12 @@ impl Kind {
 
     /// The kind with this number.
     pub const fn from_u8(n: u8) -> Option<Kind> {
-        if (n as usize) < Self::ALL.len() {
-            Some(Self::ALL[n as usize])
-        } else {
-            None
-        }
+        if (n as usize) < Self::ALL.len() { Some(Self::ALL[n as usize]) } else { None }
     }
 
     /// The kind with this TYPE name, in any letter case.
     pub fn from_name(name: &[u8]) -> Option<Kind> {
-        Self::ALL
-            .into_iter()
-            .find(|k| name.eq_ignore_ascii_case(k.name().as_bytes()))
+        Self::ALL.into_iter().find(|k| name.eq_ignore_ascii_case(k.name().as_bytes()))
     }
 }
 

@@ -19,11 +19,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Limits {
-            intset_entries: 512,
-            listpack_entries: 128,
-            listpack_value: 64,
-        }
+        Limits { intset_entries: 512, listpack_entries: 128, listpack_value: 64 }
     }
 }
 
@@ -75,9 +71,7 @@ impl Set {
         } else if count_hint <= limits.listpack_entries {
             Set(Repr::Packed(Listpack::new()))
         } else {
-            Set(Repr::Table(Box::new(Table::with_capacity(
-                count_hint.min(1 << 16),
-            ))))
+            Set(Repr::Table(Box::new(Table::with_capacity(count_hint.min(1 << 16)))))
         }
     }
 
@@ -192,11 +186,8 @@ impl Set {
                     }
                     return new;
                 }
-                let longest = [ints.get(0), ints.iter().next_back()]
-                    .into_iter()
-                    .flatten()
-                    .map(integer::text_len)
-                    .max();
+                let longest =
+                    [ints.get(0), ints.iter().next_back()].into_iter().flatten().map(integer::text_len).max();
                 if ints.len() < limits.listpack_entries
                     && member.len() <= limits.listpack_value
                     && longest.unwrap_or(0) <= limits.listpack_value
@@ -304,11 +295,7 @@ impl Set {
             _ if count >= len => self.iter().for_each(visit),
             _ => {
                 let mut chosen = choose(len, count, random).into_iter().peekable();
-                for (_, member) in self
-                    .iter()
-                    .enumerate()
-                    .filter(|(i, _)| chosen.next_if_eq(i).is_some())
-                {
+                for (_, member) in self.iter().enumerate().filter(|(i, _)| chosen.next_if_eq(i).is_some()) {
                     visit(member);
                 }
             }
@@ -334,11 +321,7 @@ pub fn intersection(sets: &[&Set], mut visit: impl FnMut(Elem<'_>) -> bool) {
     let mut buffer = itoa::Buffer::new();
     for member in smallest.iter() {
         let text = member.text(&mut buffer);
-        if others
-            .iter()
-            .all(|s| std::ptr::eq(*s, *smallest) || s.contains(text))
-            && !visit(member)
-        {
+        if others.iter().all(|s| std::ptr::eq(*s, *smallest) || s.contains(text)) && !visit(member) {
             return;
         }
     }
@@ -350,11 +333,7 @@ mod tests {
     use proptest::prelude::*;
     use std::collections::{BTreeSet, HashSet};
 
-    const SMALL: Limits = Limits {
-        intset_entries: 4,
-        listpack_entries: 6,
-        listpack_value: 5,
-    };
+    const SMALL: Limits = Limits { intset_entries: 4, listpack_entries: 6, listpack_value: 5 };
 
     fn set(members: &[&str], limits: &Limits) -> Set {
         let mut set = Set::for_member(members[0].as_bytes(), members.len(), limits);

@@ -35,10 +35,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Limits {
-            listpack_entries: 128,
-            listpack_value: 64,
-        }
+        Limits { listpack_entries: 128, listpack_value: 64 }
     }
 }
 
@@ -58,9 +55,7 @@ impl Score {
     }
 
     fn cmp(self, other: Score) -> Ordering {
-        self.0
-            .partial_cmp(&other.0)
-            .expect("invariant: a score is never NaN")
+        self.0.partial_cmp(&other.0).expect("invariant: a score is never NaN")
     }
 
     fn read(elem: Elem<'_>) -> Option<Score> {
@@ -153,9 +148,7 @@ impl std::fmt::Debug for Sorted {
 }
 
 fn score_of(payload: &[u8]) -> Score {
-    Score(f64::from_le_bytes(
-        *payload.first_chunk().expect("invariant: payloads are scores"),
-    ))
+    Score(f64::from_le_bytes(*payload.first_chunk().expect("invariant: payloads are scores")))
 }
 
 impl Sorted {
@@ -168,9 +161,7 @@ impl Sorted {
             return member;
         }
         let mut found = self.table.with_hash(item.id).map(|e| e.key);
-        found
-            .find(|key| self.id(key) == item.id)
-            .expect("invariant: the tree's members are in the table")
+        found.find(|key| self.id(key) == item.id).expect("invariant: the tree's members are in the table")
     }
 
     fn id(&self, member: &[u8]) -> u64 {
@@ -188,10 +179,8 @@ impl Sorted {
         if !taken(hash) {
             return hash;
         }
-        let id = (1..)
-            .map(|n| hash.wrapping_add(n))
-            .find(|&id| !taken(id))
-            .expect("invariant: fewer than 2^64");
+        let id =
+            (1..).map(|n| hash.wrapping_add(n)).find(|&id| !taken(id)).expect("invariant: fewer than 2^64");
         self.aliases.push((id, member.into()));
         id
     }
@@ -215,10 +204,7 @@ impl Sorted {
             Some(old) if old == score => return Some(old),
             Some(old) => {
                 let rank = self.rank(old, member);
-                let item = self
-                    .tree
-                    .remove(rank)
-                    .expect("invariant: the table's members are in the tree");
+                let item = self.tree.remove(rank).expect("invariant: the table's members are in the tree");
                 self.table.overwrite(member, &score.0.to_le_bytes());
                 item.id
             }
@@ -439,16 +425,11 @@ impl SortedSet {
         match &self.0 {
             Repr::Packed(pack) => {
                 let mut elems = pack.range(pack.skip(pack.start(), rank.saturating_mul(2)), pack.end());
-                Box::new(std::iter::from_fn(move || {
-                    Some((elems.next()?, Score::read(elems.next()?)?))
-                }))
+                Box::new(std::iter::from_fn(move || Some((elems.next()?, Score::read(elems.next()?)?))))
             }
-            Repr::Sorted(sorted) => Box::new(
-                sorted
-                    .tree
-                    .iter_from(rank)
-                    .map(|i| (Elem::Bytes(sorted.member(i)), i.score)),
-            ),
+            Repr::Sorted(sorted) => {
+                Box::new(sorted.tree.iter_from(rank).map(|i| (Elem::Bytes(sorted.member(i)), i.score)))
+            }
         }
     }
 
@@ -463,12 +444,9 @@ impl SortedSet {
                     Some((elems.next()?, score))
                 }))
             }
-            Repr::Sorted(sorted) => Box::new(
-                sorted
-                    .tree
-                    .iter_rev_from(rank)
-                    .map(|i| (Elem::Bytes(sorted.member(i)), i.score)),
-            ),
+            Repr::Sorted(sorted) => {
+                Box::new(sorted.tree.iter_rev_from(rank).map(|i| (Elem::Bytes(sorted.member(i)), i.score)))
+            }
         }
     }
 
@@ -489,10 +467,9 @@ impl SortedSet {
                 self.iter().take_while(|(_, s)| below(*s)).count(),
                 self.iter().take_while(|(_, s)| within(*s)).count(),
             ),
-            Repr::Sorted(s) => (
-                s.tree.partition_point(|i| below(i.score)),
-                s.tree.partition_point(|i| within(i.score)),
-            ),
+            Repr::Sorted(s) => {
+                (s.tree.partition_point(|i| below(i.score)), s.tree.partition_point(|i| within(i.score)))
+            }
         };
         start..end.max(start)
     }
@@ -504,9 +481,7 @@ impl SortedSet {
             Repr::Packed(_) => {
                 let count = |bound: LexBound<'_>, upper| {
                     let mut buffer = itoa::Buffer::new();
-                    self.iter()
-                        .take_while(|(m, _)| bound.is_after(m.text(&mut buffer), upper))
-                        .count()
+                    self.iter().take_while(|(m, _)| bound.is_after(m.text(&mut buffer), upper)).count()
                 };
                 (count(min, false), count(max, true))
             }
@@ -544,9 +519,9 @@ impl SortedSet {
                 self.iter().for_each(|(m, s)| visit(m, s));
                 0
             }
-            Repr::Sorted(s) => s
-                .table
-                .scan(cursor, count, |e| visit(Elem::Bytes(e.key), score_of(e.payload))),
+            Repr::Sorted(s) => {
+                s.table.scan(cursor, count, |e| visit(Elem::Bytes(e.key), score_of(e.payload)))
+            }
         }
     }
 
@@ -561,22 +536,14 @@ fn insert_packed(pack: &mut Listpack, member: &[u8], score: Score) {
     let mut buffer = itoa::Buffer::new();
     while let Some(other) = pack.get(pos) {
         let next = pack.next(pos);
-        let other_score = pack
-            .get(next)
-            .and_then(Score::read)
-            .expect("invariant: every member has a score");
-        let order = other_score
-            .cmp(score)
-            .then_with(|| other.text(&mut buffer).cmp(member));
+        let other_score = pack.get(next).and_then(Score::read).expect("invariant: every member has a score");
+        let order = other_score.cmp(score).then_with(|| other.text(&mut buffer).cmp(member));
         if order == Ordering::Greater {
             break;
         }
         pos = pack.next(next);
     }
-    pack.insert_all(
-        pos,
-        [Elem::of(member), score.elem(&mut ryu::Buffer::new())].into_iter(),
-    );
+    pack.insert_all(pos, [Elem::of(member), score.elem(&mut ryu::Buffer::new())].into_iter());
 }
 
 #[cfg(test)]

@@ -29,10 +29,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Limits {
-            node_bytes: 4096,
-            node_entries: 100,
-        }
+        Limits { node_bytes: 4096, node_entries: 100 }
     }
 }
 
@@ -130,12 +127,7 @@ impl Stream {
 
     /// Number of allocations, roughly: what freeing costs.
     pub fn allocations(&self) -> usize {
-        self.nodes.len()
-            + self
-                .groups
-                .values()
-                .map(|g| g.pending_len() / 6 + 1)
-                .sum::<usize>()
+        self.nodes.len() + self.groups.values().map(|g| g.pending_len() / 6 + 1).sum::<usize>()
     }
 
     /// The id of the first entry, 0-0 if there is none.
@@ -162,21 +154,14 @@ impl Stream {
 
     /// The id that `XADD *` takes at `now_ms`; none after the last possible id.
     pub fn next_id(&self, now_ms: u64) -> Option<StreamId> {
-        if now_ms > self.last_id.ms {
-            Some(StreamId { ms: now_ms, seq: 0 })
-        } else {
-            self.last_id.next()
-        }
+        if now_ms > self.last_id.ms { Some(StreamId { ms: now_ms, seq: 0 }) } else { self.last_id.next() }
     }
 
     /// The id that `XADD ms-*` takes; none if `ms` is past or used up.
     pub fn next_id_at(&self, ms: u64) -> Option<StreamId> {
         match ms.cmp(&self.last_id.ms) {
             std::cmp::Ordering::Greater => Some(StreamId { ms, seq: 0 }),
-            std::cmp::Ordering::Equal => Some(StreamId {
-                ms,
-                seq: self.last_id.seq.checked_add(1)?,
-            }),
+            std::cmp::Ordering::Equal => Some(StreamId { ms, seq: self.last_id.seq.checked_add(1)? }),
             std::cmp::Ordering::Less => None,
         }
     }
@@ -188,10 +173,8 @@ impl Stream {
             return false;
         }
         let bytes: usize = fields.iter().fold(0, |sum, f| sum.saturating_add(f.len()));
-        let last = self
-            .nodes
-            .last_entry()
-            .filter(|node| node::has_room(node.get(), bytes, fields.len(), limits));
+        let last =
+            self.nodes.last_entry().filter(|node| node::has_room(node.get(), bytes, fields.len(), limits));
         match last {
             Some(mut last) => {
                 let master = *last.key();
@@ -218,16 +201,8 @@ impl Stream {
 
     /// The entries between two ids, both included, ascending.
     pub fn range(&self, from: StreamId, to: StreamId) -> impl Iterator<Item = Entry<'_>> {
-        let start = self
-            .nodes
-            .range(..=from)
-            .next_back()
-            .map_or(from, |(master, _)| *master);
-        let nodes = if start <= to {
-            self.nodes.range(start..=to)
-        } else {
-            btree_map::Range::default()
-        };
+        let start = self.nodes.range(..=from).next_back().map_or(from, |(master, _)| *master);
+        let nodes = if start <= to { self.nodes.range(start..=to) } else { btree_map::Range::default() };
         nodes
             .flat_map(|(master, pack)| node::entries(*master, pack))
             .skip_while(move |e| e.id < from)
@@ -236,16 +211,8 @@ impl Stream {
 
     /// The same entries, descending.
     pub fn range_rev(&self, from: StreamId, to: StreamId) -> impl Iterator<Item = Entry<'_>> {
-        let start = self
-            .nodes
-            .range(..=from)
-            .next_back()
-            .map_or(from, |(master, _)| *master);
-        let nodes = if start <= to {
-            self.nodes.range(start..=to)
-        } else {
-            btree_map::Range::default()
-        };
+        let start = self.nodes.range(..=from).next_back().map_or(from, |(master, _)| *master);
+        let nodes = if start <= to { self.nodes.range(start..=to) } else { btree_map::Range::default() };
         nodes
             .rev()
             .flat_map(|(master, pack)| node::entries_rev(*master, pack))
@@ -263,10 +230,7 @@ impl Stream {
         let Some((&master, pack)) = self.nodes.range_mut(..=id).next_back() else {
             return false;
         };
-        let Some(entry) = node::entries(master, pack)
-            .find(|e| e.id >= id)
-            .filter(|e| e.id == id)
-        else {
+        let Some(entry) = node::entries(master, pack).find(|e| e.id >= id).filter(|e| e.id == id) else {
             return false;
         };
         let at = entry.position();

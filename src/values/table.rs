@@ -95,11 +95,7 @@ struct Code(u64);
 
 impl Code {
     fn inline_len(self) -> usize {
-        if self.0 & 1 == 0 {
-            (self.0 >> 2) as usize
-        } else {
-            0
-        }
+        if self.0 & 1 == 0 { (self.0 >> 2) as usize } else { 0 }
     }
 
     fn slot(self) -> Option<usize> {
@@ -117,9 +113,7 @@ fn tag_of(hash: u64) -> u8 {
 }
 
 fn count_of(bucket: &[u8]) -> usize {
-    bucket
-        .first_chunk::<2>()
-        .map_or(0, |b| usize::from(u16::from_le_bytes(*b)))
+    bucket.first_chunk::<2>().map_or(0, |b| usize::from(u16::from_le_bytes(*b)))
 }
 
 #[inline]
@@ -155,13 +149,7 @@ fn span_at(bucket: &[u8], start: usize) -> Span {
     let mut at = start + 1;
     let key = read_code(bucket, &mut at);
     let payload = read_code(bucket, &mut at);
-    Span {
-        start,
-        end: at + key.inline_len() + payload.inline_len(),
-        key,
-        payload,
-        body: at,
-    }
+    Span { start, end: at + key.inline_len() + payload.inline_len(), key, payload, body: at }
 }
 
 fn spans(bucket: &[u8]) -> impl Iterator<Item = Span> + '_ {
@@ -203,10 +191,7 @@ impl Table {
 
     /// Bytes of memory on the heap, `size_of::<Table>()` not included.
     pub fn memory(&self) -> usize {
-        let directory = self
-            .segments
-            .first()
-            .map_or(0, |s| s.capacity() * size_of::<Bucket>());
+        let directory = self.segments.first().map_or(0, |s| s.capacity() * size_of::<Bucket>());
         self.bytes + allocated(directory) * self.segments.len() + self.slab.bytes
     }
 
@@ -267,11 +252,7 @@ impl Table {
             None => &bucket[middle..span.end],
             Some(slot) => self.slab.get(slot),
         };
-        Entry {
-            key,
-            payload,
-            mark: span.key.mark(),
-        }
+        Entry { key, payload, mark: span.key.mark() }
     }
 
     fn find(&self, hash: u64, key: &[u8]) -> Option<(usize, Span)> {
@@ -295,11 +276,7 @@ impl Table {
 
     /// The entries whose key has this hash: one, but for a collision of all bits.
     pub fn with_hash(&self, wanted: u64) -> impl Iterator<Item = Entry<'_>> {
-        let bucket: &[u8] = if self.len == 0 {
-            &[]
-        } else {
-            self.bucket(self.place(wanted).0)
-        };
+        let bucket: &[u8] = if self.len == 0 { &[] } else { self.bucket(self.place(wanted).0) };
         let tag = tag_of(wanted);
         spans(bucket)
             .filter(move |span| bucket[span.start] == tag)
@@ -320,13 +297,7 @@ impl Table {
         let first = found.next()?;
         let only = found.next().is_none();
         let key = self.entry(bucket, first).key;
-        if only {
-            Some(key)
-        } else {
-            self.with_hash(wanted)
-                .find(|e| e.payload == payload)
-                .map(|e| e.key)
-        }
+        if only { Some(key) } else { self.with_hash(wanted).find(|e| e.payload == payload).map(|e| e.key) }
     }
 
     /// Whether `key` is there.
@@ -336,10 +307,7 @@ impl Table {
     }
 
     fn store(slab: &mut Slab, bytes: &[u8]) -> u64 {
-        assert!(
-            bytes.len() <= ELEMENT_BYTES_MAX,
-            "invariant: elements are limited before"
-        );
+        assert!(bytes.len() <= ELEMENT_BYTES_MAX, "invariant: elements are limited before");
         if bytes.len() <= INLINE_MAX {
             (bytes.len() as u64) << 2
         } else {
@@ -415,12 +383,9 @@ impl Table {
     /// Changes the count in a bucket's header, and returns the new header.
     fn counted(&mut self, index: usize, change: isize) -> [u8; 2] {
         let bucket = self.bucket_mut(index);
-        let count = count_of(bucket)
-            .checked_add_signed(change)
-            .expect("invariant: counts match");
-        let header = u16::try_from(count)
-            .expect("invariant: a keyed hash fills no bucket with 65,535")
-            .to_le_bytes();
+        let count = count_of(bucket).checked_add_signed(change).expect("invariant: counts match");
+        let header =
+            u16::try_from(count).expect("invariant: a keyed hash fills no bucket with 65,535").to_le_bytes();
         if let Some(old) = bucket.first_chunk_mut() {
             *old = header;
         }
@@ -461,11 +426,7 @@ impl Table {
         };
         let at = span.body + span.key.inline_len();
         let bucket = self.bucket_mut(index);
-        assert_eq!(
-            span.end - at,
-            payload.len(),
-            "invariant: the same length, and inline"
-        );
+        assert_eq!(span.end - at, payload.len(), "invariant: the same length, and inline");
         bucket[at..span.end].copy_from_slice(payload);
         true
     }
@@ -521,10 +482,7 @@ impl Table {
 
     /// All entries, in no order that means anything.
     pub fn iter(&self) -> impl Iterator<Item = Entry<'_>> {
-        self.segments
-            .iter()
-            .flatten()
-            .flat_map(|b| spans(b).map(|span| self.entry(b, span)))
+        self.segments.iter().flatten().flat_map(|b| spans(b).map(|span| self.entry(b, span)))
     }
 
     /// Visits entries from `cursor` on, whole buckets at a time until `count` were
@@ -618,8 +576,7 @@ impl Slab {
         if self.used == 0 {
             *self = Slab::default();
         } else {
-            self.free
-                .push(u32::try_from(slot).expect("invariant: 2^32 strings of 257 bytes are a terabyte"));
+            self.free.push(u32::try_from(slot).expect("invariant: 2^32 strings of 257 bytes are a terabyte"));
         }
     }
 }

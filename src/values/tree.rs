@@ -43,11 +43,7 @@ struct Child<T> {
 
 impl<T: Copy> Child<T> {
     fn new(node: Node<T>) -> Self {
-        Child {
-            count: node.count(),
-            first: node.first(),
-            node,
-        }
+        Child { count: node.count(), first: node.first(), node }
     }
 
     fn refresh(&mut self) {
@@ -90,12 +86,7 @@ fn fit<T>(items: &mut Vec<T>) {
 
 impl<T: Copy> Default for Tree<T> {
     fn default() -> Self {
-        Tree {
-            root: Node::Leaf(Vec::new()),
-            len: 0,
-            bytes: 0,
-            leaves: 1,
-        }
+        Tree { root: Node::Leaf(Vec::new()), len: 0, bytes: 0, leaves: 1 }
     }
 }
 
@@ -112,12 +103,7 @@ impl<T: Copy> Tree<T> {
 
     /// Bytes of memory on the heap; inner nodes, about 2 %, by estimate.
     pub fn memory(&self) -> usize {
-        self.bytes
-            + if self.leaves > 1 {
-                self.leaves * size_of::<Child<T>>() * 4 / 3
-            } else {
-                0
-            }
+        self.bytes + if self.leaves > 1 { self.leaves * size_of::<Child<T>>() * 4 / 3 } else { 0 }
     }
 
     /// Number of allocations, roughly.
@@ -263,11 +249,7 @@ fn insert<T: Copy>(
                 return None;
             }
             // Filling from one end leaves full nodes behind.
-            let middle = if at + 2 == children.len() {
-                INNER_MAX
-            } else {
-                INNER_MAX / 2
-            };
+            let middle = if at + 2 == children.len() { INNER_MAX } else { INNER_MAX / 2 };
             Some(Node::Inner(children.split_off(middle)))
         }
     }
@@ -277,11 +259,7 @@ fn insert_leaf<T: Copy>(items: &mut Vec<T>, position: usize, item: T) -> Option<
     if items.len() < LEAF_MAX {
         if items.len() == items.capacity() {
             // Few items grow exactly, more in steps.
-            items.reserve_exact(if items.len() < STEP {
-                items.len().max(4)
-            } else {
-                STEP
-            });
+            items.reserve_exact(if items.len() < STEP { items.len().max(4) } else { STEP });
         }
         items.insert(position, item);
         return None;
@@ -341,11 +319,7 @@ fn remove<T: Copy>(node: &mut Node<T>, position: usize, bytes: &mut usize, leave
 
 /// Joins the child `at` with a neighbour if they fit into three quarters of a node.
 fn join<T: Copy>(children: &mut Vec<Child<T>>, at: usize, bytes: &mut usize, leaves: &mut usize) {
-    let left = if at + 1 < children.len() {
-        at
-    } else {
-        at.saturating_sub(1)
-    };
+    let left = if at + 1 < children.len() { at } else { at.saturating_sub(1) };
     let Some([a, b]) = children.get(left..left + 2) else {
         return;
     };
@@ -421,11 +395,7 @@ mod tests {
     /// Removing the middle of 0..n again and again takes m, m-1, m+1, … in turn.
     fn tree_expected(_: &Tree<u32>, last: usize) -> u32 {
         let removed = 99_999 - last as u32;
-        if removed.is_multiple_of(2) {
-            49_999 - removed / 2
-        } else {
-            50_000 + removed / 2
-        }
+        if removed.is_multiple_of(2) { 49_999 - removed / 2 } else { 50_000 + removed / 2 }
     }
 
     proptest! {

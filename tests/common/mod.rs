@@ -3,10 +3,7 @@
 //! The server under test is `TANDEM_BIN`, else the binary that cargo built for this test. Nothing here sleeps to
 //! wait for the server: readiness is a PING that is answered.
 #![allow(dead_code, reason = "each test crate uses its own part of this module")]
-#![allow(
-    clippy::disallowed_methods,
-    reason = "tests measure real time and have no src/clock.rs"
-)]
+#![allow(clippy::disallowed_methods, reason = "tests measure real time and have no src/clock.rs")]
 
 pub mod resp;
 pub mod rng;
@@ -39,10 +36,7 @@ pub fn redis_binary() -> PathBuf {
 
 /// Cargo's target folder: what `scripts/test --setup` installs for the tests lies in there.
 pub fn target_dir() -> PathBuf {
-    Path::new(env!("CARGO_TARGET_TMPDIR"))
-        .parent()
-        .expect("tmp lies in the target folder")
-        .to_path_buf()
+    Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("tmp lies in the target folder").to_path_buf()
 }
 
 /// What a server is started with.
@@ -56,19 +50,12 @@ pub struct Options {
 impl Options {
     /// The server under test, on a unix socket only.
     pub fn tandem() -> Options {
-        Options {
-            binary: tandem_binary(),
-            settings: Vec::new(),
-            tcp: false,
-        }
+        Options { binary: tandem_binary(), settings: Vec::new(), tcp: false }
     }
 
     /// Debian's redis-server, on a unix socket only.
     pub fn redis() -> Options {
-        Options {
-            binary: redis_binary(),
-            ..Options::tandem()
-        }
+        Options { binary: redis_binary(), ..Options::tandem() }
     }
 
     /// Whether this is the server under test being redis-server itself (to try the tests out).
@@ -84,11 +71,7 @@ impl Options {
 
     /// The number of workers; redis-server has no such setting and ignores this.
     pub fn workers(self, workers: usize) -> Options {
-        if self.is_redis() {
-            self
-        } else {
-            self.set("workers", &workers.to_string())
-        }
+        if self.is_redis() { self } else { self.set("workers", &workers.to_string()) }
     }
 
     /// Listens on a free TCP port of the loopback interface as well.
@@ -125,17 +108,11 @@ impl Server {
     }
 
     fn try_start(options: &Options) -> Result<Server, String> {
-        let dir = tempfile::Builder::new()
-            .prefix("tandem-")
-            .tempdir()
-            .expect("temporary folder");
+        let dir = tempfile::Builder::new().prefix("tandem-").tempdir().expect("temporary folder");
         let port = options.tcp.then(free_port);
         let log = fs::File::create(dir.path().join("log")).expect("log file");
-        fs::write(
-            dir.path().join("redis.conf"),
-            configuration(options, dir.path(), port),
-        )
-        .expect("configuration");
+        fs::write(dir.path().join("redis.conf"), configuration(options, dir.path(), port))
+            .expect("configuration");
         let child = Command::new(&options.binary)
             .arg(dir.path().join("redis.conf"))
             .env("RUST_BACKTRACE", "1")
@@ -144,12 +121,7 @@ impl Server {
             .stderr(log)
             .spawn()
             .unwrap_or_else(|error| panic!("cannot start {}: {error}", options.binary.display()));
-        let mut server = Server {
-            child,
-            dir,
-            port,
-            options: options.clone(),
-        };
+        let mut server = Server { child, dir, port, options: options.clone() };
         server.wait_ready()?;
         Ok(server)
     }
@@ -217,23 +189,15 @@ impl Server {
 
     /// Number of open file descriptors.
     pub fn descriptors(&self) -> usize {
-        fs::read_dir(format!("/proc/{}/fd", self.pid()))
-            .expect("descriptors of the server")
-            .count()
+        fs::read_dir(format!("/proc/{}/fd", self.pid())).expect("descriptors of the server").count()
     }
 
     /// Resident memory in KiB.
     pub fn resident_kib(&self) -> u64 {
         let status =
             fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("status of the server");
-        let line = status
-            .lines()
-            .find(|line| line.starts_with("VmRSS:"))
-            .expect("VmRSS");
-        line.split_whitespace()
-            .nth(1)
-            .and_then(|kib| kib.parse().ok())
-            .expect("a number of KiB")
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("VmRSS");
+        line.split_whitespace().nth(1).and_then(|kib| kib.parse().ok()).expect("a number of KiB")
     }
 
     /// Whether the process still runs.
@@ -243,15 +207,8 @@ impl Server {
 
     /// Sends a signal by its name, such as `TERM`.
     pub fn signal(&self, name: &str) {
-        let status = Command::new("kill")
-            .arg(format!("-{name}"))
-            .arg(self.pid().to_string())
-            .status();
-        assert!(
-            status.expect("kill").success(),
-            "kill -{name} {} failed",
-            self.pid()
-        );
+        let status = Command::new("kill").arg(format!("-{name}")).arg(self.pid().to_string()).status();
+        assert!(status.expect("kill").success(), "kill -{name} {} failed", self.pid());
     }
 
     /// Waits until the process has left.
@@ -273,10 +230,7 @@ impl Server {
 
     /// Starts it again in the same folder; it must have left.
     pub fn start_again(&mut self) {
-        let log = fs::OpenOptions::new()
-            .append(true)
-            .open(self.dir.path().join("log"))
-            .expect("log file");
+        let log = fs::OpenOptions::new().append(true).open(self.dir.path().join("log")).expect("log file");
         self.child = Command::new(&self.options.binary)
             .arg(self.dir.path().join("redis.conf"))
             .env("RUST_BACKTRACE", "1")
@@ -299,11 +253,7 @@ impl Drop for Server {
         if thread::panicking() {
             let log = self.log();
             let tail: Vec<&str> = log.lines().rev().take(20).collect();
-            eprintln!(
-                "--- last lines of the log of {} (pid {}):",
-                self.options.binary.display(),
-                self.pid()
-            );
+            eprintln!("--- last lines of the log of {} (pid {}):", self.options.binary.display(), self.pid());
             tail.iter().rev().for_each(|line| eprintln!("{line}"));
         }
     }
@@ -317,10 +267,7 @@ fn configuration(options: &Options, dir: &Path, port: Option<u16>) -> String {
         dir.display()
     );
     for (name, value) in &options.settings {
-        text.push_str(&format!(
-            "{name} {}\n",
-            if value.is_empty() { "\"\"" } else { value }
-        ));
+        text.push_str(&format!("{name} {}\n", if value.is_empty() { "\"\"" } else { value }));
     }
     text
 }
@@ -336,10 +283,7 @@ fn free_port() -> u16 {
 pub fn wait_until(what: &str, timeout: Duration, mut condition: impl FnMut() -> bool) {
     let began = Instant::now();
     while !condition() {
-        assert!(
-            began.elapsed() < timeout,
-            "waited {timeout:?} in vain until {what}"
-        );
+        assert!(began.elapsed() < timeout, "waited {timeout:?} in vain until {what}");
         thread::sleep(Duration::from_millis(2));
     }
 }
@@ -347,9 +291,7 @@ pub fn wait_until(what: &str, timeout: Duration, mut condition: impl FnMut() -> 
 /// A number from the environment, or its default.
 pub fn env_number(name: &str, default: u64) -> u64 {
     match std::env::var(name) {
-        Ok(text) => text
-            .parse()
-            .unwrap_or_else(|_| panic!("{name}={text} is not a number")),
+        Ok(text) => text.parse().unwrap_or_else(|_| panic!("{name}={text} is not a number")),
         Err(_) => default,
     }
 }
@@ -357,16 +299,9 @@ pub fn env_number(name: &str, default: u64) -> u64 {
 /// Runs a program to its end and returns its standard output; fails with all that it printed if it fails.
 pub fn run(command: &mut Command) -> String {
     let name = format!("{command:?}");
-    let output = command
-        .stdin(Stdio::null())
-        .output()
-        .unwrap_or_else(|error| panic!("{name}: {error}"));
+    let output = command.stdin(Stdio::null()).output().unwrap_or_else(|error| panic!("{name}: {error}"));
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(
-        output.status.success(),
-        "{name} failed with {}:\n{text}{errors}",
-        output.status
-    );
+    assert!(output.status.success(), "{name} failed with {}:\n{text}{errors}", output.status);
     text
 }

@@ -126,26 +126,14 @@ impl Client {
         let stream = UnixStream::connect(path)?;
         stream.set_read_timeout(Some(REPLY_TIMEOUT))?;
         stream.set_write_timeout(Some(REPLY_TIMEOUT))?;
-        Ok(Client {
-            stream: Box::new(stream),
-            buffer: Vec::new(),
-            position: 0,
-        })
+        Ok(Client { stream: Box::new(stream), buffer: Vec::new(), position: 0 })
     }
 
     /// Speaks over this TCP connection.
     pub fn over_tcp(stream: TcpStream) -> Client {
-        stream
-            .set_read_timeout(Some(REPLY_TIMEOUT))
-            .expect("time-out for reads");
-        stream
-            .set_write_timeout(Some(REPLY_TIMEOUT))
-            .expect("time-out for writes");
-        Client {
-            stream: Box::new(stream),
-            buffer: Vec::new(),
-            position: 0,
-        }
+        stream.set_read_timeout(Some(REPLY_TIMEOUT)).expect("time-out for reads");
+        stream.set_write_timeout(Some(REPLY_TIMEOUT)).expect("time-out for writes");
+        Client { stream: Box::new(stream), buffer: Vec::new(), position: 0 }
     }
 
     /// Sends bytes as they are.
@@ -167,9 +155,7 @@ impl Client {
     /// Sends a command given as words and returns what it says; fails when no reply comes.
     pub fn command(&mut self, words: &str) -> Value {
         let args: Vec<&str> = words.split_whitespace().collect();
-        self.call(&args)
-            .unwrap_or_else(|error| panic!("{words}: {error}"))
-            .value
+        self.call(&args).unwrap_or_else(|error| panic!("{words}: {error}")).value
     }
 
     /// Reads the next reply or push.
@@ -177,10 +163,7 @@ impl Client {
         let mut want = 1;
         loop {
             if self.buffer.len() - self.position >= want {
-                let mut cursor = Cursor {
-                    bytes: &self.buffer,
-                    at: self.position,
-                };
+                let mut cursor = Cursor { bytes: &self.buffer, at: self.position };
                 match cursor.value() {
                     Ok(value) => {
                         let raw = self.buffer[self.position..cursor.at].to_vec();
@@ -292,9 +275,7 @@ impl Cursor<'_> {
     }
 
     fn pairs(&mut self, count: &str, depth: usize) -> Result<Vec<(Value, Value)>, Stop> {
-        (0..length_of(count)?)
-            .map(|_| Ok((self.nested(depth + 1)?, self.nested(depth + 1)?)))
-            .collect()
+        (0..length_of(count)?).map(|_| Ok((self.nested(depth + 1)?, self.nested(depth + 1)?))).collect()
     }
 }
 

@@ -9,9 +9,7 @@ pub struct Rng {
 impl Rng {
     /// A generator for this seed.
     pub fn new(seed: u64) -> Rng {
-        Rng {
-            state: seed ^ 0x5DEE_CE66_D1CE_4E5B,
-        }
+        Rng { state: seed ^ 0x5DEE_CE66_D1CE_4E5B }
     }
 
     /// 64 random bits.

@@ -18,12 +18,12 @@ fn key_of(g: G, prefix: &str) -> Vec<u8> {
 
 /// Events of all keys, so that the order of events is compared too.
 const EVENTS: Template = Template {
-        group: "events",
-        name: "PSUBSCRIBE",
-        weight: 1,
-        compare: Exact,
-        subscriber: true,
-        arguments: |_, a| a.push(b"__keyevent*".to_vec()),
+    group: "events",
+    name: "PSUBSCRIBE",
+    weight: 1,
+    compare: Exact,
+    subscriber: true,
+    arguments: |_, a| a.push(b"__keyevent*".to_vec()),
 };
 
 fn list(g: G) -> Vec<u8> {

@@ -152,10 +152,7 @@ fn channels(replies: &[Reply]) -> (Vec<Vec<Value>>, Option<Value>) {
         .collect();
     names.sort();
     // The last one is the PONG after it.
-    let last = replies
-        .len()
-        .checked_sub(2)
-        .and_then(|at| replies[at].value.items().last().cloned());
+    let last = replies.len().checked_sub(2).and_then(|at| replies[at].value.items().last().cloned());
     (names, last)
 }
 

@@ -50,11 +50,7 @@ impl<'t> Generator<'t> {
     /// A generator for this seed.
     pub fn new(seed: u64, templates: &'t [&'static Template]) -> Generator<'t> {
         let weights = templates.iter().map(|template| template.weight).sum();
-        Generator {
-            rng: Rng::new(seed),
-            templates,
-            weights,
-        }
+        Generator { rng: Rng::new(seed), templates, weights }
     }
 
     /// So many commands, with a comparison of what subscribers got now and then.
@@ -83,17 +79,9 @@ impl<'t> Generator<'t> {
                 None => break,
             }
         }
-        let mut args: Vec<Vec<u8>> = chosen
-            .name
-            .split(' ')
-            .map(|word| word.as_bytes().to_vec())
-            .collect();
+        let mut args: Vec<Vec<u8>> = chosen.name.split(' ').map(|word| word.as_bytes().to_vec()).collect();
         (chosen.arguments)(self, &mut args);
-        let connection = if chosen.subscriber {
-            1 + self.rng.below(CONNECTIONS - 1)
-        } else {
-            0
-        };
+        let connection = if chosen.subscriber { 1 + self.rng.below(CONNECTIONS - 1) } else { 0 };
         if self.rng.chance(20) {
             args[0].make_ascii_lowercase();
         }
@@ -103,11 +91,7 @@ impl<'t> Generator<'t> {
         if !exempt && self.rng.chance(2) {
             self.spoil(&mut args);
         }
-        Step {
-            connection,
-            args,
-            compare: chosen.compare,
-        }
+        Step { connection, args, compare: chosen.compare }
     }
 
     /// One argument too few, one too many, or one changed: for the error texts.
@@ -116,12 +100,7 @@ impl<'t> Generator<'t> {
             0 if args.len() > 1 => {
                 args.remove(1 + self.rng.below(args.len() - 1));
             }
-            1 => args.push(
-                self.rng
-                    .pick(&["foo", "XX", "NX", "GET", "KEEPTTL", ""])
-                    .as_bytes()
-                    .to_vec(),
-            ),
+            1 => args.push(self.rng.pick(&["foo", "XX", "NX", "GET", "KEEPTTL", ""]).as_bytes().to_vec()),
             _ if args.len() > 2 => {
                 let at = 2 + self.rng.below(args.len() - 2);
                 args[at] = self
@@ -260,14 +239,8 @@ impl<'t> Generator<'t> {
     /// A time in the future, as seconds since 1970 (`scale` 1) or milliseconds (`scale` 1000).
     pub fn future(&mut self, scale: i64) -> Vec<u8> {
         match self.rng.below(15) {
-            0 => self
-                .rng
-                .pick(&["0", "-1", "abc", "9223372036854775807", ""])
-                .as_bytes()
-                .to_vec(),
-            _ => (self.rng.range(4_000_000_000, 9_000_000_000) * scale)
-                .to_string()
-                .into_bytes(),
+            0 => self.rng.pick(&["0", "-1", "abc", "9223372036854775807", ""]).as_bytes().to_vec(),
+            _ => (self.rng.range(4_000_000_000, 9_000_000_000) * scale).to_string().into_bytes(),
         }
     }
 
@@ -280,20 +253,14 @@ impl<'t> Generator<'t> {
                 .as_bytes()
                 .to_vec(),
             1 if past => self.rng.pick(&["0", "-1", "-100"]).as_bytes().to_vec(),
-            _ => (self.rng.range(1_000, 90_000_000) * scale)
-                .to_string()
-                .into_bytes(),
+            _ => (self.rng.range(1_000, 90_000_000) * scale).to_string().into_bytes(),
         }
     }
 
     /// A database number.
     pub fn database(&mut self) -> Vec<u8> {
         match self.rng.below(20) {
-            0 => self
-                .rng
-                .pick(&["-1", "16", "abc", "99999999999999999999"])
-                .as_bytes()
-                .to_vec(),
+            0 => self.rng.pick(&["-1", "16", "abc", "99999999999999999999"]).as_bytes().to_vec(),
             _ => self.rng.range(0, DATABASES - 1).to_string().into_bytes(),
         }
     }

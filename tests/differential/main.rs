@@ -11,10 +11,7 @@
 //! | `TANDEM_DIFF_GROUPS` | all | comma-separated groups of `table.rs` |
 //!
 //! A new command is one line of `table.rs`; a reply that may differ in a new way is one variant of `Compare`.
-#![allow(
-    clippy::disallowed_methods,
-    reason = "tests measure real time and have no src/clock.rs"
-)]
+#![allow(clippy::disallowed_methods, reason = "tests measure real time and have no src/clock.rs")]
 
 #[path = "../common/mod.rs"]
 mod common;
@@ -34,11 +31,7 @@ use twins::Twins;
 /// Which groups a test takes: those of the environment, less those that the test cannot have.
 fn templates(without: &[&str]) -> Vec<&'static Template> {
     let wanted = std::env::var("TANDEM_DIFF_GROUPS").unwrap_or_default();
-    let wanted: Vec<&str> = wanted
-        .split(',')
-        .map(str::trim)
-        .filter(|group| !group.is_empty())
-        .collect();
+    let wanted: Vec<&str> = wanted.split(',').map(str::trim).filter(|group| !group.is_empty()).collect();
     let chosen = |template: &&Template| {
         (wanted.is_empty() || wanted.contains(&template.group)) && !without.contains(&template.group)
     };
@@ -93,22 +86,11 @@ fn every_template_is_generated() {
     let mut seen = std::collections::BTreeSet::new();
     for seed in 0..60 {
         for step in Generator::new(seed, &templates).sequence(400) {
-            seen.insert(
-                step.args
-                    .first()
-                    .map(|name| name.to_ascii_lowercase())
-                    .unwrap_or_default(),
-            );
+            seen.insert(step.args.first().map(|name| name.to_ascii_lowercase()).unwrap_or_default());
         }
     }
     for template in templates {
-        let name = template
-            .name
-            .split(' ')
-            .next()
-            .unwrap_or_default()
-            .as_bytes()
-            .to_ascii_lowercase();
+        let name = template.name.split(' ').next().unwrap_or_default().as_bytes().to_ascii_lowercase();
         assert!(seen.contains(&name), "{} is never generated", template.name);
     }
 }

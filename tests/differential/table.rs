@@ -33,25 +33,11 @@ pub const fn row(
     compare: Compare,
     arguments: Arguments,
 ) -> Template {
-    Template {
-        group,
-        name,
-        weight,
-        compare,
-        subscriber: false,
-        arguments,
-    }
+    Template { group, name, weight, compare, subscriber: false, arguments }
 }
 
 const fn subscriber(name: &'static str, weight: usize, compare: Compare, arguments: Arguments) -> Template {
-    Template {
-        group: "pubsub",
-        name,
-        weight,
-        compare,
-        subscriber: true,
-        arguments,
-    }
+    Template { group: "pubsub", name, weight, compare, subscriber: true, arguments }
 }
 
 /// Pushes each expression as one argument.
@@ -199,16 +185,10 @@ fn scan(g: &mut Generator<'_>, args: &mut Vec<Vec<u8>>) {
         args.extend([b"MATCH".to_vec(), g.pattern()]);
     }
     if g.rng.chance(50) {
-        args.extend([
-            b"COUNT".to_vec(),
-            g.word(&["1", "2", "7", "1000", "0", "-3", "abc"]),
-        ]);
+        args.extend([b"COUNT".to_vec(), g.word(&["1", "2", "7", "1000", "0", "-3", "abc"])]);
     }
     if g.rng.chance(30) {
-        args.extend([
-            b"TYPE".to_vec(),
-            g.word(&["string", "list", "STRING", "zset", "nonsense"]),
-        ]);
+        args.extend([b"TYPE".to_vec(), g.word(&["string", "list", "STRING", "zset", "nonsense"])]);
     }
 }
 
@@ -224,11 +204,7 @@ fn bit_range(g: &mut Generator<'_>, args: &mut Vec<Vec<u8>>) {
 fn bitop(g: &mut Generator<'_>, args: &mut Vec<Vec<u8>>) {
     args.push(g.word(&["AND", "OR", "XOR", "NOT", "and", "nope"]));
     args.push(g.key());
-    if args[1].eq_ignore_ascii_case(b"NOT") && g.rng.chance(80) {
-        args.push(g.key())
-    } else {
-        keys(g, args)
-    }
+    if args[1].eq_ignore_ascii_case(b"NOT") && g.rng.chance(80) { args.push(g.key()) } else { keys(g, args) }
 }
 
 fn bitfield(g: &mut Generator<'_>, args: &mut Vec<Vec<u8>>) {
@@ -237,11 +213,7 @@ fn bitfield(g: &mut Generator<'_>, args: &mut Vec<Vec<u8>>) {
         let kind = g.word(&[
             "u1", "u8", "i8", "u16", "i16", "i32", "u63", "i64", "u64", "i65", "x8", "u0", "i5", "u7",
         ]);
-        let at = if g.rng.chance(30) {
-            format!("#{}", g.rng.below(20)).into_bytes()
-        } else {
-            g.offset()
-        };
+        let at = if g.rng.chance(30) { format!("#{}", g.rng.below(20)).into_bytes() } else { g.offset() };
         match g.rng.below(6) {
             0 | 1 => args.extend([b"GET".to_vec(), kind, at]),
             2 | 3 => args.extend([b"SET".to_vec(), kind, at, g.integer()]),
@@ -275,9 +247,9 @@ fn hello(g: &mut Generator<'_>, args: &mut Vec<Vec<u8>>) {
 }
 
 fn getkeys(g: &mut Generator<'_>, args: &mut Vec<Vec<u8>>) {
-    args.push(g.word(&[
-        "GET", "MSET", "SET", "BITOP", "COPY", "DEL", "PING", "OBJECT", "MGET", "LCS", "nothing",
-    ]));
+    args.push(
+        g.word(&["GET", "MSET", "SET", "BITOP", "COPY", "DEL", "PING", "OBJECT", "MGET", "LCS", "nothing"]),
+    );
     several(g, args, key);
 }
 
@@ -368,13 +340,7 @@ pub static TEMPLATES: &[Template] = &[
     row("string", "GETEX", 6, Exact, getex),
     row("string", "SETNX", 4, Exact, args![key, value]),
     row("string", "SETEX", 4, Exact, args![key, fresh_seconds, value]),
-    row(
-        "string",
-        "PSETEX",
-        4,
-        Exact,
-        args![key, fresh_milliseconds, value],
-    ),
+    row("string", "PSETEX", 4, Exact, args![key, fresh_milliseconds, value]),
     row("string", "MGET", 4, Exact, keys),
     row("string", "MSET", 5, Exact, pairs),
     row("string", "MSETNX", 3, Exact, pairs),
@@ -400,11 +366,7 @@ pub static TEMPLATES: &[Template] = &[
     }),
     row("bitmap", "BITPOS", 5, Exact, |g, a| {
         a.extend([g.key(), g.word(&["0", "1", "1", "2"])]);
-        if g.rng.chance(30) {
-            a.push(g.index())
-        } else {
-            bit_range(g, a)
-        }
+        if g.rng.chance(30) { a.push(g.index()) } else { bit_range(g, a) }
     }),
     row("bitmap", "BITOP", 6, Exact, bitop),
     row("bitmap", "BITFIELD", 8, Exact, bitfield),
@@ -429,9 +391,7 @@ pub static TEMPLATES: &[Template] = &[
     row("generic", "OBJECT IDLETIME", 2, Near(5), args![key]),
     row("generic", "OBJECT", 1, Exact, args![value, key]),
     row("generic", "SWAPDB", 1, Exact, args![database, database]),
-    row("generic", "FLUSHDB", 1, Exact, |g, a| {
-        a.extend(g.rng.chance(50).then(|| b"ASYNC".to_vec()))
-    }),
+    row("generic", "FLUSHDB", 1, Exact, |g, a| a.extend(g.rng.chance(50).then(|| b"ASYNC".to_vec()))),
     row("generic", "FLUSHALL", 1, Exact, |g, a| {
         a.extend(g.rng.chance(50).then(|| g.word(&["SYNC", "ASYNC", "bad"])))
     }),
@@ -484,37 +444,25 @@ pub static TEMPLATES: &[Template] = &[
     row("expire", "PEXPIRETIME", 4, Near(5_000), args![key]),
     row("expire", "PERSIST", 4, Exact, args![key]),
     // connection
-    row("connection", "PING", 2, Exact, |g, a| {
-        a.extend(g.rng.chance(50).then(|| g.value()))
-    }),
+    row("connection", "PING", 2, Exact, |g, a| a.extend(g.rng.chance(50).then(|| g.value()))),
     row("connection", "ECHO", 2, Exact, args![value]),
     row("connection", "SELECT", 4, Exact, args![database]),
     row("connection", "HELLO", 3, Hello, hello),
     row("connection", "RESET", 1, Exact, none),
     row("connection", "AUTH", 1, Exact, args![value]),
-    row("connection", "CLIENT SETNAME", 2, Exact, |g, a| {
-        a.push(g.word(&["me", "a b", "", "x\ny", "you"]))
-    }),
+    row("connection", "CLIENT SETNAME", 2, Exact, |g, a| a.push(g.word(&["me", "a b", "", "x\ny", "you"]))),
     row("connection", "CLIENT GETNAME", 2, Exact, none),
     row("connection", "CLIENT ID", 1, Shape, none),
     row("connection", "CLIENT INFO", 1, Shape, none),
     row("connection", "CLIENT LIST", 1, Shape, none),
-    row("connection", "CLIENT NO-EVICT", 1, Exact, |g, a| {
-        a.push(g.word(&["on", "OFF", "maybe"]))
-    }),
-    row("connection", "CLIENT UNBLOCK", 1, Exact, |g, a| {
-        a.push(g.word(&["999999", "abc", "-1"]))
-    }),
+    row("connection", "CLIENT NO-EVICT", 1, Exact, |g, a| a.push(g.word(&["on", "OFF", "maybe"]))),
+    row("connection", "CLIENT UNBLOCK", 1, Exact, |g, a| a.push(g.word(&["999999", "abc", "-1"]))),
     row("connection", "CLIENT UNPAUSE", 1, Exact, none),
     row("connection", "CLIENT", 1, ErrorCode, args![value]),
     // server
     row("server", "TIME", 1, Shape, none),
     row("server", "INFO", 1, Shape, |g, a| {
-        a.extend(
-            g.rng
-                .chance(70)
-                .then(|| g.word(&["server", "keyspace", "nonsense", "ALL"])),
-        )
+        a.extend(g.rng.chance(70).then(|| g.word(&["server", "keyspace", "nonsense", "ALL"])))
     }),
     row("server", "LASTSAVE", 1, Shape, none),
     row("server", "COMMAND COUNT", 1, Shape, none),
@@ -532,9 +480,7 @@ pub static TEMPLATES: &[Template] = &[
     }),
     subscriber("SSUBSCRIBE", 2, Exact, |g, a| several(g, a, channel)),
     subscriber("UNSUBSCRIBE", 2, Exact, |g, a| several(g, a, channel)),
-    subscriber("PUNSUBSCRIBE", 2, Exact, |g, a| {
-        a.push(g.word(&["ch*", "*", "__keyspace*", "none*", "ch?"]))
-    }),
+    subscriber("PUNSUBSCRIBE", 2, Exact, |g, a| a.push(g.word(&["ch*", "*", "__keyspace*", "none*", "ch?"]))),
     subscriber("SUNSUBSCRIBE", 1, Exact, |g, a| several(g, a, channel)),
     subscriber("UNSUBSCRIBE", 1, Unsubscribe, none),
     subscriber("PUNSUBSCRIBE", 1, Unsubscribe, none),
@@ -542,15 +488,11 @@ pub static TEMPLATES: &[Template] = &[
     subscriber("GET", 1, Exact, args![key]),
     row("pubsub", "PUBLISH", 10, Exact, args![channel, value]),
     row("pubsub", "SPUBLISH", 4, Exact, args![channel, value]),
-    row("pubsub", "PUBSUB CHANNELS", 3, Unordered, |g, a| {
-        a.extend(g.rng.chance(60).then(|| g.pattern()))
-    }),
+    row("pubsub", "PUBSUB CHANNELS", 3, Unordered, |g, a| a.extend(g.rng.chance(60).then(|| g.pattern()))),
     row("pubsub", "PUBSUB NUMSUB", 3, Exact, |g, a| several(g, a, channel)),
     row("pubsub", "PUBSUB NUMPAT", 2, Exact, none),
     row("pubsub", "PUBSUB SHARDCHANNELS", 2, Unordered, |g, a| {
         a.extend(g.rng.chance(60).then(|| g.pattern()))
     }),
-    row("pubsub", "PUBSUB SHARDNUMSUB", 2, Exact, |g, a| {
-        several(g, a, channel)
-    }),
+    row("pubsub", "PUBSUB SHARDNUMSUB", 2, Exact, |g, a| several(g, a, channel)),
 ];

@@ -25,11 +25,7 @@ pub struct Mismatch {
 
 impl fmt::Display for Mismatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "differs: {}\n  tandem: {}\n  redis:  {}",
-            self.what, self.tandem, self.redis
-        )
+        write!(f, "differs: {}\n  tandem: {}\n  redis:  {}", self.what, self.tandem, self.redis)
     }
 }
 
@@ -50,12 +46,7 @@ struct Twin<'s> {
 
 impl<'s> Twin<'s> {
     fn new(server: &'s Server, protocol: u8) -> Twin<'s> {
-        Twin {
-            server,
-            protocol,
-            clients: Vec::new(),
-            fences: 0,
-        }
+        Twin { server, protocol, clients: Vec::new(), fences: 0 }
     }
 
     /// An empty server and fresh connections.
@@ -74,15 +65,11 @@ impl<'s> Twin<'s> {
             self.clients.push(client);
         }
         // The server has seen that the connections of the sequence before are gone when their subscriptions are.
-        crate::common::wait_until(
-            "old subscriptions are gone",
-            std::time::Duration::from_secs(10),
-            || {
-                cleaner.command("PUBSUB CHANNELS").items().is_empty()
-                    && cleaner.command("PUBSUB NUMPAT").int() == Some(0)
-                    && cleaner.command("PUBSUB SHARDCHANNELS").items().is_empty()
-            },
-        );
+        crate::common::wait_until("old subscriptions are gone", std::time::Duration::from_secs(10), || {
+            cleaner.command("PUBSUB CHANNELS").items().is_empty()
+                && cleaner.command("PUBSUB NUMPAT").int() == Some(0)
+                && cleaner.command("PUBSUB SHARDCHANNELS").items().is_empty()
+        });
     }
 
     fn run(&mut self, step: &Step) -> std::io::Result<Vec<Reply>> {
@@ -104,11 +91,7 @@ impl<'s> Twin<'s> {
         loop {
             let reply = client.read()?;
             let is_fence = reply.value.text() == token
-                || reply
-                    .value
-                    .items()
-                    .last()
-                    .is_some_and(|last| last.text() == token);
+                || reply.value.items().last().is_some_and(|last| last.text() == token);
             replies.push(reply);
             if is_fence {
                 return Ok(replies);
@@ -129,10 +112,7 @@ impl<'s> Twin<'s> {
             if next == b"0" {
                 found.sort();
                 found.dedup();
-                return Ok(Reply {
-                    raw: format!("{found:?}").into_bytes(),
-                    value: Value::Array(found),
-                });
+                return Ok(Reply { raw: format!("{found:?}").into_bytes(), value: Value::Array(found) });
             }
             args[cursor].clone_from(next);
         }
@@ -146,9 +126,7 @@ impl<'s> Twin<'s> {
         for database in 0..DATABASES {
             client.command(&format!("SELECT {database}"));
             for key in client.command("KEYS *").items() {
-                let Value::Bulk(key) = key else {
-                    panic!("KEYS answered {key:?}")
-                };
+                let Value::Bulk(key) = key else { panic!("KEYS answered {key:?}") };
                 let mut ask = |args: &[&[u8]]| client.call(args).expect("reply");
                 let kind = ask(&[b"TYPE", &key]);
                 let mut encoding = ask(&[b"OBJECT", b"ENCODING", &key]).raw;
@@ -172,14 +150,7 @@ impl<'s> Twin<'s> {
                 };
                 let deadline = ask(&[b"PEXPIRETIME", &key]).value.int().expect("a time");
                 deadlines.insert((database, key.clone()), deadline);
-                contents.insert(
-                    (database, key),
-                    Content {
-                        kind: kind.raw,
-                        encoding,
-                        value,
-                    },
-                );
+                contents.insert((database, key), Content { kind: kind.raw, encoding, value });
             }
         }
         (contents, deadlines)
@@ -189,10 +160,7 @@ impl<'s> Twin<'s> {
 /// The elements of a collection that has no order, sorted; a hash's fields with their values.
 fn elements(reply: &Reply, width: usize) -> Vec<Vec<u8>> {
     let items = reply.value.items();
-    let mut rows: Vec<Vec<u8>> = items
-        .chunks(width)
-        .map(|row| format!("{row:?}").into_bytes())
-        .collect();
+    let mut rows: Vec<Vec<u8>> = items.chunks(width).map(|row| format!("{row:?}").into_bytes()).collect();
     rows.sort();
     rows
 }
@@ -206,10 +174,7 @@ pub struct Twins<'s> {
 impl<'s> Twins<'s> {
     /// Both speak this protocol.
     pub fn new(tandem: &'s Server, redis: &'s Server, protocol: u8) -> Twins<'s> {
-        Twins {
-            tandem: Twin::new(tandem, protocol),
-            redis: Twin::new(redis, protocol),
-        }
+        Twins { tandem: Twin::new(tandem, protocol), redis: Twin::new(redis, protocol) }
     }
 
     /// Plays a sequence to two empty servers.
@@ -217,10 +182,7 @@ impl<'s> Twins<'s> {
         self.tandem.reset();
         self.redis.reset();
         for (number, step) in steps.iter().enumerate() {
-            let theirs = self
-                .redis
-                .run(step)
-                .unwrap_or_else(|error| panic!("redis-server: {step}: {error}"));
+            let theirs = self.redis.run(step).unwrap_or_else(|error| panic!("redis-server: {step}: {error}"));
             let ours = match self.tandem.run(step) {
                 Ok(replies) if step.compare.agree(&replies, &theirs) => continue,
                 Ok(replies) => show(&replies),
@@ -287,11 +249,7 @@ impl<'s> Twins<'s> {
 }
 
 fn show(replies: &[Reply]) -> String {
-    let text = replies
-        .iter()
-        .map(|reply| escape(&reply.raw))
-        .collect::<Vec<_>>()
-        .join(" ");
+    let text = replies.iter().map(|reply| escape(&reply.raw)).collect::<Vec<_>>().join(" ");
     match text.char_indices().nth(600) {
         Some((end, _)) => format!("{}…({} bytes)", &text[..end], text.len()),
         None => text,

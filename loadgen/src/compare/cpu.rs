@@ -54,11 +54,7 @@ impl Cell {
 
     /// The noisiest sample of the line.
     fn noise(&self) -> f64 {
-        self.samples
-            .iter()
-            .flat_map(|s| &s.1)
-            .map(|s| s.noise)
-            .fold(0.0, f64::max)
+        self.samples.iter().flat_map(|s| &s.1).map(|s| s.noise).fold(0.0, f64::max)
     }
 
     /// Ratios of neighbours in time: the k-th sample of one to the k-th of the other.
@@ -82,11 +78,7 @@ pub fn run(bench: &Bench<'_>, args: &CompareArgs) -> Result<Vec<Cell>> {
         }
         for pipeline in PIPELINES {
             for command in KINDS {
-                eprintln!(
-                    "cpu: {} keys, pipeline {pipeline}, {}",
-                    count(keys),
-                    command.name()
-                );
+                eprintln!("cpu: {} keys, pipeline {pipeline}, {}", count(keys), command.name());
                 cells.push(cell(bench, &mut servers, &shape, pipeline, command, rounds)?);
             }
         }
@@ -99,10 +91,7 @@ fn load(server: &Server, shape: &Shape, bench: &Bench<'_>) -> Result<()> {
     for kind in [Kind::Set, Kind::Incr] {
         let mut worker = Worker::connect(&server.target, 4, Scanner::new(bench.value_size, false))?;
         let mut requests = generator(shape, kind, Dist::Sequential, 1);
-        let limit = Limit {
-            requests: shape.keys,
-            deadline_ns: u64::MAX,
-        };
+        let limit = Limit { requests: shape.keys, deadline_ns: u64::MAX };
         let tally = closed::run(&mut worker, &mut requests, LOAD_PIPELINE, limit)?;
         check(&server.name, &tally)?;
     }
@@ -111,23 +100,13 @@ fn load(server: &Server, shape: &Shape, bench: &Bench<'_>) -> Result<()> {
 
 pub fn generator(shape: &Shape, kind: Kind, dist: Dist, seed: u64) -> Generator {
     let live = Rc::new(StdCell::new(shape.keys));
-    Generator::new(
-        &Mix::only(kind),
-        Picker::new(dist, shape.keys, 0, 1),
-        shape,
-        live,
-        seed,
-    )
+    Generator::new(&Mix::only(kind), Picker::new(dist, shape.keys, 0, 1), shape, live, seed)
 }
 
 /// A measurement with bad replies is no measurement.
 pub fn check(server: &str, tally: &Tally) -> Result<()> {
     let bad = tally.errors + tally.wrong;
-    ensure!(
-        bad == 0,
-        "{server} gave {bad} bad replies: {}",
-        tally.first_bad.as_deref().unwrap_or("")
-    );
+    ensure!(bad == 0, "{server} gave {bad} bad replies: {}", tally.first_bad.as_deref().unwrap_or(""));
     Ok(())
 }
 
@@ -149,12 +128,7 @@ fn cell(
             out.push(sample.with_context(|| format!("measuring {}", server.name))?);
         }
     }
-    Ok(Cell {
-        keys: shape.keys,
-        pipeline,
-        command,
-        samples,
-    })
+    Ok(Cell { keys: shape.keys, pipeline, command, samples })
 }
 
 /// The quietest of a few tries; the first quiet one ends them.
@@ -163,10 +137,7 @@ fn measure(bench: &Bench<'_>, server: &Server, mut requests: Generator, pipeline
     let warm_ns = if bench.quick { 30_000_000 } else { 100_000_000 };
     let scanner = Scanner::new(bench.value_size, false);
     let mut worker = Worker::connect(&server.target, bench.clients, scanner)?;
-    check(
-        &server.name,
-        &closed::run(&mut worker, &mut requests, pipeline, Limit::after(warm_ns))?,
-    )?;
+    check(&server.name, &closed::run(&mut worker, &mut requests, pipeline, Limit::after(warm_ns))?)?;
     let mut best: Option<Sample> = None;
     for _ in 0..tries {
         let sample = sample(bench, server, &mut worker, &mut requests, pipeline)?;
@@ -194,12 +165,7 @@ fn sample(
     let tally = closed::run(worker, requests, pipeline, Limit::after(measure_ns))?;
     let (used, own_used) = (server.cpu()?.since(before), proc::cpu(own)?.since(own_before));
     check(&server.name, &tally)?;
-    ensure!(
-        tally.misses == 0,
-        "{} misses {} of the keys that were loaded",
-        server.name,
-        tally.misses
-    );
+    ensure!(tally.misses == 0, "{} misses {} of the keys that were loaded", server.name, tally.misses);
     Ok(Sample {
         cpu_us: used.used_ns as f64 / 1e3 / tally.replies.max(1) as f64,
         requests_per_second: tally.per_second(),
@@ -208,12 +174,7 @@ fn sample(
 }
 
 pub fn markdown(bench: &Bench<'_>, cells: &[Cell]) -> String {
-    let names: Vec<&str> = bench
-        .servers
-        .iter()
-        .map(|s| s.name.as_str())
-        .chain([compare::FLOOR])
-        .collect();
+    let names: Vec<&str> = bench.servers.iter().map(|s| s.name.as_str()).chain([compare::FLOOR]).collect();
     let floor = names.len() - 1;
     let mut head = vec!["keys".to_owned(), "P".to_owned(), "command".to_owned()];
     head.extend(names.iter().map(|n| (*n).to_owned()));
@@ -223,11 +184,7 @@ pub fn markdown(bench: &Bench<'_>, cells: &[Cell]) -> String {
     head.push("noise".to_owned());
     let mut table = Table::new(head);
     for cell in cells {
-        let mut row = vec![
-            count(cell.keys),
-            cell.pipeline.to_string(),
-            cell.command.name().to_owned(),
-        ];
+        let mut row = vec![count(cell.keys), cell.pipeline.to_string(), cell.command.name().to_owned()];
         row.extend((0..=floor).map(|i| us(cell.cpu(i).median)));
         row.extend((1..floor).map(|i| cell.ratio(0, i).ratio()));
         row.extend((0..floor).map(|i| cell.ratio(i, floor).ratio()));

@@ -65,10 +65,7 @@ pub struct Cycle {
 
 pub fn run(bench: &Bench<'_>, args: &CompareArgs) -> Result<Vec<Cycle>> {
     let rounds = args.growth_rounds.unwrap_or(if bench.quick { 1 } else { 2 });
-    let top = args
-        .growth_keys
-        .unwrap_or(if bench.quick { 300_000 } else { 4_000_000 })
-        .max(2 * KEYS_LOW);
+    let top = args.growth_keys.unwrap_or(if bench.quick { 300_000 } else { 4_000_000 }).max(2 * KEYS_LOW);
     let mut cycles = Vec::new();
     for round in 0..rounds {
         for spec in &bench.servers {
@@ -76,12 +73,7 @@ pub fn run(bench: &Bench<'_>, args: &CompareArgs) -> Result<Vec<Cycle>> {
             let server = Server::start(spec, bench.dir, &bench.server_cores, &[])?;
             let mut phases = cycle(bench, args, &server, top)?;
             relate(&mut phases);
-            cycles.push(Cycle {
-                server: spec.name.clone(),
-                round,
-                top,
-                phases,
-            });
+            cycles.push(Cycle { server: spec.name.clone(), round, top, phases });
         }
     }
     Ok(cycles)
@@ -93,23 +85,13 @@ fn cycle(bench: &Bench<'_>, args: &CompareArgs, server: &Server, top: u64) -> Re
     let shape = bench.shape(top + 1);
     let mut loader = Worker::connect(&server.target, 1, scanner())?;
     let mut first = Generator::new(&Mix::only(Kind::Set), Picker::Append, &shape, live.clone(), 1);
-    let few = Limit {
-        requests: KEYS_LOW,
-        deadline_ns: u64::MAX,
-    };
-    check(
-        &server.name,
-        &closed::run(&mut loader, &mut first, BATCH as u64, few)?,
-    )?;
+    let few = Limit { requests: KEYS_LOW, deadline_ns: u64::MAX };
+    check(&server.name, &closed::run(&mut loader, &mut first, BATCH as u64, few)?)?;
     drop(loader);
 
     let probe_conns = bench.clients.saturating_sub(MOVER_CONNS).max(1);
     let mut worker = Worker::connect(&server.target, probe_conns + MOVER_CONNS, scanner())?;
-    let rest_ns: u64 = if bench.quick {
-        2_000_000_000
-    } else {
-        10_000_000_000
-    };
+    let rest_ns: u64 = if bench.quick { 2_000_000_000 } else { 10_000_000_000 };
     let steps = [
         ("at rest, 1k keys", Kind::Set, None),
         ("growing", Kind::Set, Some(true)),

@@ -42,25 +42,14 @@ pub fn run(bench: &Bench<'_>, args: &CompareArgs) -> Result<Vec<Point>> {
         let mut server = Server::start(spec, bench.dir, &bench.server_cores, &[])?;
         let most = counts.last().copied().unwrap_or(1);
         let live = std::rc::Rc::new(std::cell::Cell::new(0));
-        let mut requests = Generator::new(
-            &Mix::only(Kind::Set),
-            Picker::Append,
-            &bench.shape(most),
-            live.clone(),
-            1,
-        );
-        let mut worker = Worker::connect(
-            &server.target,
-            LOAD_CLIENTS,
-            Scanner::new(bench.value_size, false),
-        )?;
+        let mut requests =
+            Generator::new(&Mix::only(Kind::Set), Picker::Append, &bench.shape(most), live.clone(), 1);
+        let mut worker =
+            Worker::connect(&server.target, LOAD_CLIENTS, Scanner::new(bench.value_size, false))?;
         std::thread::sleep(std::time::Duration::from_millis(SETTLE_MS));
         let empty_kib = server.resident_kib()?;
         for &keys in &counts {
-            let limit = Limit {
-                requests: keys - live.get(),
-                deadline_ns: u64::MAX,
-            };
+            let limit = Limit { requests: keys - live.get(), deadline_ns: u64::MAX };
             let tally = closed::run(&mut worker, &mut requests, LOAD_PIPELINE, limit);
             server.check_alive()?;
             check(&spec.name, &tally?)?;
@@ -68,13 +57,7 @@ pub fn run(bench: &Bench<'_>, args: &CompareArgs) -> Result<Vec<Point>> {
             let resident_kib = server.resident_kib()?;
             let bytes_per_key = resident_kib.saturating_sub(empty_kib) as f64 * 1024.0 / keys as f64;
             let overhead = bytes_per_key - (KEY_SIZE + bench.value_size) as f64;
-            points.push(Point {
-                server: spec.name.clone(),
-                keys,
-                resident_kib,
-                bytes_per_key,
-                overhead,
-            });
+            points.push(Point { server: spec.name.clone(), keys, resident_kib, bytes_per_key, overhead });
         }
     }
     Ok(points)
@@ -84,17 +67,10 @@ pub fn markdown(bench: &Bench<'_>, points: &[Point]) -> String {
     let names: Vec<&str> = bench.servers.iter().map(|s| s.name.as_str()).collect();
     let mut head = vec!["keys".to_owned()];
     for name in &names {
-        head.extend([
-            format!("{name} MiB"),
-            format!("{name} B/key"),
-            format!("{name} overhead"),
-        ]);
+        head.extend([format!("{name} MiB"), format!("{name} B/key"), format!("{name} overhead")]);
     }
     for name in &names[1..] {
-        head.extend([
-            format!("{}/{name}", names[0]),
-            format!("overhead {}/{name}", names[0]),
-        ]);
+        head.extend([format!("{}/{name}", names[0]), format!("overhead {}/{name}", names[0])]);
     }
     let mut table = Table::new(head);
     let mut keys: Vec<u64> = points.iter().map(|p| p.keys).collect();

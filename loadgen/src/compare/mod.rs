@@ -35,12 +35,7 @@ pub struct Bench<'a> {
 
 impl Bench<'_> {
     pub fn shape(&self, keys: u64) -> Shape {
-        Shape {
-            keys,
-            key_size: KEY_SIZE,
-            value_size: self.value_size,
-            derived_values: false,
-        }
+        Shape { keys, key_size: KEY_SIZE, value_size: self.value_size, derived_values: false }
     }
 }
 
@@ -66,24 +61,14 @@ pub fn default_servers() -> Result<Vec<ServerSpec>> {
     let argv = vec![binary, "--workers".to_owned(), "1".to_owned()];
     let redis = vec!["redis-server".to_owned()];
     Ok(vec![
-        ServerSpec {
-            name: "tandem".to_owned(),
-            argv,
-        },
-        ServerSpec {
-            name: "redis".to_owned(),
-            argv: redis,
-        },
+        ServerSpec { name: "tandem".to_owned(), argv },
+        ServerSpec { name: "redis".to_owned(), argv: redis },
     ])
 }
 
 /// The servers named, or the default ones; all of them are there and named differently.
 pub fn servers(named: &[ServerSpec]) -> Result<Vec<ServerSpec>> {
-    let servers = if named.is_empty() {
-        default_servers()?
-    } else {
-        named.to_vec()
-    };
+    let servers = if named.is_empty() { default_servers()? } else { named.to_vec() };
     for (i, server) in servers.iter().enumerate() {
         server.check()?;
         let taken = servers[..i].iter().any(|s| s.name == server.name) || server.name == FLOOR;
@@ -110,22 +95,11 @@ pub fn run(args: &CompareArgs) -> Result<()> {
     let dir = tempfile::Builder::new().prefix("loadgen").tempdir()?;
     crate::limits::allow_descriptors(u64::from(args.clients) + 128)?;
     let me = std::env::current_exe()?.display().to_string();
-    let floor = [
-        "floor",
-        "--unix",
-        "{socket}",
-        "--value-size",
-        &args.value_size.to_string(),
-    ];
-    let floor_argv = std::iter::once(me)
-        .chain(floor.iter().map(|s| (*s).to_owned()))
-        .collect();
+    let floor = ["floor", "--unix", "{socket}", "--value-size", &args.value_size.to_string()];
+    let floor_argv = std::iter::once(me).chain(floor.iter().map(|s| (*s).to_owned())).collect();
     let bench = Bench {
         servers,
-        floor: ServerSpec {
-            name: FLOOR.to_owned(),
-            argv: floor_argv,
-        },
+        floor: ServerSpec { name: FLOOR.to_owned(), argv: floor_argv },
         dir: dir.path(),
         server_cores: vec![server_core],
         clients: args.clients as usize,

@@ -7,9 +7,7 @@ pub struct Table {
 
 impl Table {
     pub fn new<S: Into<String>>(head: impl IntoIterator<Item = S>) -> Self {
-        Table {
-            rows: vec![head.into_iter().map(Into::into).collect()],
-        }
+        Table { rows: vec![head.into_iter().map(Into::into).collect()] }
     }
 
     pub fn row(&mut self, cells: Vec<String>) {
@@ -19,21 +17,11 @@ impl Table {
 
     pub fn markdown(&self) -> String {
         let widths: Vec<usize> = (0..self.rows[0].len())
-            .map(|c| {
-                self.rows
-                    .iter()
-                    .map(|r| r[c].chars().count())
-                    .max()
-                    .unwrap_or(0)
-                    .max(3)
-            })
+            .map(|c| self.rows.iter().map(|r| r[c].chars().count()).max().unwrap_or(0).max(3))
             .collect();
         let line = |cells: &[String]| {
-            let padded: Vec<String> = cells
-                .iter()
-                .zip(&widths)
-                .map(|(cell, &w)| format!("{cell:>w$}"))
-                .collect();
+            let padded: Vec<String> =
+                cells.iter().zip(&widths).map(|(cell, &w)| format!("{cell:>w$}")).collect();
             format!("| {} |\n", padded.join(" | "))
         };
         let mut text = line(&self.rows[0]);
@@ -59,16 +47,8 @@ impl Spread {
         let mut all: Vec<f64> = figures.into_iter().filter(|f| f.is_finite()).collect();
         all.sort_by(f64::total_cmp);
         match all.as_slice() {
-            [] => Spread {
-                median: f64::NAN,
-                min: f64::NAN,
-                max: f64::NAN,
-            },
-            some => Spread {
-                median: some[(some.len() - 1) / 2],
-                min: some[0],
-                max: some[some.len() - 1],
-            },
+            [] => Spread { median: f64::NAN, min: f64::NAN, max: f64::NAN },
+            some => Spread { median: some[(some.len() - 1) / 2], min: some[0], max: some[some.len() - 1] },
         }
     }
 
@@ -110,10 +90,7 @@ mod tests {
     fn tables_line_up() {
         let mut t = Table::new(["a", "b"]);
         t.row(vec!["1".into(), "long cell".into()]);
-        assert_eq!(
-            t.markdown(),
-            "|   a |         b |\n| --: | --------: |\n|   1 | long cell |\n"
-        );
+        assert_eq!(t.markdown(), "|   a |         b |\n| --: | --------: |\n|   1 | long cell |\n");
     }
 
     #[test]
@@ -121,9 +98,6 @@ mod tests {
         let s = Spread::of([3.0, 1.0, 2.0, f64::NAN]);
         assert_eq!((s.median, s.min, s.max), (2.0, 1.0, 3.0));
         assert_eq!(Spread::of([]).ratio(), "–");
-        assert_eq!(
-            [count(999), count(100_000), count(1_500_000)],
-            ["999", "100k", "1.5M"]
-        );
+        assert_eq!([count(999), count(100_000), count(1_500_000)], ["999", "100k", "1.5M"]);
     }
 }

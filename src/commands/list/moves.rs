@@ -49,9 +49,8 @@ fn move_element(ctx: &mut Ctx<'_, '_>, from: End, to: End) -> Result<bool, Error
     }
     ctx.keys.expect_kind(1, Kind::List)?;
     let limits = limits(ctx.config);
-    let first = ctx.keys.read(0, |list: Option<&List>| {
-        list.and_then(|l| l.peek(from)).map(|e| e.to_vec())
-    })?;
+    let first =
+        ctx.keys.read(0, |list: Option<&List>| list.and_then(|l| l.peek(from)).map(|e| e.to_vec()))?;
     let Some(elem) = first else { return Ok(false) };
     // Pushed before it is dropped: what cannot be stored stays where it is, and one list is no
     // special case.

@@ -156,7 +156,9 @@ fn evaluate(ctx: &mut Ctx<'_, '_>, operation: Operation, query: &Query) -> Vec<M
             all
         }
     };
-    members.sort_unstable_by(|a, b| a.1.partial_cmp(&b.1).unwrap_or(Ordering::Equal).then_with(|| a.0.cmp(&b.0)));
+    members.sort_unstable_by(|a, b| {
+        a.1.partial_cmp(&b.1).unwrap_or(Ordering::Equal).then_with(|| a.0.cmp(&b.0))
+    });
     members
 }
 
@@ -165,8 +167,20 @@ impl Aggregate {
         match self {
             // The infinities of both signs make none.
             Aggregate::Sum => number_or_zero(a + b),
-            Aggregate::Min => if b < a { b } else { a },
-            Aggregate::Max => if b > a { b } else { a },
+            Aggregate::Min => {
+                if b < a {
+                    b
+                } else {
+                    a
+                }
+            }
+            Aggregate::Max => {
+                if b > a {
+                    b
+                } else {
+                    a
+                }
+            }
         }
     }
 }
@@ -253,7 +267,8 @@ fn subtract(ctx: &mut Ctx<'_, '_>, query: &Query) -> Vec<Member> {
     for input in others {
         // The smaller side is walked, the larger side is asked.
         if members.len() <= input.len {
-            ctx.keys.value(input.key, |value| members.retain(|(member, _)| score_in(value, member).is_none()));
+            ctx.keys
+                .value(input.key, |value| members.retain(|(member, _)| score_in(value, member).is_none()));
         } else {
             let mut gone = std::collections::HashSet::with_capacity(input.len);
             for_each(ctx, input.key, |member, _| {
@@ -280,12 +295,8 @@ impl Query {
             return Err(Error::Syntax);
         }
         ctx.args.seek(ctx.args.position() + keys);
-        let mut query = Query {
-            inputs: SmallVec::new(),
-            aggregate: Aggregate::Sum,
-            with_scores: false,
-            limit: 0,
-        };
+        let mut query =
+            Query { inputs: SmallVec::new(), aggregate: Aggregate::Sum, with_scores: false, limit: 0 };
         for key in first..first + keys {
             let len = input_len(ctx, key)?;
             query.inputs.push(Input { key, weight: 1.0, len });

@@ -131,8 +131,7 @@ fn first_key(ctx: &mut Ctx<'_, '_>) -> Result<Option<usize>, Error> {
 }
 
 fn check_timeout(arg: &[u8]) -> Result<(), Error> {
-    let seconds =
-        number::parse_f64(arg).ok_or(Error::Line("ERR timeout is not a float or out of range"))?;
+    let seconds = number::parse_f64(arg).ok_or(Error::Line("ERR timeout is not a float or out of range"))?;
     if seconds < 0.0 {
         return Err(Error::Line("ERR timeout is negative"));
     }
@@ -159,7 +158,7 @@ fn pop(ctx: &mut Ctx<'_, '_>, i: usize, end: End, count: usize, answer: Answer) 
         Answer::Popped(_) => Vec::new(),
         _ => keys.key(i).to_vec(),
     };
-    let popped = keys.edit(i, |set: &mut SortedSet| {
+    let popped = keys.edit_collection(i, |set: &mut SortedSet| {
         let n = count.min(set.len());
         let form = match answer {
             Answer::Popped(form) => {

@@ -82,7 +82,14 @@ impl AddOptions {
     }
 
     /// Adds one member. Only INCR can fail, and it comes with one member.
-    fn apply(&self, set: &mut SortedSet, number: f64, member: &[u8], limits: &Limits, done: &mut Added) -> Result<(), Error> {
+    fn apply(
+        &self,
+        set: &mut SortedSet,
+        number: f64,
+        member: &[u8],
+        limits: &Limits,
+        done: &mut Added,
+    ) -> Result<(), Error> {
         done.score = None;
         let mut score = Score::new(number).ok_or(NOT_A_NUMBER)?;
         if !self.is_plain() {
@@ -140,7 +147,7 @@ pub fn add(ctx: &mut Ctx<'_, '_>, options: AddOptions, pairs: &[(f64, &[u8])]) -
         pairs.iter().try_for_each(|(number, member)| options.apply(set, *number, member, &limits, done))
     };
     if ctx.keys.expect_kind(0, Kind::ZSet)? {
-        ctx.keys.edit(0, |set: &mut SortedSet| apply(set, &mut done))?.unwrap_or(Ok(()))?;
+        ctx.keys.edit_collection(0, |set: &mut SortedSet| apply(set, &mut done))?.unwrap_or(Ok(()))?;
     } else if !options.xx {
         let mut set = SortedSet::new();
         set.expect(pairs.len(), pairs.iter().map(|p| p.1.len()).max().unwrap_or(0), &limits);
@@ -176,7 +183,9 @@ fn removed(ctx: &mut Ctx<'_, '_>, n: usize, event: &'static str) -> Result<Outco
 pub fn zrem(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
     ctx.args.seek(2);
     let members = ctx.args.rest();
-    let n = ctx.keys.edit(0, |set: &mut SortedSet| members.filter(|m| set.remove(m).is_some()).count())?;
+    let n = ctx
+        .keys
+        .edit_collection(0, |set: &mut SortedSet| members.filter(|m| set.remove(m).is_some()).count())?;
     removed(ctx, n.unwrap_or(0), "zrem")
 }
 
@@ -197,6 +206,6 @@ pub fn zremrangebylex(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
 
 fn remove_range(ctx: &mut Ctx<'_, '_>, by: By, event: &'static str) -> Result<Outcome, Error> {
     let bounds = Bounds::parse(by, ctx.args.at(2), ctx.args.at(3))?;
-    let n = ctx.keys.edit(0, |set: &mut SortedSet| set.remove_ranks(bounds.ranks(set, false)))?;
+    let n = ctx.keys.edit_collection(0, |set: &mut SortedSet| set.remove_ranks(bounds.ranks(set, false)))?;
     removed(ctx, n.unwrap_or(0), event)
 }

@@ -87,13 +87,7 @@ fn scans_miss_and_repeat_nothing_over_resizes() {
     let (stable, scans) = if cfg!(miri) { (100_u64, 2) } else { (4_000, 25) };
     let mut who = ks.register();
     for i in 0..stable {
-        set(
-            &who.enter(),
-            0,
-            &i.to_le_bytes(),
-            Content::Bytes(b"stays"),
-            Meta::default(),
-        );
+        set(&who.enter(), 0, &i.to_le_bytes(), Content::Bytes(b"stays"), Meta::default());
     }
     std::thread::scope(|scope| {
         let resizes = scope.spawn(|| resizer(&ks, &stop, 7));
@@ -198,13 +192,7 @@ fn the_helper_alone_gives_memory_back_when_keys_go() {
         });
         let mut who = ks.register();
         for i in 0..200_000_u32 {
-            set(
-                &who.enter(),
-                0,
-                &i.to_le_bytes(),
-                Content::Bytes(&[1; 100]),
-                Meta::default(),
-            );
+            set(&who.enter(), 0, &i.to_le_bytes(), Content::Bytes(&[1; 100]), Meta::default());
             if ks.needs_help() {
                 ks.maintain(&mut who, 100, 0, &mut Keep);
             }
@@ -224,12 +212,7 @@ fn the_helper_alone_gives_memory_back_when_keys_go() {
         while !given_back(&ks.memory(&mut who)) {
             std::thread::sleep(Duration::from_millis(20));
             tries += 1;
-            assert!(
-                tries < 500,
-                "{full:?} {:?} {:?}",
-                ks.memory(&mut who),
-                who.enter().stats(0)
-            );
+            assert!(tries < 500, "{full:?} {:?} {:?}", ks.memory(&mut who), who.enter().stats(0));
         }
         assert!((who.enter().stats(0).load_percent - 50.0).abs() < 40.0);
         for i in (0..200_000_u32).step_by(20) {

@@ -29,11 +29,7 @@ impl Purge for Keep {
 
 pub(super) fn keyspace() -> Arc<Keyspace> {
     let reserve = if cfg!(miri) { 4 << 20 } else { 1 << 30 };
-    let options = Options {
-        reserve_bytes: reserve,
-        seed: Some([1, 2, 3, 4]),
-        ..Options::default()
-    };
+    let options = Options { reserve_bytes: reserve, seed: Some([1, 2, 3, 4]), ..Options::default() };
     Keyspace::new(options).expect("a keyspace")
 }
 
@@ -91,16 +87,10 @@ fn grows_and_shrinks_and_gives_back() {
     let stats = who.enter().stats(0);
     assert_eq!(stats.keys, n as usize);
     assert_eq!(stats.state, State::Steady);
-    assert!(
-        stats.load_percent > 35.0 && stats.load_percent < 90.0,
-        "{stats:?}"
-    );
+    assert!(stats.load_percent > 35.0 && stats.load_percent < 90.0, "{stats:?}");
     let full = ks.memory(&mut who).segments;
     for i in 0..n {
-        assert_eq!(
-            get(&who.enter(), 0, format!("key:{i}").as_bytes()),
-            Some(i.to_le_bytes().repeat(30))
-        );
+        assert_eq!(get(&who.enter(), 0, format!("key:{i}").as_bytes()), Some(i.to_le_bytes().repeat(30)));
     }
     for i in (0..n).filter(|i| i % 20 != 0) {
         assert!(del(&who.enter(), 0, format!("key:{i}").as_bytes()));
@@ -112,10 +102,7 @@ fn grows_and_shrinks_and_gives_back() {
     let stats = who.enter().stats(0);
     assert_eq!(stats.keys, n.div_ceil(20) as usize);
     assert!(cfg!(miri) || stats.load_percent > 20.0, "{stats:?}");
-    assert!(
-        stats.bytes_dead <= 8 * (64 << 10) + stats.bytes_segments / 10,
-        "{stats:?}"
-    );
+    assert!(stats.bytes_dead <= 8 * (64 << 10) + stats.bytes_segments / 10, "{stats:?}");
     assert!(cfg!(miri) || ks.memory(&mut who).segments <= full / 2);
     for i in 0..n {
         let there = get(&who.enter(), 0, format!("key:{i}").as_bytes()).is_some();
@@ -124,10 +111,7 @@ fn grows_and_shrinks_and_gives_back() {
     who.enter_exclusive().flush(0);
     ks.purge(&mut who, 0, &mut Keep);
     let memory = ks.memory(&mut who);
-    assert_eq!(
-        (memory.segments, memory.tables, memory.waiting_to_be_freed),
-        (0, 0, 0)
-    );
+    assert_eq!((memory.segments, memory.tables, memory.waiting_to_be_freed), (0, 0, 0));
 }
 
 #[test]
@@ -142,13 +126,7 @@ fn a_burst_without_any_help_still_works_and_prepare_helps() {
             assert!(batch.stats(db).load_percent == 0.0 && batch.stats(db).shards > 1);
         }
         for i in 0..n {
-            set(
-                &batch,
-                db,
-                format!("key:{i}").as_bytes(),
-                Content::Bytes(b"v"),
-                Meta::default(),
-            );
+            set(&batch, db, format!("key:{i}").as_bytes(), Content::Bytes(b"v"), Meta::default());
         }
         assert_eq!(batch.len(db), n);
         for i in 0..n {
@@ -161,22 +139,12 @@ fn a_burst_without_any_help_still_works_and_prepare_helps() {
 fn migration_purges_what_is_due_and_tells() {
     let ks = keyspace();
     let mut who = ks.register_helper();
-    let due = |i: u32| Meta {
-        deadline: i.is_multiple_of(2).then_some(1000 + u64::from(i)),
-        ..Meta::default()
-    };
+    let due =
+        |i: u32| Meta { deadline: i.is_multiple_of(2).then_some(1000 + u64::from(i)), ..Meta::default() };
     for i in 0..300_u32 {
-        let key = if i % 10 == 0 {
-            vec![b'x'; 300 + i as usize]
-        } else {
-            i.to_le_bytes().to_vec()
-        };
+        let key = if i % 10 == 0 { vec![b'x'; 300 + i as usize] } else { i.to_le_bytes().to_vec() };
         let long = vec![1; 2000];
-        let content = if i % 3 == 0 {
-            Content::Bytes(&long)
-        } else {
-            Content::Bytes(b"v")
-        };
+        let content = if i % 3 == 0 { Content::Bytes(&long) } else { Content::Bytes(b"v") };
         set(&who.enter(), 3, &key, content, due(i));
     }
     assert_eq!(who.enter().expires(3), 150);
@@ -202,31 +170,14 @@ fn long_and_empty_keys_and_values_and_all_their_changes() {
     let metas = [None, Some(5), Some(u64::MAX)];
     // Under Miri the large sizes cost minutes and show nothing new.
     let size = |n: usize| if cfg!(miri) && n > 2000 { 1030 } else { n };
-    let keys = [
-        vec![],
-        b"k".to_vec(),
-        vec![7; 255],
-        vec![7; 256],
-        vec![9; size(70_000)],
-    ];
-    let values = [
-        vec![],
-        b"v".to_vec(),
-        vec![1; 1024],
-        vec![2; 1025],
-        vec![3; size(100_000)],
-    ];
+    let keys = [vec![], b"k".to_vec(), vec![7; 255], vec![7; 256], vec![9; size(70_000)]];
+    let values = [vec![], b"v".to_vec(), vec![1; 1024], vec![2; 1025], vec![3; size(100_000)]];
     let batch = who.enter();
     for key in &keys {
         for from in &values {
             for to in &values {
                 for deadline in metas {
-                    let meta = Meta {
-                        deadline,
-                        armed: 7,
-                        access: 9,
-                        raw: true,
-                    };
+                    let meta = Meta { deadline, armed: 7, access: 9, raw: true };
                     set(&batch, 0, key, Content::Bytes(from), Meta::default());
                     set(&batch, 0, key, Content::Bytes(to), meta);
                     assert_eq!(get(&batch, 0, key).as_ref(), Some(to));
@@ -239,16 +190,8 @@ fn long_and_empty_keys_and_values_and_all_their_changes() {
                         ..meta
                     };
                     assert_eq!(guard.entry(pos).meta(), expected);
-                    let pos = guard
-                        .set_meta(
-                            pos,
-                            Meta {
-                                deadline: Some(77),
-                                armed: 1,
-                                ..meta
-                            },
-                        )
-                        .expect("space");
+                    let pos =
+                        guard.set_meta(pos, Meta { deadline: Some(77), armed: 1, ..meta }).expect("space");
                     assert_eq!(guard.entry(pos).deadline(), Some(77));
                     let mut found = 0;
                     guard.for_each_candidate(hash.hash40(), &mut |at, e| {
@@ -293,9 +236,7 @@ fn a_stale_position_is_a_panic() {
     let batch = who.enter();
     let hash = batch.hash_key(b"k");
     let mut guard = batch.lock(0, hash);
-    let pos = guard
-        .insert(hash, b"k", Content::Bytes(b"v"), Meta::default())
-        .expect("space");
+    let pos = guard.insert(hash, b"k", Content::Bytes(b"v"), Meta::default()).expect("space");
     guard.remove(pos);
     guard.entry(pos);
 }
@@ -306,16 +247,12 @@ fn several_keys_share_locks_and_swap_exchanges() {
     let mut who = ks.register();
     {
         let batch = who.enter();
-        let keys: Vec<_> = (0..20_u16)
-            .map(|i| (i % 3, batch.hash_key(&i.to_le_bytes())))
-            .collect();
+        let keys: Vec<_> = (0..20_u16).map(|i| (i % 3, batch.hash_key(&i.to_le_bytes()))).collect();
         let mut set = LockSet::new();
         batch.lock_many(&keys, &mut set);
         for (i, &(db, hash)) in keys.iter().enumerate() {
             let key = (i as u16).to_le_bytes();
-            set.guard(i)
-                .insert(hash, &key, Content::Bytes(&[db as u8]), Meta::default())
-                .expect("space");
+            set.guard(i).insert(hash, &key, Content::Bytes(&[db as u8]), Meta::default()).expect("space");
         }
         for (i, &(db, hash)) in keys.iter().enumerate() {
             let guard = set.guard_ref(i);
@@ -339,13 +276,7 @@ fn random_keys_are_even_and_found_when_nearly_none_are_left() {
     let mut who = ks.register_helper();
     let n = if cfg!(miri) { 300_usize } else { 3_000 };
     for i in 0..n {
-        set(
-            &who.enter(),
-            0,
-            &i.to_le_bytes(),
-            Content::Bytes(b""),
-            Meta::default(),
-        );
+        set(&who.enter(), 0, &i.to_le_bytes(), Content::Bytes(b""), Meta::default());
         settle(&ks, &mut who, 0, &mut Keep);
     }
     let rounds = if cfg!(miri) { 1_000 } else { 200_000 };
@@ -367,20 +298,14 @@ fn random_keys_are_even_and_found_when_nearly_none_are_left() {
     for i in 1..n {
         assert!(del(&who.enter(), 0, &i.to_le_bytes()));
     }
-    assert!(
-        who.enter()
-            .random(0, 42, &mut |e| assert_eq!(e.key(), 0_usize.to_le_bytes()))
-    );
+    assert!(who.enter().random(0, 42, &mut |e| assert_eq!(e.key(), 0_usize.to_le_bytes())));
     assert!(del(&who.enter(), 0, &0_usize.to_le_bytes()));
     assert!(!who.enter().random(0, 42, &mut |_| panic!("none left")));
 }
 
 #[test]
 fn no_space_is_an_error_that_changes_nothing() {
-    let options = Options {
-        reserve_bytes: 1,
-        ..Options::default()
-    };
+    let options = Options { reserve_bytes: 1, ..Options::default() };
     let ks = Keyspace::new(options).expect("a keyspace");
     let mut who = ks.register_helper();
     let mut n = 0_u32;
@@ -388,10 +313,7 @@ fn no_space_is_an_error_that_changes_nothing() {
         let batch = who.enter();
         let (key, hash) = (n.to_le_bytes(), batch.hash_key(&n.to_le_bytes()));
         let mut guard = batch.lock(0, hash);
-        if guard
-            .insert(hash, &key, Content::Bytes(&[5; 1000]), Meta::default())
-            .is_err()
-        {
+        if guard.insert(hash, &key, Content::Bytes(&[5; 1000]), Meta::default()).is_err() {
             assert!(guard.find(hash, &key).is_none());
             break;
         }
@@ -405,11 +327,5 @@ fn no_space_is_an_error_that_changes_nothing() {
         assert!(del(&who.enter(), 0, &i.to_le_bytes()));
     }
     settle(&ks, &mut who, 0, &mut Keep);
-    set(
-        &who.enter(),
-        0,
-        b"again",
-        Content::Bytes(&[6; 1000]),
-        Meta::default(),
-    );
+    set(&who.enter(), 0, b"again", Content::Bytes(&[6; 1000]), Meta::default());
 }

@@ -65,10 +65,7 @@ fn run(ops: Vec<Op>) {
         match op {
             Op::Set { key, len, ttl } => {
                 let (key, value) = (key_bytes(key), vec![i as u8; len]);
-                let meta = Meta {
-                    deadline: ttl,
-                    ..Meta::default()
-                };
+                let meta = Meta { deadline: ttl, ..Meta::default() };
                 set(&who.enter(), 0, &key, Content::Bytes(&value), meta);
                 twin.insert(key, (value, ttl));
             }
@@ -80,14 +77,7 @@ fn run(ops: Vec<Op>) {
                 let pos = guard.find(hash, &key);
                 assert_eq!(pos.is_some(), twin.contains_key(&key));
                 if let Some(pos) = pos {
-                    let pos = guard.set_meta(
-                        pos,
-                        Meta {
-                            deadline: ttl,
-                            access,
-                            ..Meta::default()
-                        },
-                    );
+                    let pos = guard.set_meta(pos, Meta { deadline: ttl, access, ..Meta::default() });
                     assert_eq!(guard.entry(pos.expect("space")).access(), access);
                     twin.get_mut(&key).expect("there").1 = ttl;
                 }
@@ -150,9 +140,7 @@ fn rename(batch: &Batch<'_>, twin: &mut HashMap<Vec<u8>, (Vec<u8>, Option<u64>)>
     }
     let mut bytes = Vec::new();
     let content = taken.into_content(&mut bytes);
-    set.guard(1)
-        .insert(hashes[1].1, to, content, meta)
-        .expect("space");
+    set.guard(1).insert(hashes[1].1, to, content, meta).expect("space");
     let value = twin.remove(from).expect("there");
     twin.insert(to.to_vec(), value);
 }

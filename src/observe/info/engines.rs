@@ -22,7 +22,9 @@ pub fn state(state: State) -> &'static str {
 }
 
 pub(super) fn engines(text: &mut Text, facts: &Facts<'_>) {
-    let sum = |f: fn(&crate::keyspace::EngineStats) -> u64| facts.databases.iter().map(|d| f(&d.engines)).sum::<u64>();
+    let sum = |f: fn(&crate::keyspace::EngineStats) -> u64| {
+        facts.databases.iter().map(|d| f(&d.engines)).sum::<u64>()
+    };
     let migrating = facts.databases.iter().filter(|d| d.engines.state != State::Steady).count();
     text.field("engine_databases_in_use", facts.databases.len());
     text.field("engine_migrations_running", migrating);

@@ -94,11 +94,7 @@ impl Quicklist {
         size_of::<Self>()
             + self.pack_bytes
             + allocated(self.chunks.capacity() * size_of::<Chunk>())
-            + self
-                .chunks
-                .front()
-                .map_or(0, |c| c.nodes.capacity() * size_of::<Node>())
-                * self.chunks.len()
+            + self.chunks.front().map_or(0, |c| c.nodes.capacity() * size_of::<Node>()) * self.chunks.len()
     }
 
     pub fn packs(&self) -> impl Iterator<Item = &Listpack> {
@@ -211,11 +207,7 @@ impl Quicklist {
         }
         for (node, n) in self.chunks[chunk].nodes.iter().enumerate() {
             if at < n.count() {
-                return Some(Place {
-                    chunk,
-                    node,
-                    index: at,
-                });
+                return Some(Place { chunk, node, index: at });
             }
             at -= n.count();
         }
@@ -225,19 +217,11 @@ impl Quicklist {
     pub fn push(&mut self, end: End, elem: &[u8], limits: &Limits) {
         let place = match end {
             End::Head => (!self.chunks.is_empty()).then_some((0, 0)),
-            End::Tail => self
-                .chunks
-                .len()
-                .checked_sub(1)
-                .map(|c| (c, self.chunks[c].nodes.len() - 1)),
+            End::Tail => self.chunks.len().checked_sub(1).map(|c| (c, self.chunks[c].nodes.len() - 1)),
         };
         match place {
             Some((c, n)) if self.chunks[c].nodes[n].takes(elem.len(), limits) => self.change(c, n, |node| {
-                let pos = if end == End::Head {
-                    node.pack.start()
-                } else {
-                    node.pack.end()
-                };
+                let pos = if end == End::Head { node.pack.start() } else { node.pack.end() };
                 node.insert(pos, elem);
             }),
             _ => self.push_end(end, Node::of(elem)),
@@ -281,20 +265,12 @@ impl Quicklist {
     /// The place behind a node, after one more may have divided its chunk.
     fn place_after(&self, chunk: usize, node: usize) -> (usize, usize) {
         let nodes = self.chunks[chunk].nodes.len();
-        if node < nodes {
-            (chunk, node + 1)
-        } else {
-            (chunk + 1, node - nodes + 1)
-        }
+        if node < nodes { (chunk, node + 1) } else { (chunk + 1, node - nodes + 1) }
     }
 
     /// Puts `elem` in the place of the element `index`, which exists.
     pub fn set(&mut self, index: usize, elem: &[u8], limits: &Limits) {
-        let Place {
-            chunk,
-            node,
-            index: at,
-        } = self.place(index).expect("invariant: callers check the index");
+        let Place { chunk, node, index: at } = self.place(index).expect("invariant: callers check the index");
         let n = &self.chunks[chunk].nodes[node];
         let alone = n.count == 1;
         let old = n.pack.nth(at).map_or(0, |e| e.text_len());
@@ -323,16 +299,8 @@ impl Quicklist {
 
     pub fn drop_end(&mut self, end: End, mut count: usize) {
         while count > 0 && self.len > 0 {
-            let chunk = if end == End::Head {
-                0
-            } else {
-                self.chunks.len() - 1
-            };
-            let node = if end == End::Head {
-                0
-            } else {
-                self.chunks[chunk].nodes.len() - 1
-            };
+            let chunk = if end == End::Head { 0 } else { self.chunks.len() - 1 };
+            let node = if end == End::Head { 0 } else { self.chunks[chunk].nodes.len() - 1 };
             let here = self.chunks[chunk].nodes[node].count();
             if here <= count {
                 self.remove_node(chunk, node);
@@ -423,51 +391,31 @@ impl Quicklist {
         match self.place(index) {
             None => {
                 let last = self.packs_between(self.chunks.len(), 0);
-                Iter {
-                    now: EMPTY.iter(),
-                    rest: Some(last),
-                }
+                Iter { now: EMPTY.iter(), rest: Some(last) }
             }
             Some(p) => {
                 let pack = &self.chunks[p.chunk].nodes[p.node].pack;
                 let pos = pack.skip(pack.start(), p.index);
-                Iter {
-                    now: pack.range(pos, pack.end()),
-                    rest: Some(self.packs_between(p.chunk, p.node + 1)),
-                }
+                Iter { now: pack.range(pos, pack.end()), rest: Some(self.packs_between(p.chunk, p.node + 1)) }
             }
         }
     }
 
     pub fn iter_rev_from(&self, index: usize) -> IterRev<'_> {
         let Some(p) = self.place(index) else {
-            return IterRev {
-                now: EMPTY.iter(),
-                rest: None,
-            };
+            return IterRev { now: EMPTY.iter(), rest: None };
         };
         let pack = &self.chunks[p.chunk].nodes[p.node].pack;
         let to = pack.skip(pack.start(), p.index + 1);
-        let rest = Rest {
-            chunks: self.chunks.range(..p.chunk),
-            nodes: self.chunks[p.chunk].nodes.range(..p.node),
-        };
-        IterRev {
-            now: pack.range(pack.start(), to),
-            rest: Some(rest),
-        }
+        let rest =
+            Rest { chunks: self.chunks.range(..p.chunk), nodes: self.chunks[p.chunk].nodes.range(..p.node) };
+        IterRev { now: pack.range(pack.start(), to), rest: Some(rest) }
     }
 
     fn packs_between(&self, chunk: usize, node: usize) -> Rest<'_> {
         match self.chunks.get(chunk) {
-            None => Rest {
-                chunks: self.chunks.range(chunk..),
-                nodes: vec_deque::Iter::default(),
-            },
-            Some(c) => Rest {
-                chunks: self.chunks.range(chunk + 1..),
-                nodes: c.nodes.range(node..),
-            },
+            None => Rest { chunks: self.chunks.range(chunk..), nodes: vec_deque::Iter::default() },
+            Some(c) => Rest { chunks: self.chunks.range(chunk + 1..), nodes: c.nodes.range(node..) },
         }
     }
 }

@@ -29,14 +29,7 @@ fn a_list_is_a_listpack_up_to_one_node() {
 
 #[test]
 fn the_negative_settings_are_sizes() {
-    for (setting, bytes) in [
-        (-1, 4096),
-        (-2, 8192),
-        (-3, 16384),
-        (-4, 32768),
-        (-5, 65536),
-        (-99, 65536),
-    ] {
+    for (setting, bytes) in [(-1, 4096), (-2, 8192), (-3, 16384), (-4, 32768), (-5, 65536), (-99, 65536)] {
         let limits = Limits::new(setting);
         assert_eq!(limits.bytes, bytes);
         let mut l = List::new();
@@ -69,10 +62,7 @@ fn nodes_survive_a_way_out_and_in() {
     let copy = List::from_nodes(l.nodes().cloned(), &limits);
     assert_eq!(texts(&copy), texts(&l));
     assert_eq!(copy.encoding(), "quicklist");
-    assert_eq!(
-        List::from_nodes(l.nodes().take(1).cloned(), &limits).encoding(),
-        "listpack"
-    );
+    assert_eq!(List::from_nodes(l.nodes().take(1).cloned(), &limits).encoding(), "listpack");
 }
 
 #[test]
@@ -151,11 +141,7 @@ fn apply(l: &mut List, twin: &mut VecDeque<Vec<u8>>, op: Op, limits: &Limits) ->
             twin.insert(i % (n + 1), t);
         }
         Op::Set(i, t) => {
-            let at = if i < 0 {
-                (n as i64 + i) as usize
-            } else {
-                i as usize
-            };
+            let at = if i < 0 { (n as i64 + i) as usize } else { i as usize };
             prop_assert_eq!(l.set(i, &t, limits), at < n);
             if at < n {
                 twin[at] = t;

@@ -120,13 +120,7 @@ impl<'a> Encoded<'a> {
     /// On strings of 4 GiB and more; [`super::listpack::BYTES_MAX`] stands before that.
     #[inline]
     pub fn new(elem: Elem<'a>) -> Self {
-        let mut e = Encoded {
-            head: [0; 9],
-            head_len: 0,
-            back: [0; 5],
-            back_len: 0,
-            body: &[],
-        };
+        let mut e = Encoded { head: [0; 9], head_len: 0, back: [0; 5], back_len: 0, body: &[] };
         match elem {
             Elem::Int(n) => e.integer(n),
             Elem::Bytes(b) => e.string(b),

@@ -37,11 +37,7 @@ pub fn parse(text: &[u8]) -> Option<i64> {
         }
         n = n * 10 + u64::from(d);
     }
-    if negative {
-        0i64.checked_sub_unsigned(n)
-    } else {
-        i64::try_from(n).ok()
-    }
+    if negative { 0i64.checked_sub_unsigned(n) } else { i64::try_from(n).ok() }
 }
 
 /// Number of bytes of the canonical spelling.

@@ -223,10 +223,7 @@ mod tests {
         }
         assert_eq!(set.as_bytes(), b"\x02\0\0\0\x03\0\0\0\x01\0\x02\0\x03\0");
         set.insert(-70_000);
-        assert_eq!(
-            set.as_bytes(),
-            b"\x04\0\0\0\x04\0\0\0\x90\xee\xfe\xff\x01\0\0\0\x02\0\0\0\x03\0\0\0"
-        );
+        assert_eq!(set.as_bytes(), b"\x04\0\0\0\x04\0\0\0\x90\xee\xfe\xff\x01\0\0\0\x02\0\0\0\x03\0\0\0");
         set.insert(i64::MAX);
         assert_eq!(set.as_bytes()[..8], *b"\x08\0\0\0\x05\0\0\0");
         assert_eq!(set.iter().collect::<Vec<_>>(), [-70_000, 1, 2, 3, i64::MAX]);

@@ -149,11 +149,7 @@ impl Listpack {
     /// The element at a position.
     #[inline]
     pub fn get(&self, pos: usize) -> Option<Elem<'_>> {
-        if pos >= self.end() {
-            None
-        } else {
-            Some(self.elem(pos).0)
-        }
+        if pos >= self.end() { None } else { Some(self.elem(pos).0) }
     }
 
     #[inline]
@@ -231,11 +227,7 @@ impl Listpack {
     /// The elements between two positions.
     #[inline]
     pub fn range(&self, from: usize, to: usize) -> Iter<'_> {
-        Iter {
-            list: self,
-            front: from,
-            back: to,
-        }
+        Iter { list: self, front: from, back: to }
     }
 
     /// The first element equal to `needle` at `pos` or behind; after each look,

@@ -45,17 +45,9 @@ pub const fn allocated(n: usize) -> usize {
 mod tests {
     #[test]
     fn allocation_sizes_follow_the_classes() {
-        for (asked, given) in [
-            (0, 0),
-            (1, 8),
-            (9, 16),
-            (17, 32),
-            (113, 128),
-            (129, 160),
-            (161, 192),
-            (256, 256),
-            (257, 320),
-        ] {
+        for (asked, given) in
+            [(0, 0), (1, 8), (9, 16), (17, 32), (113, 128), (129, 160), (161, 192), (256, 256), (257, 320)]
+        {
             assert_eq!(super::allocated(asked), given, "{asked}");
         }
         assert_eq!(super::allocated(8193), 10240);

@@ -2,14 +2,8 @@ use super::*;
 use proptest::prelude::*;
 use std::collections::HashMap;
 
-const SMALL: Limits = Limits {
-    listpack_entries: 4,
-    listpack_value: 6,
-};
-const LISTPACK: Limits = Limits {
-    listpack_entries: 1000,
-    listpack_value: 100,
-};
+const SMALL: Limits = Limits { listpack_entries: 4, listpack_value: 6 };
+const LISTPACK: Limits = Limits { listpack_entries: 1000, listpack_value: 100 };
 
 fn score(n: f64) -> Score {
     Score::new(n).expect("a number")
@@ -24,14 +18,11 @@ fn set(members: &[(&str, f64)], limits: &Limits) -> SortedSet {
 }
 
 fn members(iter: impl Iterator<Item = (Elem<'static>, Score)>) -> Vec<String> {
-    iter.map(|(m, _)| String::from_utf8(m.to_vec()).expect("text"))
-        .collect()
+    iter.map(|(m, _)| String::from_utf8(m.to_vec()).expect("text")).collect()
 }
 
 fn names(z: &SortedSet) -> Vec<String> {
-    z.iter()
-        .map(|(m, _)| String::from_utf8(m.to_vec()).expect("text"))
-        .collect()
+    z.iter().map(|(m, _)| String::from_utf8(m.to_vec()).expect("text")).collect()
 }
 
 #[test]
@@ -61,16 +52,10 @@ fn forms_change_where_redis_changes_them() {
     z.insert(b"a", score(9.0), &SMALL);
     assert_eq!(z.encoding(), "listpack");
     z.insert(b"e", score(0.0), &SMALL);
-    assert_eq!(
-        (z.encoding(), names(&z)),
-        ("skiplist", ["e", "b", "c", "d", "a"].map(String::from).to_vec())
-    );
+    assert_eq!((z.encoding(), names(&z)), ("skiplist", ["e", "b", "c", "d", "a"].map(String::from).to_vec()));
     z.remove(b"e");
     z.compact(&SMALL);
-    assert_eq!(
-        (z.encoding(), names(&z)),
-        ("listpack", ["b", "c", "d", "a"].map(String::from).to_vec())
-    );
+    assert_eq!((z.encoding(), names(&z)), ("listpack", ["b", "c", "d", "a"].map(String::from).to_vec()));
     assert_eq!(set(&[("longer1", 1.0)], &SMALL).encoding(), "skiplist");
 }
 
@@ -102,13 +87,7 @@ fn two_members_of_one_hash_stay_apart() {
     let id = table::hash(b"x");
     s.aliases.push((id.wrapping_add(5), b"x".as_slice().into()));
     s.table.insert(b"x", &1f64.to_le_bytes(), false);
-    s.tree.insert(
-        1,
-        Item {
-            score: score(1.0),
-            id: id.wrapping_add(5),
-        },
-    );
+    s.tree.insert(1, Item { score: score(1.0), id: id.wrapping_add(5) });
     let mut z = SortedSet(Repr::Sorted(Box::new(s)));
     z.insert(b"m", score(1.0), &SMALL);
     z.insert(b"x", score(0.5), &SMALL);
@@ -130,10 +109,7 @@ fn same(z: &SortedSet, expected: &[(f64, Vec<u8>)]) -> Result<(), TestCaseError>
     let all: Vec<_> = z.iter().map(|(m, s)| (s.get(), m.to_vec())).collect();
     prop_assert_eq!(&all[..], expected);
     if let Some(last) = all.len().checked_sub(1) {
-        let mut reversed: Vec<_> = z
-            .iter_rev_from(last)
-            .map(|(m, s)| (s.get(), m.to_vec()))
-            .collect();
+        let mut reversed: Vec<_> = z.iter_rev_from(last).map(|(m, s)| (s.get(), m.to_vec())).collect();
         reversed.reverse();
         prop_assert_eq!(&reversed[..], expected);
     }

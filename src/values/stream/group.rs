@@ -56,11 +56,7 @@ impl Consumer {
 impl Group {
     /// A group that begins behind `last_id`.
     pub fn new(last_id: StreamId, entries_read: Option<u64>) -> Self {
-        Group {
-            last_id,
-            entries_read,
-            ..Group::default()
-        }
+        Group { last_id, entries_read, ..Group::default() }
     }
 
     /// Bytes of memory on the heap, by estimate.
@@ -78,28 +74,18 @@ impl Group {
     /// The pending entries between two ids, both included. Their owners' names are in
     /// [`Self::consumer_names`].
     pub fn pending(&self, from: StreamId, to: StreamId) -> impl Iterator<Item = (StreamId, Pending)> + '_ {
-        let range = if from <= to {
-            Some(self.pending.range(from..=to))
-        } else {
-            None
-        };
+        let range = if from <= to { Some(self.pending.range(from..=to)) } else { None };
         range.into_iter().flatten().map(|(id, p)| (*id, *p))
     }
 
     /// The first and the last pending id.
     pub fn pending_bounds(&self) -> Option<(StreamId, StreamId)> {
-        Some((
-            *self.pending.first_key_value()?.0,
-            *self.pending.last_key_value()?.0,
-        ))
+        Some((*self.pending.first_key_value()?.0, *self.pending.last_key_value()?.0))
     }
 
     /// The names of the consumers by the number that a [`Pending`] has.
     pub fn consumer_names(&self) -> BTreeMap<u32, &[u8]> {
-        self.names
-            .iter()
-            .map(|(name, number)| (*number, &**name))
-            .collect()
+        self.names.iter().map(|(name, number)| (*number, &**name)).collect()
     }
 
     /// A pending entry.
@@ -109,9 +95,7 @@ impl Group {
 
     /// All consumers by name.
     pub fn consumers(&self) -> impl ExactSizeIterator<Item = (&[u8], &Consumer)> {
-        self.names
-            .iter()
-            .map(|(name, number)| (&**name, &self.consumers[number]))
+        self.names.iter().map(|(name, number)| (&**name, &self.consumers[number]))
     }
 
     /// The number of a consumer, to be compared with [`Pending::owner`].
@@ -138,13 +122,7 @@ impl Group {
             self.next_number = self.next_number.wrapping_add(1);
         }
         self.names.insert(name.into(), self.next_number);
-        self.consumers.insert(
-            self.next_number,
-            Consumer {
-                seen_ms,
-                ..Consumer::default()
-            },
-        );
+        self.consumers.insert(self.next_number, Consumer { seen_ms, ..Consumer::default() });
         self.next_number = self.next_number.wrapping_add(1);
         true
     }
@@ -165,11 +143,7 @@ impl Group {
         let Some(&number) = self.names.get(name) else {
             return false;
         };
-        let new = Pending {
-            delivered_ms,
-            deliveries,
-            consumer: number,
-        };
+        let new = Pending { delivered_ms, deliveries, consumer: number };
         let before = self.pending.insert(id, new).map(|p| p.consumer);
         if before != Some(number) {
             if let Some(other) = before.and_then(|n| self.consumers.get_mut(&n)) {
@@ -223,10 +197,7 @@ mod tests {
         group.deliver(id(1), b"b", 20, 2);
         assert_eq!(group.consumer(b"a").map(Consumer::pending_len), Some(1));
         let pending = group.get(id(1)).expect("pending");
-        assert_eq!(
-            (pending.deliveries, Some(pending.owner())),
-            (2, group.consumer_number(b"b"))
-        );
+        assert_eq!((pending.deliveries, Some(pending.owner())), (2, group.consumer_number(b"b")));
         assert_eq!(group.remove_consumer(b"b"), Some(1));
         assert_eq!(group.pending_bounds(), Some((id(2), id(2))));
         assert!(group.acknowledge(id(2)) && !group.acknowledge(id(2)));

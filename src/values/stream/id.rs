@@ -15,19 +15,13 @@ impl StreamId {
     /// 0-0: no entry has it.
     pub const MIN: StreamId = StreamId { ms: 0, seq: 0 };
     /// The last possible id.
-    pub const MAX: StreamId = StreamId {
-        ms: u64::MAX,
-        seq: u64::MAX,
-    };
+    pub const MAX: StreamId = StreamId { ms: u64::MAX, seq: u64::MAX };
 
     /// The id after this one.
     pub fn next(self) -> Option<StreamId> {
         match self.seq.checked_add(1) {
             Some(seq) => Some(StreamId { seq, ..self }),
-            None => Some(StreamId {
-                ms: self.ms.checked_add(1)?,
-                seq: 0,
-            }),
+            None => Some(StreamId { ms: self.ms.checked_add(1)?, seq: 0 }),
         }
     }
 
@@ -35,10 +29,7 @@ impl StreamId {
     pub fn prev(self) -> Option<StreamId> {
         match self.seq.checked_sub(1) {
             Some(seq) => Some(StreamId { seq, ..self }),
-            None => Some(StreamId {
-                ms: self.ms.checked_sub(1)?,
-                seq: u64::MAX,
-            }),
+            None => Some(StreamId { ms: self.ms.checked_sub(1)?, seq: u64::MAX }),
         }
     }
 
@@ -59,10 +50,7 @@ impl StreamId {
     /// Reads what [`Self::to_bytes`] writes.
     pub fn from_bytes(bytes: [u8; 16]) -> StreamId {
         let both = u128::from_be_bytes(bytes);
-        StreamId {
-            ms: (both >> 64) as u64,
-            seq: both as u64,
-        }
+        StreamId { ms: (both >> 64) as u64, seq: both as u64 }
     }
 }
 
@@ -73,11 +61,7 @@ fn number(text: &[u8]) -> Option<u64> {
     }
     text.iter().try_fold(0u64, |n, &b| {
         let digit = b.wrapping_sub(b'0');
-        if digit > 9 {
-            None
-        } else {
-            n.checked_mul(10)?.checked_add(u64::from(digit))
-        }
+        if digit > 9 { None } else { n.checked_mul(10)?.checked_add(u64::from(digit)) }
     })
 }
 
@@ -96,22 +80,8 @@ mod tests {
         let id = |ms, seq| StreamId { ms, seq };
         assert_eq!(StreamId::parse(b"5-7", 0), Some(id(5, 7)));
         assert_eq!(StreamId::parse(b"5", 9), Some(id(5, 9)));
-        assert_eq!(
-            StreamId::parse(b"18446744073709551615-18446744073709551615", 0),
-            Some(StreamId::MAX)
-        );
-        for bad in [
-            "",
-            "-",
-            "1-",
-            "-1",
-            "1-2-3",
-            "1-*",
-            "a",
-            "18446744073709551616",
-            "+1",
-            " 1",
-        ] {
+        assert_eq!(StreamId::parse(b"18446744073709551615-18446744073709551615", 0), Some(StreamId::MAX));
+        for bad in ["", "-", "1-", "-1", "1-2-3", "1-*", "a", "18446744073709551616", "+1", " 1"] {
             assert_eq!(StreamId::parse(bad.as_bytes(), 0), None, "{bad}");
         }
         assert_eq!(id(1, u64::MAX).next(), Some(id(2, 0)));

@@ -45,11 +45,7 @@ impl<'a> Entry<'a> {
 
     /// Names and values.
     pub fn fields(&self) -> impl Iterator<Item = (Elem<'a>, Elem<'a>)> + use<'a> {
-        let names = if self.same {
-            Head::of(self.pack).map_or(0, |h| h.names)
-        } else {
-            self.body
-        };
+        let names = if self.same { Head::of(self.pack).map_or(0, |h| h.names) } else { self.body };
         let mut names = self.pack.range(names, self.pack.end());
         let mut values = self.pack.range(self.body, self.pack.end());
         let same = self.same;
@@ -104,22 +100,13 @@ pub fn new(fields: &[&[u8]]) -> Listpack {
 
 /// Whether a node takes an entry of that many bytes.
 pub fn has_room(pack: &Listpack, bytes: usize, elements: usize, limits: &Limits) -> bool {
-    let max = if limits.node_bytes == 0 {
-        listpack::BYTES_MAX
-    } else {
-        limits.node_bytes.min(listpack::BYTES_MAX)
-    };
+    let max =
+        if limits.node_bytes == 0 { listpack::BYTES_MAX } else { limits.node_bytes.min(listpack::BYTES_MAX) };
     let full = pack.as_bytes().len().saturating_add(bytes) >= max;
     let Some(head) = Head::of(pack) else { return false };
     let many = limits.node_entries > 0 && head.live + head.deleted >= limits.node_entries as u64;
     // Headers of elements are not in `bytes`.
-    !full
-        && !many
-        && pack.fits(
-            bytes
-                .saturating_add(elements.saturating_mul(12))
-                .saturating_add(64),
-        )
+    !full && !many && pack.fits(bytes.saturating_add(elements.saturating_mul(12)).saturating_add(64))
 }
 
 /// Adds an entry that is later than all of the node.
@@ -137,12 +124,7 @@ pub fn append(pack: &mut Listpack, master: StreamId, id: StreamId, fields: &[&[u
     } else {
         let start = [0, ms, seq, (fields.len() / 2) as i64].map(Elem::Int);
         let back = Elem::Int(fields.len() as i64 + 4);
-        pack.extend(
-            start
-                .into_iter()
-                .chain(fields.iter().map(|f| Elem::of(f)))
-                .chain([back]),
-        );
+        pack.extend(start.into_iter().chain(fields.iter().map(|f| Elem::of(f))).chain([back]));
     }
     pack.replace(pack.start(), Elem::Int(head.live as i64 + 1));
 }
@@ -154,25 +136,12 @@ fn entry_at<'a>(master: StreamId, pack: &'a Listpack, head: &Head, at: usize) ->
     let ms = master.ms.wrapping_add(elems.next()?.as_int()? as u64);
     let seq = master.seq.wrapping_add(elems.next()?.as_int()? as u64);
     let same = flags & SAME_FIELDS != 0;
-    let fields = if same {
-        head.fields
-    } else {
-        usize::try_from(elems.next()?.as_int()?).ok()?
-    };
+    let fields = if same { head.fields } else { usize::try_from(elems.next()?.as_int()?).ok()? };
     let body = elems.position();
     let back = pack.skip(body, if same { fields } else { fields.checked_mul(2)? });
     pack.get(back)?;
     let id = StreamId { ms, seq };
-    Some(Entry {
-        id,
-        pack,
-        at,
-        body,
-        fields,
-        same,
-        deleted: flags & DELETED != 0,
-        next: pack.next(back),
-    })
+    Some(Entry { id, pack, at, body, fields, same, deleted: flags & DELETED != 0, next: pack.next(back) })
 }
 
 /// The live entries, ascending.
@@ -195,11 +164,7 @@ fn entry_before<'a>(master: StreamId, pack: &'a Listpack, head: &Head, end: usiz
     for _ in 0..back {
         at = pack.prev(at)?;
     }
-    if back == 0 {
-        None
-    } else {
-        entry_at(master, pack, head, at)
-    }
+    if back == 0 { None } else { entry_at(master, pack, head, at) }
 }
 
 /// The live entries, descending.
@@ -229,10 +194,7 @@ pub fn last_id(master: StreamId, pack: &Listpack) -> Option<StreamId> {
 pub fn mark_deleted(pack: &mut Listpack, positions: impl IntoIterator<Item = usize>) -> u64 {
     let mut count = 0;
     for at in positions {
-        let flags = pack
-            .get(at)
-            .and_then(|e| e.as_int())
-            .expect("invariant: an entry begins with its flags");
+        let flags = pack.get(at).and_then(|e| e.as_int()).expect("invariant: an entry begins with its flags");
         pack.replace(at, Elem::Int(flags | DELETED));
         count += 1;
     }
@@ -256,11 +218,7 @@ pub fn check(master: StreamId, pack: &Listpack) -> Option<(u64, StreamId)> {
     while at < pack.end() {
         let entry = entry_at(master, pack, &head, at)?;
         let flags = pack.get(at)?.as_int()?;
-        let elements = if entry.same {
-            entry.fields + 3
-        } else {
-            entry.fields.checked_mul(2)? + 4
-        };
+        let elements = if entry.same { entry.fields + 3 } else { entry.fields.checked_mul(2)? + 4 };
         let back = pack.get(pack.prev(entry.next)?)?.as_int()?;
         let in_order = last.map_or(entry.id >= master, |l| l < entry.id);
         if !(0..4).contains(&flags) || usize::try_from(back).ok()? != elements || !in_order {

@@ -1,10 +1,7 @@
 use super::*;
 use proptest::prelude::*;
 
-const SMALL: Limits = Limits {
-    node_bytes: 4096,
-    node_entries: 3,
-};
+const SMALL: Limits = Limits { node_bytes: 4096, node_entries: 3 };
 
 fn id(ms: u64) -> StreamId {
     StreamId { ms, seq: 0 }
@@ -34,10 +31,7 @@ fn node_bytes_are_those_of_redis() {
     s.append(StreamId { ms: 7, seq: 2 }, &[b"c", b"3"], &SMALL);
     let (master, pack) = s.nodes().next().expect("one node");
     assert_eq!(*master, StreamId { ms: 5, seq: 1 });
-    let texts: Vec<_> = pack
-        .iter()
-        .map(|e| String::from_utf8(e.to_vec()).expect("text"))
-        .collect();
+    let texts: Vec<_> = pack.iter().map(|e| String::from_utf8(e.to_vec()).expect("text")).collect();
     assert_eq!(
         texts.join(" "),
         "3 0 2 a b 0 2 0 0 1 x 5 2 2 -1 2 y 5 0 2 1 1 c 3 6",
@@ -54,10 +48,7 @@ fn ids_only_grow() {
     assert!(!s.append(id(3), &[b"f", b"v"], &SMALL));
     assert_eq!(s.next_id(2), Some(StreamId { ms: 3, seq: 1 }));
     assert_eq!(s.next_id(9), Some(id(9)));
-    assert_eq!(
-        (s.next_id_at(2), s.next_id_at(3)),
-        (None, Some(StreamId { ms: 3, seq: 1 }))
-    );
+    assert_eq!((s.next_id_at(2), s.next_id_at(3)), (None, Some(StreamId { ms: 3, seq: 1 })));
     s.append(StreamId::MAX, &[b"f", b"v"], &SMALL);
     assert_eq!((s.next_id(1), s.next_id_at(u64::MAX)), (None, None));
 }
@@ -66,28 +57,15 @@ fn ids_only_grow() {
 fn removed_entries_leave_counters() {
     let mut s = stream(7);
     assert!(s.remove(id(1)) && !s.remove(id(1)) && !s.remove(id(100)));
-    assert_eq!(
-        (s.first_id(), s.len(), s.counters().max_deleted_id),
-        (id(2), 6, id(1))
-    );
+    assert_eq!((s.first_id(), s.len(), s.counters().max_deleted_id), (id(2), 6, id(1)));
     s.remove(id(3));
     s.remove(id(2));
     assert_eq!((s.nodes().len(), s.first_id()), (2, id(4)));
     for i in 4..=7 {
         s.remove(id(i));
     }
-    assert_eq!(
-        (s.len(), s.first_id(), s.nodes().len(), s.bytes),
-        (0, StreamId::MIN, 0, 0)
-    );
-    assert_eq!(
-        s.counters(),
-        Counters {
-            last_id: id(7),
-            max_deleted_id: id(7),
-            entries_added: 7
-        }
-    );
+    assert_eq!((s.len(), s.first_id(), s.nodes().len(), s.bytes), (0, StreamId::MIN, 0, 0));
+    assert_eq!(s.counters(), Counters { last_id: id(7), max_deleted_id: id(7), entries_added: 7 });
 }
 
 #[test]
@@ -113,18 +91,12 @@ fn the_lag_is_known_where_it_can_be() {
     assert_eq!(s.lag(s.group(b"g").expect("group")), Some(5));
     s.advance(b"g", id(1));
     s.advance(b"g", id(2));
-    assert_eq!(
-        s.group(b"g").map(|g| (g.entries_read, s.lag(g))),
-        Some((Some(2), Some(3)))
-    );
+    assert_eq!(s.group(b"g").map(|g| (g.entries_read, s.lag(g))), Some((Some(2), Some(3))));
     s.remove(id(4));
     assert_eq!(s.group(b"g").map(|g| s.lag(g)), Some(None));
     s.advance(b"g", id(3));
     s.advance(b"g", id(5));
-    assert_eq!(
-        s.group(b"g").map(|g| (g.entries_read, s.lag(g))),
-        Some((Some(5), Some(0)))
-    );
+    assert_eq!(s.group(b"g").map(|g| (g.entries_read, s.lag(g))), Some((Some(5), Some(0))));
     assert_eq!(Stream::new().lag(&Group::default()), Some(0));
 }
 
@@ -136,11 +108,7 @@ fn forged_nodes_are_refused() {
         pack
     };
     let load = |text: &str, len| {
-        let counters = Counters {
-            last_id: id(90),
-            entries_added: 10,
-            ..Counters::default()
-        };
+        let counters = Counters { last_id: id(90), entries_added: 10, ..Counters::default() };
         Stream::from_nodes([(id(5), pack(text))].into_iter(), len, counters)
     };
     assert!(load("1 0 1 a 0 2 0 0 v 4", 1).is_ok());
@@ -186,18 +154,9 @@ fn apply(s: &mut Stream, twin: &mut Twin, op: Op) -> Result<(), TestCaseError> {
     match op {
         Op::Append(gap, fields) => {
             let new = s.next_id(s.counters().last_id.ms + gap).expect("not at the end");
-            let flat: Vec<&[u8]> = fields
-                .iter()
-                .flat_map(|(n, v)| [n.as_bytes(), v.as_bytes()])
-                .collect();
+            let flat: Vec<&[u8]> = fields.iter().flat_map(|(n, v)| [n.as_bytes(), v.as_bytes()]).collect();
             prop_assert!(s.append(new, &flat, &SMALL));
-            twin.insert(
-                new,
-                fields
-                    .into_iter()
-                    .map(|(n, v)| (n.into_bytes(), v.into_bytes()))
-                    .collect(),
-            );
+            twin.insert(new, fields.into_iter().map(|(n, v)| (n.into_bytes(), v.into_bytes())).collect());
         }
         Op::Remove(i) if !twin.is_empty() => {
             let victim = *twin.keys().nth(i % twin.len()).expect("in range");
@@ -205,16 +164,8 @@ fn apply(s: &mut Stream, twin: &mut Twin, op: Op) -> Result<(), TestCaseError> {
             twin.remove(&victim);
         }
         Op::Trim(by_id, approximate, n) => {
-            let boundary = twin
-                .keys()
-                .nth(twin.len().saturating_sub(n))
-                .copied()
-                .unwrap_or(StreamId::MAX);
-            let keep = if by_id {
-                Keep::From(boundary)
-            } else {
-                Keep::Newest(n as u64)
-            };
+            let boundary = twin.keys().nth(twin.len().saturating_sub(n)).copied().unwrap_or(StreamId::MAX);
+            let keep = if by_id { Keep::From(boundary) } else { Keep::Newest(n as u64) };
             let removed = s.trim(keep, approximate, 0);
             for _ in 0..removed {
                 prop_assert!(twin.pop_first().is_some_and(|(id, _)| id < boundary));

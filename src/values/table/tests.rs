@@ -50,11 +50,7 @@ fn a_scan_sees_everything_once_while_the_table_changes_size() {
             }
         }
         for i in 0..5000 {
-            assert_eq!(
-                seen.get(format!("key:{i}").as_bytes()),
-                Some(&1),
-                "{i} grow={grow}"
-            );
+            assert_eq!(seen.get(format!("key:{i}").as_bytes()), Some(&1), "{i} grow={grow}");
         }
         assert!(seen.values().all(|&n| n == 1));
     }
@@ -66,9 +62,7 @@ fn random_choice_is_uniform() {
     let mut random = Random::new(1);
     let mut hits = HashMap::<Vec<u8>, u32>::new();
     for _ in 0..100_000 {
-        *hits
-            .entry(table.random(&mut random).expect("not empty").key.to_vec())
-            .or_default() += 1;
+        *hits.entry(table.random(&mut random).expect("not empty").key.to_vec()).or_default() += 1;
     }
     assert_eq!(hits.len(), 100);
     // 1,000 expected, standard deviation 31.

@@ -15,10 +15,7 @@ fn unpack(list: &Listpack) -> Vec<Vec<u8>> {
 
 #[test]
 fn bytes_are_those_of_redis() {
-    assert_eq!(
-        pack(&[b"a", b"1"]).as_bytes(),
-        b"\x0c\0\0\0\x02\0\x81a\x02\x01\x01\xff"
-    );
+    assert_eq!(pack(&[b"a", b"1"]).as_bytes(), b"\x0c\0\0\0\x02\0\x81a\x02\x01\x01\xff");
     for (n, bytes) in [
         (0i64, &b"\0"[..]),
         (127, b"\x7f"),
@@ -91,10 +88,7 @@ fn forged_bytes_are_refused() {
     let list = Listpack::from_untrusted(wide).expect("well formed");
     assert_eq!(list.as_bytes(), pack(&[b"5", b"5"]).as_bytes());
     let odd = pack(&[b"a"]);
-    assert_eq!(
-        Listpack::from_untrusted_with(odd.as_bytes(), |e| e == b"b"[..]),
-        Err(Corrupt)
-    );
+    assert_eq!(Listpack::from_untrusted_with(odd.as_bytes(), |e| e == b"b"[..]), Err(Corrupt));
 }
 
 fn text() -> impl Strategy<Value = Vec<u8>> {

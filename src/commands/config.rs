@@ -98,7 +98,7 @@ pub fn config_get(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
 
 /// CONFIG SET
 pub fn config_set(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
-    if ctx.args.left() % 2 != 0 {
+    if !ctx.args.left().is_multiple_of(2) {
         return Err(Error::Syntax);
     }
     let mut pairs: Vec<(&[u8], &[u8])> = Vec::new();

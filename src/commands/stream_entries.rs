@@ -380,7 +380,7 @@ pub(super) fn read_options<'k>(ctx: &Ctx<'_, 'k>, grouped: bool) -> Result<ReadO
         } else if more >= 1 && args.token("STREAMS") {
             out.first = args.position();
             out.streams = args.left() / 2;
-            if args.left() % 2 != 0 {
+            if !args.left().is_multiple_of(2) {
                 return Err(unbalanced(grouped));
             }
             break;

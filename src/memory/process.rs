@@ -26,7 +26,7 @@ fn second_number(text: &str) -> Option<usize> {
 /// Memory of the machine, in bytes.
 pub fn machine_memory() -> u64 {
     let info = rustix::system::sysinfo();
-    u64::try_from(info.totalram).unwrap_or(0).saturating_mul(u64::from(info.mem_unit))
+    info.totalram.saturating_mul(u64::from(info.mem_unit))
 }
 
 /// CPU time of all threads of this process.

@@ -17,6 +17,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+#[allow(unused_imports)] // each test binary uses some of it
 pub use resp::{Client, Reply, Value};
 
 /// How long a server may take to answer its first PING. Generous: the machine may be building at the same time.

@@ -8,6 +8,9 @@ use crate::common::{Client, Reply, Server, Value};
 use crate::compare::{Compare, normal};
 use crate::generate::{CONNECTIONS, DATABASES, Step};
 
+/// Something about each key of each database.
+type Keyed<T> = BTreeMap<(i64, Vec<u8>), T>;
+
 /// How many replays a shrinking may take.
 const SHRINK_REPLAYS_MAX: usize = 600;
 /// By how much two deadlines may differ: the time between the two commands, on a busy machine.
@@ -120,7 +123,7 @@ impl<'s> Twin<'s> {
     }
 
     /// All data of all databases used, and the deadlines.
-    fn data(&self) -> (BTreeMap<(i64, Vec<u8>), Content>, BTreeMap<(i64, Vec<u8>), i64>) {
+    fn data(&self) -> (Keyed<Content>, Keyed<i64>) {
         let mut client = self.server.client();
         let (mut contents, mut deadlines) = (BTreeMap::new(), BTreeMap::new());
         for database in 0..DATABASES {

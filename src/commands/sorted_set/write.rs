@@ -68,7 +68,7 @@ impl AddOptions {
         if self.nx && self.xx {
             return Err(Error::Line("ERR XX and NX options at the same time are not compatible"));
         }
-        if self.gt && self.nx || self.lt && self.nx || self.gt && self.lt {
+        if self.nx && (self.gt || self.lt) || self.gt && self.lt {
             return Err(Error::Line("ERR GT, LT, and/or NX options at the same time are not compatible"));
         }
         if self.incr && pairs > 1 {

@@ -35,7 +35,7 @@ pub(super) fn server(text: &mut Text, facts: &Facts<'_>) {
     text.field("uptime_in_days", uptime / 86_400);
     text.field("hz", config.hz);
     text.field("configured_hz", config.hz);
-    text.field("lru_clock", now_ms / 1000 & 0xff_ffff);
+    text.field("lru_clock", (now_ms / 1000) & 0xff_ffff);
     let executable = std::env::current_exe().unwrap_or_default();
     text.field("executable", executable.display());
     text.field("config_file", config.file.as_deref().unwrap_or(std::path::Path::new("")).display());

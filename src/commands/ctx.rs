@@ -3,7 +3,7 @@
 use crate::commands::args::Args;
 use crate::commands::command::Command;
 use crate::commands::error::Error;
-use crate::commands::keys::Keys;
+use crate::commands::keys::{Collection, Keys, Ttl};
 use crate::commands::local::Local;
 use crate::commands::session::Session;
 use crate::config::Config;
@@ -83,6 +83,25 @@ impl<'a> Ctx<'a, '_> {
         if self.keys.take_emptied(i) {
             self.fx.event(i, Class::GENERIC, "del");
         }
+    }
+
+    /// Stores a command's whole outcome at key `i`, replacing what is there, and states
+    /// `event`; an empty outcome removes the key.
+    pub fn store<T: Collection>(
+        &mut self,
+        i: usize,
+        outcome: T,
+        class: Class,
+        event: &'static str,
+    ) -> Result<(), Error> {
+        if !outcome.vanishes() {
+            self.keys.put_value(i, outcome.wrap(), Ttl::Clear)?;
+            self.fx.changed(i, class, event);
+            self.fx.ready(i);
+        } else if self.keys.remove(i) {
+            self.fx.changed(i, Class::GENERIC, "del");
+        }
+        Ok(())
     }
 
     /// States a `keymiss` event if key `i` was looked for in vain.

@@ -11,7 +11,6 @@ pub mod bitmap;
 pub mod call;
 pub mod client;
 pub mod cluster;
-pub mod collection;
 pub mod command;
 pub mod command_info;
 pub mod config;

@@ -1,4 +1,4 @@
-//! The rows of lists, sets and hashes, and of SORT.
+//! The rows of lists, sets and hashes.
 
 use crate::compare::Compare::{Exact, Scan, Shape, Unordered};
 use crate::generate::Generator;
@@ -155,26 +155,6 @@ fn scan(g: G, args: &mut Args, key: Vec<u8>) {
     }
 }
 
-fn sort(g: G, args: &mut Args) {
-    args.push(if g.rng.chance(50) { list(g) } else { set(g) });
-    if g.rng.chance(30) {
-        args.extend([b"BY".to_vec(), g.word(&["nosort", "k*", "hash*->m1", "w_*", "{tag}*", "*"])]);
-    }
-    if g.rng.chance(30) {
-        args.push(b"LIMIT".to_vec());
-        args.extend([g.rng.range(-2, 5), g.rng.range(-2, 8)].map(|n| n.to_string().into_bytes()));
-    }
-    for _ in 0..g.rng.below(3) {
-        args.extend([b"GET".to_vec(), g.word(&["#", "k*", "hash*->m1", "list*", "nothing", "*->"])]);
-    }
-    if g.rng.chance(40) {
-        args.push(g.word(&["ASC", "DESC"]));
-    }
-    if g.rng.chance(80) {
-        args.push(b"ALPHA".to_vec());
-    }
-}
-
 /// All rows.
 pub static TEMPLATES: &[Template] = &[
     EVENTS,
@@ -275,12 +255,5 @@ pub static TEMPLATES: &[Template] = &[
     row("hash", "HSCAN", 4, Scan { cursor: 2 }, |g, a| {
         let key = hash(g);
         scan(g, a, key);
-    }),
-    row("sort", "SORT_RO", 6, Exact, sort),
-    row("sort", "SORT", 6, Exact, |g, a| {
-        sort(g, a);
-        if g.rng.chance(40) {
-            a.extend([b"STORE".to_vec(), list(g)]);
-        }
     }),
 ];

@@ -172,17 +172,6 @@ impl Keys<'_, '_> {
         })
     }
 
-    /// Stores a new collection at key `i`, whatever is there, or removes that if the new one
-    /// is empty. Whether there is a key now, and whether there was one before.
-    pub fn store<T: Collection>(&mut self, i: usize, value: T) -> Result<(bool, bool), Error> {
-        if value.vanishes() {
-            return Ok((false, self.remove(i)));
-        }
-        let before = self.exists(i);
-        self.put_value(i, value.wrap(), Ttl::Clear)?;
-        Ok((true, before))
-    }
-
     /// Whether an edit emptied and removed key `i`, asked once.
     pub(crate) fn take_emptied(&mut self, i: usize) -> bool {
         std::mem::take(&mut self.slots[i].emptied)

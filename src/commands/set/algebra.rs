@@ -97,12 +97,7 @@ fn store(ctx: &mut Ctx<'_, '_>, operation: Operation, event: &'static str) -> Re
         result
     })?;
     let len = result.len();
-    let (now, before) = ctx.keys.store(0, result)?;
-    if now {
-        ctx.changed(0, Class::SET, event, 1);
-    } else if before {
-        ctx.changed(0, Class::GENERIC, "del", 1);
-    }
+    ctx.store(0, result, Class::SET, event)?;
     ctx.reply.int(length(len));
     Ok(Outcome::Done)
 }

@@ -2,10 +2,10 @@
 
 use crate::commands::command::Outcome;
 use crate::commands::ctx::Ctx;
+use crate::commands::element;
 use crate::commands::error::Error;
 use crate::commands::number;
 use crate::commands::sorted_set::bounds::Form;
-use crate::commands::sorted_set::read::positive;
 use crate::commands::table;
 use crate::effects::Class;
 use crate::values::{Kind, SortedSet};
@@ -71,7 +71,7 @@ pub fn zmpop(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
 pub fn bzmpop(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
     let timeout = ctx.args.next()?;
     let (end, count) = many_options(ctx)?;
-    check_timeout(timeout)?;
+    element::timeout(timeout, ctx.now)?;
     match first_key(ctx)? {
         Some(i) => pop(ctx, i, end, count, Answer::KeyAndPairs)?,
         None => block(ctx)?,
@@ -90,7 +90,7 @@ pub fn bzpopmax(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
 }
 
 fn pop_or_block(ctx: &mut Ctx<'_, '_>, end: End) -> Result<Outcome, Error> {
-    check_timeout(ctx.args.at(ctx.args.count() - 1))?;
+    element::timeout(ctx.args.at(ctx.args.count() - 1), ctx.now)?;
     match first_key(ctx)? {
         Some(i) => pop(ctx, i, end, 1, Answer::Triple)?,
         None => block(ctx)?,
@@ -100,7 +100,7 @@ fn pop_or_block(ctx: &mut Ctx<'_, '_>, end: End) -> Result<Outcome, Error> {
 
 /// `numkeys key… MIN|MAX [COUNT n]`
 fn many_options(ctx: &mut Ctx<'_, '_>) -> Result<(End, usize), Error> {
-    let keys = positive(ctx.args.next()?, "ERR numkeys should be greater than 0")?;
+    let keys = element::count_or(ctx.args.next()?, 1, Error::Line("ERR numkeys should be greater than 0"))?;
     if keys >= ctx.args.left() {
         return Err(Error::Syntax);
     }
@@ -114,7 +114,7 @@ fn many_options(ctx: &mut Ctx<'_, '_>) -> Result<(End, usize), Error> {
     };
     let mut count = 1;
     if ctx.args.token("COUNT") {
-        count = positive(ctx.args.next()?, "ERR count should be greater than 0")?;
+        count = element::count_or(ctx.args.next()?, 1, Error::Line("ERR count should be greater than 0"))?;
     }
     ctx.args.end()?;
     Ok((end, count))
@@ -128,18 +128,6 @@ fn first_key(ctx: &mut Ctx<'_, '_>) -> Result<Option<usize>, Error> {
         }
     }
     Ok(None)
-}
-
-fn check_timeout(arg: &[u8]) -> Result<(), Error> {
-    let seconds = number::parse_f64(arg).ok_or(Error::Line("ERR timeout is not a float or out of range"))?;
-    if seconds < 0.0 {
-        return Err(Error::Line("ERR timeout is negative"));
-    }
-    #[expect(clippy::cast_precision_loss, reason = "a bound, not an amount")]
-    if seconds * 1000.0 > i64::MAX as f64 {
-        return Err(Error::Line("ERR timeout is out of range"));
-    }
-    Ok(())
 }
 
 /// Nothing to pop: where blocking is not allowed, as on a time-out.
@@ -158,7 +146,7 @@ fn pop(ctx: &mut Ctx<'_, '_>, i: usize, end: End, count: usize, answer: Answer) 
         Answer::Popped(_) => Vec::new(),
         _ => keys.key(i).to_vec(),
     };
-    let popped = keys.edit_collection(i, |set: &mut SortedSet| {
+    let popped = keys.edit(i, |set: &mut SortedSet| {
         let n = count.min(set.len());
         let form = match answer {
             Answer::Popped(form) => {
@@ -186,8 +174,7 @@ fn pop(ctx: &mut Ctx<'_, '_>, i: usize, end: End, count: usize, answer: Answer) 
     })?;
     let n = popped.unwrap_or(0);
     let event = if end == End::Min { "zpopmin" } else { "zpopmax" };
-    ctx.fx.changed(i, Class::ZSET, event);
-    ctx.remove_if_vacant::<SortedSet>(i)?;
+    ctx.changed(i, Class::ZSET, event, n);
     match answer {
         Answer::Popped(_) => {}
         Answer::Triple => ctx.fx.instead(&[event.as_bytes(), &key]),

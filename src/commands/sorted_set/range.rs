@@ -61,7 +61,7 @@ pub fn zrevrangebylex(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
 pub fn zrangestore(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
     let query = Query::parse(ctx, Given { by: None, reverse: None, store: true })?;
     let limits = bounds::limits(ctx.config);
-    let outcome = ctx.keys.collection(1, |set: Option<&SortedSet>| {
+    let outcome = ctx.keys.read(1, |set: Option<&SortedSet>| {
         let mut outcome = SortedSet::new();
         let Some(set) = set else { return outcome };
         let ranks = query.ranks(set);
@@ -81,7 +81,7 @@ pub fn zrangestore(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
 fn reply(ctx: &mut Ctx<'_, '_>, given: Given) -> Result<Outcome, Error> {
     let query = Query::parse(ctx, given)?;
     let (form, reply) = (Form::with_scores(&ctx.reply, query.with_scores), &mut ctx.reply);
-    ctx.keys.collection(0, |set: Option<&SortedSet>| {
+    ctx.keys.read(0, |set: Option<&SortedSet>| {
         let Some(set) = set else { return reply.array(0) };
         let ranks = query.ranks(set);
         form.begin(reply, ranks.len());

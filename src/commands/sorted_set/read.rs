@@ -3,7 +3,6 @@
 use crate::commands::command::Outcome;
 use crate::commands::ctx::Ctx;
 use crate::commands::error::Error;
-use crate::commands::number;
 use crate::commands::scan::{ScanOf, ScanOptions, cursor};
 use crate::commands::sorted_set::bounds::{Bounds, By, Form, member};
 use crate::glob;
@@ -19,7 +18,7 @@ fn size(n: usize) -> i64 {
 
 /// ZCARD
 pub fn zcard(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
-    let len = ctx.keys.collection(0, |set: Option<&SortedSet>| set.map_or(0, SortedSet::len))?;
+    let len = ctx.keys.read(0, |set: Option<&SortedSet>| set.map_or(0, SortedSet::len))?;
     ctx.reply.int(size(len));
     Ok(Outcome::Done)
 }
@@ -36,8 +35,7 @@ pub fn zlexcount(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
 
 fn count(ctx: &mut Ctx<'_, '_>, by: By) -> Result<Outcome, Error> {
     let bounds = Bounds::parse(by, ctx.args.at(2), ctx.args.at(3))?;
-    let n =
-        ctx.keys.collection(0, |set: Option<&SortedSet>| set.map_or(0, |s| bounds.ranks(s, false).len()))?;
+    let n = ctx.keys.read(0, |set: Option<&SortedSet>| set.map_or(0, |s| bounds.ranks(s, false).len()))?;
     ctx.reply.int(size(n));
     Ok(Outcome::Done)
 }
@@ -45,7 +43,7 @@ fn count(ctx: &mut Ctx<'_, '_>, by: By) -> Result<Outcome, Error> {
 /// ZSCORE
 pub fn zscore(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
     let wanted = ctx.args.at(2);
-    match ctx.keys.collection(0, |set: Option<&SortedSet>| set?.score(wanted))? {
+    match ctx.keys.read(0, |set: Option<&SortedSet>| set?.score(wanted))? {
         Some(score) => ctx.reply.double(score.get()),
         None => ctx.reply.null(),
     }
@@ -56,7 +54,7 @@ pub fn zscore(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
 pub fn zmscore(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
     ctx.args.seek(2);
     let (wanted, reply) = (ctx.args.rest(), &mut ctx.reply);
-    ctx.keys.collection(0, |set: Option<&SortedSet>| {
+    ctx.keys.read(0, |set: Option<&SortedSet>| {
         reply.array(wanted.len());
         for one in wanted {
             match set.and_then(|set| set.score(one)) {
@@ -86,7 +84,7 @@ fn rank(ctx: &mut Ctx<'_, '_>, reverse: bool) -> Result<Outcome, Error> {
     let with_score = ctx.args.token("WITHSCORE");
     ctx.args.end()?;
     let wanted = ctx.args.at(2);
-    let found = ctx.keys.collection(0, |set: Option<&SortedSet>| {
+    let found = ctx.keys.read(0, |set: Option<&SortedSet>| {
         let set = set?;
         let (rank, score) = set.rank(wanted)?;
         Some((if reverse { set.len() - 1 - rank } else { rank }, score))
@@ -113,11 +111,9 @@ pub fn zrandmember(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
     ctx.args.seek(2);
     if ctx.args.left() == 0 {
         let reply = &mut ctx.reply;
-        ctx.keys.collection(0, |set: Option<&SortedSet>| {
-            match set.and_then(|set| set.random(&mut random)) {
-                Some((one, _)) => member(reply, one),
-                None => reply.null(),
-            }
+        ctx.keys.read(0, |set: Option<&SortedSet>| match set.and_then(|set| set.random(&mut random)) {
+            Some((one, _)) => member(reply, one),
+            None => reply.null(),
         })?;
         return Ok(Outcome::Done);
     }
@@ -136,7 +132,7 @@ pub fn zrandmember(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
     }
     let amount = usize::try_from(count.unsigned_abs()).unwrap_or(usize::MAX);
     let (form, reply) = (Form::with_scores(&ctx.reply, with_scores), &mut ctx.reply);
-    ctx.keys.collection(0, |set: Option<&SortedSet>| {
+    ctx.keys.read(0, |set: Option<&SortedSet>| {
         let Some(set) = set else { return reply.array(0) };
         if count < 0 {
             form.begin(reply, amount);
@@ -191,7 +187,7 @@ pub fn zscan(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
     ctx.args.seek(3);
     let options = ScanOptions::parse(ctx, ScanOf::Elements)?;
     let mut found: Vec<(Vec<u8>, f64)> = Vec::new();
-    let next = ctx.keys.collection(0, |set: Option<&SortedSet>| {
+    let next = ctx.keys.read(0, |set: Option<&SortedSet>| {
         let mut digits = itoa::Buffer::new();
         set.map_or(0, |set| {
             set.scan(from, options.count, |one, score| {
@@ -220,10 +216,4 @@ fn scanned_score(reply: &mut Reply<'_>, score: f64) {
     } else {
         reply.bulk(format_double(score).as_bytes());
     }
-}
-
-/// The number of keys that follows, `error` unless it is one and positive.
-pub(super) fn positive(arg: &[u8], error: &'static str) -> Result<usize, Error> {
-    let n = number::parse_i64(arg).filter(|n| *n > 0).ok_or(Error::Line(error))?;
-    Ok(usize::try_from(n).unwrap_or(usize::MAX))
 }

@@ -147,7 +147,7 @@ pub fn add(ctx: &mut Ctx<'_, '_>, options: AddOptions, pairs: &[(f64, &[u8])]) -
         pairs.iter().try_for_each(|(number, member)| options.apply(set, *number, member, &limits, done))
     };
     if ctx.keys.expect_kind(0, Kind::ZSet)? {
-        ctx.keys.edit_collection(0, |set: &mut SortedSet| apply(set, &mut done))?.unwrap_or(Ok(()))?;
+        ctx.keys.edit(0, |set: &mut SortedSet| apply(set, &mut done))?.unwrap_or(Ok(()))?;
     } else if !options.xx {
         let mut set = SortedSet::new();
         set.expect(pairs.len(), pairs.iter().map(|p| p.1.len()).max().unwrap_or(0), &limits);
@@ -156,7 +156,8 @@ pub fn add(ctx: &mut Ctx<'_, '_>, options: AddOptions, pairs: &[(f64, &[u8])]) -
         ctx.fx.ready(0);
     }
     if done.new + done.changed > 0 {
-        ctx.fx.changed(0, Class::ZSET, if options.incr { "zincr" } else { "zadd" });
+        let event = if options.incr { "zincr" } else { "zadd" };
+        ctx.changed(0, Class::ZSET, event, done.new + done.changed);
     }
     match done.score {
         Some(score) if options.incr => ctx.reply.double(score.get()),
@@ -172,8 +173,7 @@ pub fn add(ctx: &mut Ctx<'_, '_>, options: AddOptions, pairs: &[(f64, &[u8])]) -
 /// States a removal of `n` members from key 0 and replies with it.
 fn removed(ctx: &mut Ctx<'_, '_>, n: usize, event: &'static str) -> Result<Outcome, Error> {
     if n > 0 {
-        ctx.fx.changed(0, Class::ZSET, event);
-        ctx.remove_if_vacant::<SortedSet>(0)?;
+        ctx.changed(0, Class::ZSET, event, n);
     }
     ctx.reply.int(i64::try_from(n).unwrap_or(i64::MAX));
     Ok(Outcome::Done)
@@ -183,9 +183,7 @@ fn removed(ctx: &mut Ctx<'_, '_>, n: usize, event: &'static str) -> Result<Outco
 pub fn zrem(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
     ctx.args.seek(2);
     let members = ctx.args.rest();
-    let n = ctx
-        .keys
-        .edit_collection(0, |set: &mut SortedSet| members.filter(|m| set.remove(m).is_some()).count())?;
+    let n = ctx.keys.edit(0, |set: &mut SortedSet| members.filter(|m| set.remove(m).is_some()).count())?;
     removed(ctx, n.unwrap_or(0), "zrem")
 }
 
@@ -206,6 +204,6 @@ pub fn zremrangebylex(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
 
 fn remove_range(ctx: &mut Ctx<'_, '_>, by: By, event: &'static str) -> Result<Outcome, Error> {
     let bounds = Bounds::parse(by, ctx.args.at(2), ctx.args.at(3))?;
-    let n = ctx.keys.edit_collection(0, |set: &mut SortedSet| set.remove_ranks(bounds.ranks(set, false)))?;
+    let n = ctx.keys.edit(0, |set: &mut SortedSet| set.remove_ranks(bounds.ranks(set, false)))?;
     removed(ctx, n.unwrap_or(0), event)
 }

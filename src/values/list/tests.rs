@@ -73,7 +73,7 @@ fn positions_count_from_either_end() {
     assert_eq!(l.positions(b"a", -1, 2, 0), [4, 2]);
     assert_eq!(l.positions(b"a", 2, 1, 0), [2]);
     assert_eq!(l.positions(b"a", -2, 5, 3), [2]);
-    assert_eq!(l.positions(b"a", i64::MIN, 5, 3), []);
+    assert!(l.positions(b"a", i64::MIN, 5, 3).is_empty());
 }
 
 #[derive(Clone, Debug)]

@@ -615,7 +615,7 @@ pub fn describe(client: &Arc<ClientHandle>, now_ms: u64) -> String {
     let mut line = String::with_capacity(320);
     let _ = write!(
         line,
-        "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={} db={} sub={} psub={} ssub={} multi={} watch={}",
+        "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={} db={} sub={} psub={} ssub={} multi={}",
         client.id,
         client.addr,
         client.laddr,
@@ -629,7 +629,6 @@ pub fn describe(client: &Arc<ClientHandle>, now_ms: u64) -> String {
         f.psub.load(Relaxed),
         f.ssub.load(Relaxed),
         f.multi.load(Relaxed),
-        f.watch.load(Relaxed),
     );
     let out = f.out.load(Relaxed) + client.mail_bytes();
     let _ = write!(

@@ -193,7 +193,7 @@ fn apply_fallible<'s>(
     }
     if is_changed("port") || is_changed("bind") {
         // Last, because nothing after it may fail: clients are not told of a port that comes and goes.
-        shared.tcp.rebind(new, shared.workers).map_err(|_| match is_changed("port") {
+        shared.tcp.rebind(old, new, shared.workers).map_err(|_| match is_changed("port") {
             true => SetError::failed("port", "Unable to listen on this port. Check server logs."),
             false => SetError::failed("bind", "Failed to bind to specified addresses."),
         })?;

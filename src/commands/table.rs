@@ -7,7 +7,7 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
-use std::sync::LazyLock;
+use std::sync::{LazyLock, OnceLock};
 
 use crate::commands::command::{Access, BeginSearch, Command, FindKeys};
 
@@ -60,12 +60,53 @@ struct Facts {
 struct Table {
     all: Vec<&'static Command>,
     facts: Vec<Facts>,
+    /// By id, the name under which a request finds the command.
+    spelled: Vec<&'static [u8]>,
     short: Box<[u16]>,
     long: HashMap<Vec<u8>, u16>,
 }
 
 const SLOTS: usize = 1024;
 const EMPTY: u16 = u16::MAX;
+
+/// `rename-command`: old and new names; an empty new name takes the command away.
+static RENAMES: OnceLock<Vec<(Vec<u8>, Vec<u8>)>> = OnceLock::new();
+
+/// Gives commands other names. To be called before the first look-up, and once.
+///
+/// # Errors
+/// In the words of redis.conf, if an old name is none or a new one is taken.
+pub fn rename(renames: Vec<(Vec<u8>, Vec<u8>)>) -> Result<(), &'static str> {
+    let mut names: HashMap<Vec<u8>, ()> =
+        crate::commands::FAMILIES.iter().copied().flatten().map(|c| (c.name.into(), ())).collect();
+    for (old, new) in &renames {
+        names.remove(&old.to_ascii_lowercase()).ok_or("No such command in rename-command")?;
+        if !new.is_empty() && names.insert(new.to_ascii_lowercase(), ()).is_some() {
+            return Err("Target command name already exists");
+        }
+    }
+    // A second server in one process (tests) keeps the names of the first.
+    let _ = RENAMES.set(renames);
+    Ok(())
+}
+
+/// Names of all commands that are no subcommands, renamed.
+fn names_of(
+    all: &[&'static Command],
+    facts: &[Facts],
+    renames: &[(Vec<u8>, Vec<u8>)],
+) -> HashMap<Vec<u8>, u16> {
+    let top = (0u16..).zip(all.iter().zip(facts)).filter(|(_, (_, facts))| facts.container.is_none());
+    let mut names: HashMap<Vec<u8>, u16> = top.map(|(id, (command, _))| (command.name.into(), id)).collect();
+    for (old, new) in renames {
+        if let Some(id) = names.remove(&old.to_ascii_lowercase())
+            && !new.is_empty()
+        {
+            names.insert(new.to_ascii_lowercase(), id);
+        }
+    }
+    names
+}
 
 static TABLE: LazyLock<Table> = LazyLock::new(Table::build);
 
@@ -74,6 +115,7 @@ impl Table {
         let mut table = Table {
             all: Vec::new(),
             facts: Vec::new(),
+            spelled: Vec::new(),
             short: vec![EMPTY; SLOTS].into(),
             long: HashMap::new(),
         };
@@ -83,7 +125,9 @@ impl Table {
             for sub in command.subcommands {
                 table.add(sub, Some(id));
             }
-            table.name(command.name.as_bytes(), id);
+        }
+        for (name, id) in names_of(&table.all, &table.facts, RENAMES.get().map_or(&[], Vec::as_slice)) {
+            table.name(&name, id);
         }
         table
     }
@@ -91,6 +135,7 @@ impl Table {
     fn add(&mut self, command: &'static Command, container: Option<u16>) -> u16 {
         let id = u16::try_from(self.all.len()).unwrap_or(EMPTY);
         self.all.push(command);
+        self.spelled.push(command.name.as_bytes());
         self.facts.push(Facts {
             timed_alone: command.complexity != "O(1)",
             single_key: single_key_of(command),
@@ -102,6 +147,10 @@ impl Table {
     }
 
     fn name(&mut self, name: &[u8], id: u16) {
+        if !name.eq_ignore_ascii_case(self.spelled[usize::from(id)]) {
+            // Once for each renamed command in the life of the process.
+            self.spelled[usize::from(id)] = Box::leak(name.into());
+        }
         if let Some(word) = word_of(name) {
             let mut slot = slot_of(word);
             while self.short[slot] != EMPTY {
@@ -122,7 +171,7 @@ impl Table {
             if id == EMPTY {
                 return None;
             }
-            if self.all[usize::from(id)].name.as_bytes().eq_ignore_ascii_case(name) {
+            if self.spelled[usize::from(id)].eq_ignore_ascii_case(name) {
                 return Some(id);
             }
             slot = (slot + 1) % SLOTS;
@@ -241,4 +290,22 @@ pub fn full_name(id: u16) -> Cow<'static, str> {
 /// The container of a subcommand, else the command itself.
 pub fn container(id: u16) -> Found {
     TABLE.found(TABLE.facts[usize::from(id)].container.unwrap_or(id))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_can_be_renamed_and_taken_away() {
+        let table = &*TABLE;
+        let pair = |old: &str, new: &str| (old.as_bytes().to_vec(), new.as_bytes().to_vec());
+        let renames = [pair("FLUSHDB", "badger"), pair("flushall", ""), pair("badger", "stoat")];
+        let names = names_of(&table.all, &table.facts, &renames);
+        let id = |name: &str| names.get(name.as_bytes()).copied();
+        assert_eq!(id("stoat"), lookup(b"flushdb").map(|f| f.id));
+        assert_eq!((id("flushdb"), id("badger"), id("flushall")), (None, None, None));
+        assert!(rename(vec![pair("nosuch", "x")]).is_err());
+        assert!(rename(vec![pair("get", "set")]).is_err());
+    }
 }

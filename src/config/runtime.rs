@@ -68,7 +68,7 @@ pub fn set(
         let shown = || printable(name);
         let fail = |reason: &str| Err(SetError::failed(&shown(), reason));
         let setting = find(name).ok_or_else(|| SetError::Unknown(shown()))?;
-        if !setting.is_live() {
+        if !setting.is_live() && !is_at(config, setting, value) {
             return fail("can't set immutable config");
         }
         if setting.is_protected() && !allowed(config.enable_protected_configs, local) {
@@ -90,6 +90,12 @@ pub fn set(
         }
     }
     Ok((next, changed))
+}
+
+/// Whether a setting has this value already. So a client may put back all that `CONFIG GET *` showed it.
+fn is_at(config: &Config, setting: &Setting, value: &[u8]) -> bool {
+    let mut same = config.clone();
+    assign_text(&mut same, setting, value).is_ok() && setting.same(config, &same)
 }
 
 /// Whether a client may, given who is let in.

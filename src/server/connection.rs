@@ -500,6 +500,8 @@ impl Connection {
         let figures = &self.session.handle.figures;
         figures.last_ms.store(clock::mono_ms(), Relaxed);
         figures.total_in.store(figures.total_in.load(Relaxed) + n as u64, Relaxed);
+        // While its requests run, a client's query buffer is what they were read from.
+        figures.qbuf.store(n.max(self.tail.len()), Relaxed);
         let mut counters = desk.runner.shared.stats.lane(desk.runner.lane.local.worker);
         counters.net_in += n as u64;
         counters.reads += 1;

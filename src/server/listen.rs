@@ -75,14 +75,17 @@ fn clear_stale(path: &Path) -> io::Result<()> {
 /// # Errors
 /// If the address cannot be bound.
 pub fn tcp(ip: IpAddr, port: u16, backlog: i32, shares: u16) -> io::Result<Vec<TcpListener>> {
-    // With SO_REUSEPORT a second process of the same user could bind as well and take some of the
-    // connections, so a plain bind finds out first whether the port is free.
-    let mut port = tcp_one(SocketAddr::new(ip, port), backlog, false)?.local_addr()?.port();
-    let mut listeners = Vec::new();
-    for _ in 0..shares {
-        let listener = tcp_one(SocketAddr::new(ip, port), backlog, shares > 1)?;
-        port = listener.local_addr()?.port();
-        listeners.push(listener);
+    // With SO_REUSEPORT a second process of the same user could bind as well and take some of
+    // the connections. So the first socket binds and listens without it, which only one process can do,
+    // and takes the option afterwards, to let the others join.
+    let first = tcp_one(SocketAddr::new(ip, port), backlog, false)?;
+    let addr = first.local_addr()?;
+    if shares > 1 {
+        socket2::SockRef::from(&first).set_reuse_port(true)?;
+    }
+    let mut listeners = vec![first];
+    for _ in 1..shares {
+        listeners.push(tcp_one(addr, backlog, true)?);
     }
     Ok(listeners)
 }
@@ -100,4 +103,24 @@ fn tcp_one(addr: SocketAddr, backlog: i32, shared: bool) -> io::Result<TcpListen
     socket.bind(&addr.into())?;
     socket.listen(backlog)?;
     Ok(socket.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::{Ipv4Addr, TcpStream};
+
+    #[test]
+    fn workers_share_a_port_that_nobody_else_gets() {
+        let ip = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        let listeners = tcp(ip, 0, 128, 3).unwrap();
+        let addr = listeners[0].local_addr().unwrap();
+        let error = tcp(ip, addr.port(), 128, 3).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
+        let clients: Vec<_> = (0..96).map(|_| TcpStream::connect(addr).unwrap()).collect();
+        let counts = listeners.iter().map(|l| std::iter::from_fn(|| l.accept().ok()).count());
+        let counts: Vec<usize> = counts.collect();
+        assert_eq!(counts.iter().sum::<usize>(), clients.len());
+        assert!(counts.iter().all(|n| *n > 0), "{counts:?}");
+    }
 }

@@ -21,6 +21,9 @@ use crate::shared::{Shared, Shutdown};
 pub fn run(mut config: Config) -> anyhow::Result<u8> {
     let _pid_file = process::prepare(&mut config)?;
     let workers = u16::try_from(config.worker_count()).context("workers: at most 65535")?;
+    let renames = config.rename_command.0.iter();
+    let renames = renames.map(|(old, new)| (old.as_bytes().to_vec(), new.as_bytes().to_vec())).collect();
+    crate::commands::table::rename(renames).map_err(|error| anyhow!(error))?;
     // Commands are looked up in a table that is built once; not on the first request.
     let commands = crate::commands::table::all().len();
     let mode = if config.cluster_enabled { "cluster" } else { "standalone" };

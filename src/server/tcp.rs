@@ -1,8 +1,7 @@
 //! The TCP addresses that are listened on, and their change while the server runs.
 //!
 //! Each address has one listener per worker. [`Listening`] keeps a second handle of every
-//! listener: with it CONFIG SET can close an address at once, whatever the workers are
-//! doing, and open it again if the new ones cannot be had.
+//! listener: with it CONFIG SET closes an address at once, whatever the workers are doing.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, TcpListener, ToSocketAddrs};
@@ -47,15 +46,6 @@ impl Bound {
         for listener in self.listeners() {
             // It can only fail for a socket that does not listen.
             let _ = SockRef::from(listener).shutdown(Shutdown::Both);
-        }
-    }
-
-    /// Listens again on sockets that were closed.
-    fn reopen(&self, backlog: i32) {
-        for listener in self.listeners() {
-            if let Err(error) = SockRef::from(listener).listen(backlog) {
-                tracing::error!("cannot listen again on the old address: {error}");
-            }
         }
     }
 }
@@ -157,23 +147,27 @@ impl Listening {
         Ok(())
     }
 
-    /// Listens where these settings say instead of where it does now.
+    /// Listens where the new settings say instead of where the old ones do.
     ///
     /// # Errors
-    /// If an address cannot be bound; then everything is as it was.
-    pub fn rebind(&self, config: &Config, workers: u16) -> io::Result<()> {
-        let same_port = self.port() == config.port;
-        if same_port {
-            // Old and new addresses may overlap (127.0.0.1 and *), so the old go first.
+    /// If an address cannot be bound; then the old ones are listened on as before.
+    pub fn rebind(&self, old: &Config, new: &Config, workers: u16) -> io::Result<()> {
+        // Old and new addresses of one port may overlap (127.0.0.1 and *), so the old go first.
+        let old_go_first = self.port() == new.port;
+        if old_go_first {
             self.current.lock().close();
         }
-        let result = bind(config, workers).map_err(|error| {
+        let result = bind(new, workers).map_err(|error| {
             tracing::warn!("Could not create server TCP listening socket {error}");
             error.reason
         });
         let result = result.and_then(|bound| self.install(bound, workers));
-        if result.is_err() && same_port {
-            self.current.lock().reopen(backlog(config));
+        if result.is_err() && old_go_first {
+            // New sockets: the runtime would take the closed ones for closed for ever.
+            let again = bind(old, workers).map_err(|error| error.reason);
+            if let Err(error) = again.and_then(|bound| self.install(bound, workers)) {
+                tracing::error!("cannot listen on the old address again: {error}");
+            }
         }
         result
     }
@@ -207,13 +201,13 @@ mod tests {
     fn the_port_changes_and_a_taken_one_changes_nothing() {
         let listening = Listening::default();
         let (first, second) = (free_port(), free_port());
-        listening.rebind(&settings(first, &["127.0.0.1"]), 2).unwrap();
+        listening.rebind(&settings(0, &[]), &settings(first, &["127.0.0.1"]), 2).unwrap();
         assert!(connects(first));
-        listening.rebind(&settings(second, &["127.0.0.1"]), 2).unwrap();
+        listening.rebind(&settings(first, &["127.0.0.1"]), &settings(second, &["127.0.0.1"]), 2).unwrap();
         assert!(connects(second) && !connects(first));
         let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let port = taken.local_addr().unwrap().port();
-        assert!(listening.rebind(&settings(port, &["127.0.0.1"]), 2).is_err());
+        assert!(listening.rebind(&settings(second, &["127.0.0.1"]), &settings(port, &["127.0.0.1"]), 2).is_err());
         assert!(connects(second));
         assert_eq!(listening.port(), second);
         assert_eq!(listening.take_share(0).unwrap().len(), 1);
@@ -224,12 +218,13 @@ mod tests {
     fn overlapping_addresses_of_one_port_replace_each_other() {
         let listening = Listening::default();
         let port = free_port();
-        listening.rebind(&settings(port, &["127.0.0.1"]), 1).unwrap();
-        listening.rebind(&settings(port, &["*"]), 1).unwrap();
+        let (one, all) = (settings(port, &["127.0.0.1"]), settings(port, &["*"]));
+        listening.rebind(&settings(0, &[]), &one, 1).unwrap();
+        listening.rebind(&one, &all, 1).unwrap();
         assert!(connects(port));
-        assert!(listening.rebind(&settings(port, &["192.0.2.1"]), 1).is_err());
-        assert!(connects(port), "the old address listens again");
-        listening.rebind(&settings(port, &[]), 1).unwrap();
+        assert!(listening.rebind(&all, &settings(port, &["192.0.2.1"]), 1).is_err());
+        assert!(connects(port), "the old address again");
+        listening.rebind(&all, &settings(port, &[]), 1).unwrap();
         assert!(!connects(port));
     }
 }

@@ -207,7 +207,7 @@ async fn accept_tcp(worker: Rc<Worker>, listener: TcpListener) {
                     worker.adopt(Stream::Tcp(stream));
                 }
             }
-            // CONFIG SET closed it, or is about to find out that it needs it after all.
+            // CONFIG SET closed it and is about to tell so.
             Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }

@@ -1,8 +1,5 @@
 //! Expiry as subscribers see it: each key once, in the right database, in time, whatever happens to it before.
-#![allow(
-    clippy::disallowed_methods,
-    reason = "tests measure real time and have no src/clock.rs"
-)]
+#![allow(clippy::disallowed_methods, reason = "tests measure real time and have no src/clock.rs")]
 
 mod common;
 
@@ -21,10 +18,7 @@ fn now_ms() -> u64 {
 }
 
 fn server(workers: usize) -> Server {
-    Options::tandem()
-        .workers(workers)
-        .set("enable-debug-command", "yes")
-        .start()
+    Options::tandem().workers(workers).set("enable-debug-command", "yes").start()
 }
 
 /// The channel and the text of the next message.
@@ -63,16 +57,11 @@ fn the_short_name_needs_no_configuration() {
         assert_eq!(message(&mut listener), ("~Ex".to_owned(), "here".to_owned()));
         assert_eq!(writer.command("PUBLISH ~Ex x"), Value::Int(0));
         assert_eq!(writer.command("PUBSUB NUMSUB ~Ex").items()[1], Value::Int(1));
-        assert_eq!(
-            writer.command("PUBSUB CHANNELS").items(),
-            [Value::Bulk(b"~Ex".to_vec())]
-        );
+        assert_eq!(writer.command("PUBSUB CHANNELS").items(), [Value::Bulk(b"~Ex".to_vec())]);
         let reply = listener.call(&["UNSUBSCRIBE", "~Ex"]).expect("confirmation");
         assert_eq!(reply.raw, b"*3\r\n$11\r\nunsubscribe\r\n$3\r\n~Ex\r\n:0\r\n");
         writer.command("SET again x PX 1");
-        wait_until("the key is gone", PATIENCE, || {
-            writer.command("DBSIZE") == Value::Int(0)
-        });
+        wait_until("the key is gone", PATIENCE, || writer.command("DBSIZE") == Value::Int(0));
         assert_eq!(listener.command("PING").text(), "PONG");
         assert_eq!(listener.command("SUBSCRIBE ~Ex").items()[2], Value::Int(1));
         drop(listener);
@@ -87,9 +76,7 @@ fn both_names_and_resp3() {
     let server = Options::tandem().set("notify-keyspace-events", "Ex").start();
     let mut listener = server.client();
     listener.command("HELLO 3");
-    listener
-        .send(&["SUBSCRIBE", "~Ex", "__keyevent@0__:expired"])
-        .expect("send");
+    listener.send(&["SUBSCRIBE", "~Ex", "__keyevent@0__:expired"]).expect("send");
     for count in 1..=2 {
         let reply = listener.read().expect("confirmation");
         assert!(matches!(reply.value, Value::Push(ref items) if items[2] == Value::Int(count)));
@@ -125,11 +112,7 @@ fn ten_thousand_keys_once_each_and_in_time() {
         let mut worst = 0;
         for _ in 0..10_000 {
             let (_, key) = message(&mut listener);
-            let due: u64 = key
-                .split(':')
-                .nth(2)
-                .and_then(|d| d.parse().ok())
-                .expect("due time");
+            let due: u64 = key.split(':').nth(2).and_then(|d| d.parse().ok()).expect("due time");
             let now = now_ms();
             assert!(due <= now, "{key} expired early");
             worst = worst.max(now - due);

@@ -75,7 +75,9 @@ pub fn dispatch(
     if call::is_monitored(env, found) {
         call::feed_monitors(env, &hands.local.redacted, session, source);
     }
-    silence(session, out, begin);
+    // Confirmations of subscriptions are pushes, which CLIENT REPLY does not concern.
+    let keep = table::container(found.id).command.name.ends_with("subscribe");
+    silence(session, out, if keep { out.position() } else { begin });
     match outcome {
         Outcome::Done => Fate::Done,
         Outcome::Close => Fate::Close,

@@ -207,7 +207,9 @@ mod tests {
         assert!(connects(second) && !connects(first));
         let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let port = taken.local_addr().unwrap().port();
-        assert!(listening.rebind(&settings(second, &["127.0.0.1"]), &settings(port, &["127.0.0.1"]), 2).is_err());
+        assert!(
+            listening.rebind(&settings(second, &["127.0.0.1"]), &settings(port, &["127.0.0.1"]), 2).is_err()
+        );
         assert!(connects(second));
         assert_eq!(listening.port(), second);
         assert_eq!(listening.take_share(0).unwrap().len(), 1);

@@ -1,8 +1,16 @@
-//! Geo indexes.
+//! Geo indexes: sorted sets whose scores are places (see [`crate::values::geo`]).
 
-use crate::commands::command::{Access, Arity, Command, Group, KeySpec};
+pub mod search;
+
+use crate::commands::command::{Access, Arity, Command, Group, KeySpec, Outcome};
+use crate::commands::ctx::Ctx;
+use crate::commands::error::Error;
 use crate::commands::keyspec;
-use crate::commands::row::{acl, flags, key_flags, not_built};
+use crate::commands::row::{acl, flags, key_flags};
+use crate::commands::sorted_set::write::{AddOptions, Pairs, add};
+use crate::protocol::Reply;
+use crate::values::SortedSet;
+use crate::values::geo::Place;
 
 /// The commands of this family.
 pub static COMMANDS: &[Command] = &[
@@ -19,7 +27,7 @@ pub static COMMANDS: &[Command] = &[
         group: Group::Geo,
         complexity: "O(log(N)) for each place, N in the index",
         history: &[("6.2.0", "Options `CH`, `NX`, `XX`.")],
-        run: not_built,
+        run: geoadd,
         ..Command::DEFAULT
     },
     Command {
@@ -33,7 +41,7 @@ pub static COMMANDS: &[Command] = &[
         summary: "Distance between two places.",
         since: "3.2.0",
         group: Group::Geo,
-        run: not_built,
+        run: geodist,
         ..Command::DEFAULT
     },
     Command {
@@ -48,7 +56,7 @@ pub static COMMANDS: &[Command] = &[
         since: "3.2.0",
         group: Group::Geo,
         complexity: "O(1) for each place",
-        run: not_built,
+        run: geohash,
         ..Command::DEFAULT
     },
     Command {
@@ -63,7 +71,7 @@ pub static COMMANDS: &[Command] = &[
         since: "3.2.0",
         group: Group::Geo,
         complexity: "O(1) for each place",
-        run: not_built,
+        run: geopos,
         ..Command::DEFAULT
     },
     Command {
@@ -85,7 +93,7 @@ pub static COMMANDS: &[Command] = &[
         history: &[("6.2.0", "`COUNT` takes `ANY`."), ("7.0.0", "Units may be in upper case.")],
         deprecated: Some(("6.2.0", "`GEOSEARCH` and `GEOSEARCHSTORE`, option `BYRADIUS`")),
         find: Some(keyspec::of_georadius),
-        run: not_built,
+        run: search::georadius,
         ..Command::DEFAULT
     },
     Command {
@@ -102,7 +110,7 @@ pub static COMMANDS: &[Command] = &[
         complexity: "O(N+log(M)), N places in the enclosing box, M in the index",
         history: &[("6.2.0", "`COUNT` takes `ANY`.")],
         deprecated: Some(("6.2.0", "`GEOSEARCH`, option `BYRADIUS`")),
-        run: not_built,
+        run: search::georadius,
         ..Command::DEFAULT
     },
     Command {
@@ -124,7 +132,7 @@ pub static COMMANDS: &[Command] = &[
         history: &[("7.0.0", "Units may be in upper case.")],
         deprecated: Some(("6.2.0", "`GEOSEARCH` and `GEOSEARCHSTORE`, options `BYRADIUS` and `FROMMEMBER`")),
         find: Some(keyspec::of_georadiusbymember),
-        run: not_built,
+        run: search::georadiusbymember,
         ..Command::DEFAULT
     },
     Command {
@@ -140,7 +148,7 @@ pub static COMMANDS: &[Command] = &[
         group: Group::Geo,
         complexity: "O(N+log(M)), N places in the enclosing box, M in the index",
         deprecated: Some(("6.2.0", "`GEOSEARCH`, options `BYRADIUS` and `FROMMEMBER`")),
-        run: not_built,
+        run: search::georadiusbymember,
         ..Command::DEFAULT
     },
     Command {
@@ -156,7 +164,7 @@ pub static COMMANDS: &[Command] = &[
         group: Group::Geo,
         complexity: "O(N+log(M)), N places in the grid cells around the shape, M inside it",
         history: &[("7.0.0", "Units may be in upper case.")],
-        run: not_built,
+        run: search::geosearch,
         ..Command::DEFAULT
     },
     Command {
@@ -172,7 +180,119 @@ pub static COMMANDS: &[Command] = &[
         group: Group::Geo,
         complexity: "O(N+log(M)), N places in the grid cells around the shape, M inside it",
         history: &[("7.0.0", "Units may be in upper case.")],
-        run: not_built,
+        run: search::geosearchstore,
         ..Command::DEFAULT
     },
 ];
+
+/// A unit of length, in metres.
+fn unit(arg: &[u8]) -> Result<f64, Error> {
+    for (name, metres) in [("m", 1.0), ("km", 1000.0), ("ft", 0.3048), ("mi", 1609.34)] {
+        if arg.eq_ignore_ascii_case(name.as_bytes()) {
+            return Ok(metres);
+        }
+    }
+    Err(Error::Line("ERR unsupported unit provided. please use M, KM, FT, MI"))
+}
+
+/// The next two arguments as a place.
+fn place(ctx: &mut Ctx<'_, '_>) -> Result<Place, Error> {
+    let (longitude, latitude) = (ctx.args.float()?, ctx.args.float()?);
+    Place::new(longitude, latitude).ok_or_else(|| {
+        Error::text(format!("ERR invalid longitude,latitude pair {longitude:.6},{latitude:.6}"))
+    })
+}
+
+/// GEOADD
+pub fn geoadd(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
+    ctx.args.seek(2);
+    let mut options = AddOptions::default();
+    loop {
+        if ctx.args.token("NX") {
+            options.nx = true;
+        } else if ctx.args.token("XX") {
+            options.xx = true;
+        } else if ctx.args.token("CH") {
+            options.ch = true;
+        } else {
+            break;
+        }
+    }
+    let left = ctx.args.left();
+    if left == 0 || !left.is_multiple_of(3) || options.nx && options.xx {
+        return Err(Error::Syntax);
+    }
+    let mut pairs = Pairs::new();
+    while ctx.args.left() > 0 {
+        pairs.push((place(ctx)?.score(), ctx.args.next()?));
+    }
+    add(ctx, options, &pairs)
+}
+
+/// GEODIST
+pub fn geodist(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
+    ctx.args.seek(4);
+    if ctx.args.left() > 1 {
+        return Err(Error::Syntax);
+    }
+    let metres = if ctx.args.left() > 0 { unit(ctx.args.next()?)? } else { 1.0 };
+    let (from, to) = (ctx.args.at(2), ctx.args.at(3));
+    let distance = ctx.keys.read(0, |set: Option<&SortedSet>| {
+        let find = |member| set?.score(member).map(|score| Place::of_score(score.get()));
+        Some(find(from)?.distance(find(to)?) / metres)
+    })?;
+    match distance {
+        Some(distance) => put_distance(&mut ctx.reply, distance),
+        None => ctx.reply.null(),
+    }
+    Ok(Outcome::Done)
+}
+
+fn put_distance(reply: &mut Reply<'_>, distance: f64) {
+    reply.bulk(format!("{distance:.4}").as_bytes());
+}
+
+/// A place as two numbers of 17 decimals, as Redis writes them in its "human" form.
+fn put_place(reply: &mut Reply<'_>, place: Place) {
+    reply.array(2);
+    for degrees in [place.longitude, place.latitude] {
+        let text = format!("{degrees:.17}");
+        let text = text.trim_end_matches('0').trim_end_matches('.');
+        let text = if text == "-0" { "0" } else { text };
+        if reply.is_resp3() {
+            reply.raw(format!(",{text}\r\n").as_bytes());
+        } else {
+            reply.bulk(text.as_bytes());
+        }
+    }
+}
+
+/// Answers each member's place in its own way.
+fn places(ctx: &mut Ctx<'_, '_>, put: fn(&mut Reply<'_>, Option<Place>)) -> Result<Outcome, Error> {
+    ctx.args.seek(2);
+    let (members, reply) = (ctx.args.rest(), &mut ctx.reply);
+    ctx.keys.read(0, |set: Option<&SortedSet>| {
+        reply.array(members.len());
+        for member in members {
+            let score = set.and_then(|set| set.score(member));
+            put(reply, score.map(|score| Place::of_score(score.get())));
+        }
+    })?;
+    Ok(Outcome::Done)
+}
+
+/// GEOHASH
+pub fn geohash(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
+    places(ctx, |reply, place| match place {
+        Some(place) => reply.bulk(&place.text()),
+        None => reply.null(),
+    })
+}
+
+/// GEOPOS
+pub fn geopos(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
+    places(ctx, |reply, place| match place {
+        Some(place) => put_place(reply, place),
+        None => reply.null_array(),
+    })
+}

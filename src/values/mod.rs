@@ -13,11 +13,13 @@
 //! stream      entries in listpack nodes, consumer groups
 //! tree        a sequence with O(log n) access by position
 //! table       the hash table that grows bucket by bucket; random: choices
+//! geo         places as scores of a sorted set
 //! hll         HyperLogLog on the bytes of a string
 //! packed      listpack, intset: small collections as one run of bytes
 //! ```
 
 pub mod blob;
+pub mod geo;
 pub mod hash;
 pub mod hll;
 pub mod list;

@@ -29,9 +29,6 @@ pub enum Compare {
     },
     /// How numbers are spelled: 7.0 prints 17 digits of a double, tandem the fewest that say the same.
     Numbers,
-    /// As `Numbers`, and the order of the elements.
-    #[expect(dead_code, reason = "for the rows of geo, whose handlers come next")]
-    NumbersUnordered,
     /// The order in which an UNSUBSCRIBE of everything names the channels.
     Unsubscribe,
 }
@@ -69,10 +66,6 @@ impl Compare {
             }
             Compare::Numbers => {
                 ours.raw.first() == theirs.raw.first() && normal(&ours.value) == normal(&theirs.value)
-            }
-            Compare::NumbersUnordered => {
-                ours.raw.first() == theirs.raw.first()
-                    && sorted(&normal(&ours.value)) == sorted(&normal(&theirs.value))
             }
             Compare::Near(tolerance) => match (&ours.value, &theirs.value) {
                 (Value::Int(a), Value::Int(b)) => *a >= 0 && *b >= 0 && a.abs_diff(*b) <= tolerance as u64,

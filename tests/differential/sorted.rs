@@ -225,6 +225,104 @@ fn store(g: G, args: &mut Args, weighs: bool) {
     combination(g, args, weighs);
 }
 
+fn geo(g: G) -> Vec<u8> {
+    key_of(g, "geo")
+}
+
+fn degrees(g: G, bound: i64) -> Vec<u8> {
+    match g.rng.below(60) {
+        0 => g.float(),
+        // The upper edges are left out: searches from there miss places in Redis.
+        1 => g.word(&["180.1", "-180", "85.06", "-85.05112878", "0", "nan", "1e9"]),
+        // Many places near to each other, so that small searches find some.
+        2..=40 => format!("{}.{:04}", g.rng.range(10, 14), g.rng.below(10_000)).into_bytes(),
+        _ => format!("{}.{:06}", g.rng.range(-bound, bound), g.rng.below(1_000_000)).into_bytes(),
+    }
+}
+
+fn place(g: G, args: &mut Args) {
+    args.push(degrees(g, 180));
+    args.push(degrees(g, 85));
+}
+
+/// All places differ, and so do their distances from anywhere.
+fn town(g: G) -> Vec<u8> {
+    format!("town{}", g.rng.below(30)).into_bytes()
+}
+
+fn unit(g: G) -> Vec<u8> {
+    g.word(&["m", "km", "km", "KM", "ft", "mi", "mi", "M", "parsec"])
+}
+
+fn radius(g: G) -> Vec<u8> {
+    match g.rng.below(20) {
+        0 => g.word(&["0", "-1", "abc", "nan", "inf", "1e300"]),
+        1..=3 => g.rng.range(1_000, 30_000).to_string().into_bytes(),
+        _ => format!("{}.5", g.rng.range(1, 600)).into_bytes(),
+    }
+}
+
+fn geoadd(g: G, args: &mut Args) {
+    args.push(geo(g));
+    if g.rng.chance(20) {
+        args.push(g.word(&["NX", "xx", "CH"]));
+    }
+    if g.rng.chance(10) {
+        args.push(g.word(&["NX", "xx", "CH"]));
+    }
+    let many = if g.rng.chance(3) { 150 } else { 1 + g.rng.below(6) };
+    for number in 0..many {
+        place(g, args);
+        args.push(if many > 10 { format!("n{number}").into_bytes() } else { town(g) });
+    }
+}
+
+fn radius_options(g: G, args: &mut Args, stores: bool) {
+    for word in ["WITHDIST", "WITHCOORD", "withhash"] {
+        if g.rng.chance(if stores { 3 } else { 30 }) {
+            args.push(word.into());
+        }
+    }
+    if g.rng.chance(40) {
+        args.push(g.word(&["ASC", "DESC", "desc"]));
+    }
+    if g.rng.chance(40) {
+        args.extend([b"COUNT".to_vec(), g.word(&["1", "3", "10", "1000", "0", "-1", "x"])]);
+        if g.rng.chance(40) {
+            args.push(b"ANY".to_vec());
+        }
+    }
+    if g.rng.chance(2) {
+        args.push(b"ANY".to_vec());
+    }
+}
+
+fn older_store(g: G, args: &mut Args) {
+    if g.rng.chance(30) {
+        radius_options(g, args, true);
+        args.push(g.word(&["STORE", "STOREDIST", "store"]));
+        args.push(geo(g));
+    } else {
+        radius_options(g, args, false);
+    }
+}
+
+fn from_and_by(g: G, args: &mut Args) {
+    match g.rng.below(20) {
+        0 => {}
+        1..=9 => args.extend([b"FROMMEMBER".to_vec(), town(g)]),
+        _ => {
+            args.push(b"fromlonlat".to_vec());
+            place(g, args);
+        }
+    }
+    match g.rng.below(20) {
+        0 => {}
+        1..=9 => args.extend([b"BYBOX".to_vec(), radius(g), radius(g), unit(g)]),
+        _ => args.extend([b"byradius".to_vec(), radius(g), unit(g)]),
+    }
+}
+
 /// All rows.
 pub static TEMPLATES: &[Template] = &[
     row("hyperloglog", "PFADD", 12, Exact, pfadd),
@@ -235,9 +333,12 @@ pub static TEMPLATES: &[Template] = &[
     }),
     row("sorted_set", "ZADD", 40, Numbers, zadd),
     row("sorted_set", "ZADD", 8, Exact, zadd_lexical),
+    row("sorted_set", "SADD", 4, Exact, |g, a| {
+        a.push(zset(g));
+        a.extend((0..1 + g.rng.below(6)).map(|_| member(g)));
+    }),
     row("sorted_set", "DEL", 2, Exact, |g, a| a.push(zset(g))),
     row("sorted_set", "EXPIRE", 1, Exact, |g, a| a.extend([zset(g), b"1000".to_vec()])),
-    row("sorted_set", "OBJECT ENCODING", 3, Exact, |g, a| a.push(zset(g))),
     row("sorted_set", "ZINCRBY", 6, Numbers, |g, a| a.extend([zset(g), score(g), member(g)])),
     row("sorted_set", "ZCARD", 3, Exact, |g, a| a.push(zset(g))),
     row("sorted_set", "ZSCORE", 4, Numbers, |g, a| a.extend([zset(g), member(g)])),
@@ -292,4 +393,53 @@ pub static TEMPLATES: &[Template] = &[
     row("sorted_set", "ZMPOP", 3, Numbers, mpop),
     row("sorted_set", "ZRANDMEMBER", 3, Shape, random_member),
     row("sorted_set", "ZSCAN", 3, Scan { cursor: 2 }, scan_options),
+    row("geo", "GEOADD", 20, Exact, geoadd),
+    row("geo", "ZREM", 2, Exact, |g, a| a.extend([geo(g), town(g)])),
+    row("geo", "GEODIST", 5, Exact, |g, a| {
+        a.extend([geo(g), town(g), town(g)]);
+        if g.rng.chance(60) {
+            a.push(unit(g));
+        }
+    }),
+    row("geo", "GEOHASH", 4, Exact, |g, a| {
+        a.push(geo(g));
+        a.extend((0..g.rng.below(4)).map(|_| town(g)));
+    }),
+    row("geo", "GEOPOS", 4, Exact, |g, a| {
+        a.push(geo(g));
+        a.extend((0..g.rng.below(4)).map(|_| town(g)));
+    }),
+    row("geo", "GEORADIUS", 6, Exact, |g, a| {
+        a.push(geo(g));
+        place(g, a);
+        a.extend([radius(g), unit(g)]);
+        older_store(g, a);
+    }),
+    row("geo", "GEORADIUS_RO", 4, Exact, |g, a| {
+        a.push(geo(g));
+        place(g, a);
+        a.extend([radius(g), unit(g)]);
+        radius_options(g, a, false);
+    }),
+    row("geo", "GEORADIUSBYMEMBER", 6, Exact, |g, a| {
+        a.extend([geo(g), town(g), radius(g), unit(g)]);
+        older_store(g, a);
+    }),
+    row("geo", "GEORADIUSBYMEMBER_RO", 4, Exact, |g, a| {
+        a.extend([geo(g), town(g), radius(g), unit(g)]);
+        radius_options(g, a, false);
+    }),
+    row("geo", "GEOSEARCH", 12, Exact, |g, a| {
+        a.push(geo(g));
+        from_and_by(g, a);
+        radius_options(g, a, false);
+    }),
+    row("geo", "GEOSEARCHSTORE", 6, Exact, |g, a| {
+        a.extend([geo(g), geo(g)]);
+        from_and_by(g, a);
+        radius_options(g, a, true);
+        if g.rng.chance(30) {
+            a.push(b"STOREDIST".to_vec());
+        }
+    }),
 ];

@@ -75,11 +75,22 @@ pub fn dispatch(
     if call::is_monitored(env, found) {
         call::feed_monitors(env, &hands.local.redacted, session, source);
     }
-    silence(session, out, begin);
+    silence_reply(session, out, begin, found);
     match outcome {
         Outcome::Done => Fate::Done,
         Outcome::Close => Fate::Close,
     }
+}
+
+/// CLIENT REPLY OFF and SKIP after a command that ran. Confirmations of subscriptions are pushes,
+/// in RESP2 as well, and reach the client whatever it asked for.
+#[inline]
+fn silence_reply(session: &mut Session, out: &mut OutBuf, begin: usize, found: Found) {
+    if session.reply_mode == ReplyMode::On {
+        return;
+    }
+    let begin = if found.command.name.ends_with("subscribe") { out.position() } else { begin };
+    silence(session, out, begin);
 }
 
 /// CLIENT REPLY OFF and SKIP: the reply is dropped, what others pushed is not in here.

@@ -8,7 +8,8 @@ use parking_lot::RwLock;
 
 use crate::clients::{ClientHandle, ClientId};
 use crate::glob;
-use crate::keyspace::DbId;
+/// Number of a database, as it stands in the names of event channels.
+type DbId = u16;
 use crate::protocol::reply::Reply;
 
 /// Short name of the expiry events of the database that its subscriber had selected.

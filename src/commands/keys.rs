@@ -38,6 +38,8 @@ enum Found {
 }
 
 struct Slot<'k> {
+    /// Not there before this command and stored by it.
+    created: bool,
     db: DbId,
     hash: KeyHash,
     key: std::borrow::Cow<'k, [u8]>,
@@ -155,6 +157,7 @@ impl<'a, 'k> Keys<'a, 'k> {
             expired: false,
             parts: None,
             emptied: false,
+            created: false,
         });
         self.slots.len() - 1
     }
@@ -176,6 +179,7 @@ impl<'a, 'k> Keys<'a, 'k> {
             expired: false,
             parts: None,
             emptied: false,
+            created: false,
         });
         self.slots.len() - 1
     }
@@ -233,6 +237,11 @@ impl<'a, 'k> Keys<'a, 'k> {
             }
         }
         found
+    }
+
+    /// Keys that were not there before this command, by index.
+    pub(crate) fn created(&self) -> impl Iterator<Item = usize> + '_ {
+        self.slots.iter().enumerate().filter(|(_, s)| s.created).map(|(i, _)| i)
     }
 
     pub(crate) fn any_expired(&self) -> bool {
@@ -437,6 +446,7 @@ impl<'a, 'k> Keys<'a, 'k> {
             None => g.insert(slot.hash, &slot.key, content, meta).map(|pos| (pos, None)),
         })?;
         self.graveyard.extend(dropped);
+        self.slots[i].created |= old.is_none();
         self.written(i, Found::At(pos));
         Ok(())
     }

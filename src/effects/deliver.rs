@@ -30,6 +30,11 @@ fn deliver(shared: &Shared, keys: &Keys<'_, '_>, fx: &Effects) {
             key_event(shared, keys.db(i), keys.key(i), Class::GENERIC, "del");
         }
     }
+    if shared.notify_classes().contains(Class::NEW) {
+        for i in keys.created() {
+            key_event(shared, keys.db(i), keys.key(i), Class::NEW, "new");
+        }
+    }
     for &db in &fx.databases {
         shared.watches.touch_database(db);
     }

@@ -6,6 +6,10 @@
 
 /// Whether `text` as a whole matches `pattern`; with `nocase`, ASCII letters match in either case.
 pub fn matches(pattern: &[u8], text: &[u8], nocase: bool) -> bool {
+    // As in Redis, only an empty pattern matches the empty text; commands treat a lone `*` apart.
+    if text.is_empty() {
+        return pattern.is_empty();
+    }
     let (mut p, mut t) = (0, 0);
     // Where to go on after the last star, and the text position that it has swallowed up to.
     let mut back: Option<(usize, usize)> = None;

@@ -246,7 +246,7 @@ fn settle(ctx: &mut Ctx<'_, '_>) {
 
 /// Writes an error reply and counts it.
 pub fn fail(shared: &Shared, worker: u16, id: u16, out: &mut OutBuf, error: &Error) {
-    Reply::new(out, false).error(&*error.line());
+    Reply::new(out, false).error(&*error.bytes());
     let mut counters = shared.stats.lane(worker);
     counters.error(&error.code());
     counters.command(id).failed += 1;
@@ -254,7 +254,7 @@ pub fn fail(shared: &Shared, worker: u16, id: u16, out: &mut OutBuf, error: &Err
 
 /// Refuses a command before it runs (unknown, wrong arity, not allowed now).
 pub fn reject(shared: &Shared, worker: u16, id: Option<u16>, out: &mut OutBuf, error: &Error) {
-    Reply::new(out, false).error(&*error.line());
+    Reply::new(out, false).error(&*error.bytes());
     let mut counters = shared.stats.lane(worker);
     counters.error(&error.code());
     if let Some(id) = id {
@@ -317,25 +317,30 @@ fn protected_allowed(config: &Config, session: &Session, found: Found) -> bool {
 
 /// The error for a request that names no command.
 pub fn unknown<'x>(mut args: impl Iterator<Item = &'x [u8]>) -> Error {
-    use std::fmt::Write as _;
     let name = args.next().unwrap_or(b"");
-    let mut line = format!("ERR unknown command '{}', with args beginning with: ", shown(name));
-    let mut budget = 128usize;
+    let mut line = b"ERR unknown command '".to_vec();
+    line.extend_from_slice(&name[..name.len().min(SHOWN_MAX)]);
+    line.extend_from_slice(b"', with args beginning with: ");
+    let mut shown = 0;
     for arg in args {
-        let text = shown(arg);
-        let text: String = text.chars().take(budget).collect();
-        budget -= text.chars().count().min(budget);
-        let _ = write!(line, "'{text}' ");
-        if budget == 0 {
+        if shown >= SHOWN_MAX {
             break;
         }
+        let part = &arg[..arg.len().min(SHOWN_MAX - shown)];
+        line.push(b'\'');
+        line.extend_from_slice(part);
+        line.extend_from_slice(b"' ");
+        shown += part.len() + 3;
     }
-    Error::text(line)
+    Error::Bytes(line.into())
 }
+
+/// Bytes of a client that an error text shows.
+const SHOWN_MAX: usize = 128;
 
 /// A client's bytes inside an error text, at most 128 of them.
 pub fn shown(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(&bytes[..bytes.len().min(128)]).into_owned()
+    String::from_utf8_lossy(&bytes[..bytes.len().min(SHOWN_MAX)]).into_owned()
 }
 
 /// Notes who ran what, for CLIENT LIST.

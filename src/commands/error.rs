@@ -41,6 +41,8 @@ pub enum Error {
     Line(&'static str),
     /// A composed line, code included. The reply writer removes control characters.
     Text(Box<str>),
+    /// A composed line that quotes a client's bytes, which need not be UTF-8.
+    Bytes(Box<[u8]>),
 }
 
 impl Error {
@@ -52,6 +54,17 @@ impl Error {
     /// The answer of a command whose part of the server is not there yet.
     pub fn not_built(what: &str) -> Error {
         Error::text(format!("ERR '{what}' is not built yet in this version of tandem"))
+    }
+
+    /// The whole line as it is sent, without the leading `-`.
+    pub fn bytes(&self) -> Cow<'_, [u8]> {
+        match self {
+            Error::Bytes(line) => Cow::Borrowed(line),
+            other => match other.line() {
+                Cow::Borrowed(line) => Cow::Borrowed(line.as_bytes()),
+                Cow::Owned(line) => Cow::Owned(line.into_bytes()),
+            },
+        }
     }
 
     /// The whole line without the leading `-`.
@@ -75,6 +88,7 @@ impl Error {
             Error::OutOfMemory => "OOM command not allowed when used memory > 'maxmemory'.".into(),
             Error::Line(line) => (*line).into(),
             Error::Text(line) => (&**line).into(),
+            Error::Bytes(line) => String::from_utf8_lossy(line),
         }
     }
 

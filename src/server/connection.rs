@@ -549,6 +549,8 @@ fn limits(config: &crate::config::Config, authenticated: bool) -> Limits {
         bulk_len_max: config.proto_max_bulk_len,
         query_buffer_max: usize::try_from(config.client_query_buffer_limit).unwrap_or(usize::MAX),
         authenticated,
+        // As Redis 7: bounded by what arrives, not by what is announced.
+        args_max: i32::MAX.unsigned_abs(),
         ..Limits::default()
     }
 }

@@ -153,8 +153,9 @@ pub fn setbit(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
     let (byte, shift) = place(offset)?;
     let before = ctx.keys.string(0, |v| v.map(|v| (v.len(), v.get(byte).map_or(0, |b| b >> shift & 1))))?;
     let (len, old) = before.unwrap_or((0, 0));
+    // Even where the bit stays, the string is a raw one from now on.
+    ctx.keys.edit_string(0, byte + 1, |buf| buf[byte] = buf[byte] & !(1 << shift) | on << shift)?;
     if before.is_none() || byte >= len || old != on {
-        ctx.keys.edit_string(0, byte + 1, |buf| buf[byte] = buf[byte] & !(1 << shift) | on << shift)?;
         ctx.fx.changed(0, Class::STRING, "setbit");
     }
     ctx.reply.int(i64::from(old));

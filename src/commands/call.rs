@@ -319,20 +319,25 @@ fn protected_allowed(config: &Config, session: &Session, found: Found) -> bool {
 pub fn unknown<'x>(mut args: impl Iterator<Item = &'x [u8]>) -> Error {
     let name = args.next().unwrap_or(b"");
     let mut line = b"ERR unknown command '".to_vec();
-    line.extend_from_slice(&name[..name.len().min(SHOWN_MAX)]);
+    line.extend_from_slice(up_to_nul(&name[..name.len().min(SHOWN_MAX)]));
     line.extend_from_slice(b"', with args beginning with: ");
     let mut shown = 0;
     for arg in args {
         if shown >= SHOWN_MAX {
             break;
         }
-        let part = &arg[..arg.len().min(SHOWN_MAX - shown)];
+        let part = up_to_nul(&arg[..arg.len().min(SHOWN_MAX - shown)]);
         line.push(b'\'');
         line.extend_from_slice(part);
         line.extend_from_slice(b"' ");
         shown += part.len() + 3;
     }
     Error::Bytes(line.into())
+}
+
+/// Error texts end a client's word where Redis does: at a NUL.
+fn up_to_nul(bytes: &[u8]) -> &[u8] {
+    &bytes[..memchr::memchr(0, bytes).unwrap_or(bytes.len())]
 }
 
 /// Bytes of a client that an error text shows.

@@ -90,7 +90,9 @@ pub fn config_get(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
     let found = config::get(&ctx.shared.config.load(), &patterns);
     ctx.reply.map(found.len());
     for (name, value) in found {
-        ctx.reply.bulk(name.as_bytes());
+        // A setting that was asked for by its name is answered in the client's spelling.
+        let asked = patterns.iter().find(|p| p.eq_ignore_ascii_case(name.as_bytes()));
+        ctx.reply.bulk(asked.copied().unwrap_or(name.as_bytes()));
         ctx.reply.bulk(&value);
     }
     Ok(Outcome::Done)

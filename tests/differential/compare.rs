@@ -29,6 +29,8 @@ pub enum Compare {
     },
     /// How numbers are spelled: 7.0 prints 17 digits of a double, tandem the fewest that say the same.
     Numbers,
+    /// Whether arguments are looked at before an absent key: since 7.2 they are, so an error of ours is right.
+    CheckedFirst,
     /// The order in which an UNSUBSCRIBE of everything names the channels.
     Unsubscribe,
 }
@@ -52,6 +54,7 @@ impl Compare {
             return true;
         }
         match self {
+            Compare::CheckedFirst => ours.raw.starts_with(b"-"),
             Compare::Exact | Compare::Unsubscribe => false,
             Compare::Scan { .. } => {
                 let all = |value: &Value| {

@@ -360,11 +360,11 @@ pub static TEMPLATES: &[Template] = &[
         a.extend([g.key(), g.offset(), g.word(&["0", "1", "1", "2", "x"])])
     }),
     row("bitmap", "GETBIT", 5, Exact, args![key, offset]),
-    row("bitmap", "BITCOUNT", 5, Exact, |g, a| {
+    row("bitmap", "BITCOUNT", 5, Compare::CheckedFirst, |g, a| {
         a.push(g.key());
         bit_range(g, a);
     }),
-    row("bitmap", "BITPOS", 5, Exact, |g, a| {
+    row("bitmap", "BITPOS", 5, Compare::CheckedFirst, |g, a| {
         a.extend([g.key(), g.word(&["0", "1", "1", "2"])]);
         if g.rng.chance(30) { a.push(g.index()) } else { bit_range(g, a) }
     }),

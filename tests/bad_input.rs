@@ -126,13 +126,18 @@ fn finish(mut stream: UnixStream) {
     }
 }
 
+/// Descriptors that a process may still open for itself after its first answer.
+const STARTING_UP: usize = 16;
+
 #[test]
 fn ten_thousand_bad_frames_leave_no_trace() {
     let mut server = Options::tandem().start();
     server.client().command("SET untouched yes");
     let mut rng = Rng::new(env_number("TANDEM_BAD_INPUT_SEED", 1));
     let frames = env_number("TANDEM_BAD_INPUT_FRAMES", 10_000);
-    let descriptors = server.descriptors();
+    // The first PONG may come before every thread of the process has opened its own few descriptors; a leak in
+    // ten thousand frames is far above that.
+    let descriptors = server.descriptors() + STARTING_UP;
     let mut lingering = Vec::new();
     let mut resident = 0;
     for number in 0..frames {

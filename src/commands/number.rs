@@ -1,37 +1,10 @@
 //! Numbers as the protocol spells them: one strict function per kind.
 //!
 //! `str::parse` is more generous than Redis (`+1`, `01`) and less (leading blanks are
-//! refused by both), so nothing outside this file parses a client's number.
+//! refused by both), so nothing outside this file and the protocol's parses a client's number.
 
-/// A canonical signed 64-bit integer: no sign `+`, no leading zero, no blank, no `-0`.
-#[inline]
-pub fn parse_i64(s: &[u8]) -> Option<i64> {
-    let (negative, digits) = match s {
-        [b'-', rest @ ..] => (true, rest),
-        _ => (false, s),
-    };
-    match digits {
-        [] => return None,
-        [b'0'] => return if negative { None } else { Some(0) },
-        [b'0', ..] => return None,
-        _ if digits.len() > 19 => return None,
-        _ => {}
-    }
-    let mut n: u64 = 0;
-    for &d in digits {
-        let d = d.wrapping_sub(b'0');
-        if d > 9 {
-            return None;
-        }
-        // 19 digits fit in a u64 without overflow.
-        n = n * 10 + u64::from(d);
-    }
-    if negative {
-        if n <= i64::MIN.unsigned_abs() { Some(0i64.wrapping_sub_unsigned(n)) } else { None }
-    } else {
-        i64::try_from(n).ok()
-    }
-}
+/// Signed integers are read by the same function as the lengths of the protocol.
+pub use crate::protocol::number::parse_i64;
 
 /// A canonical unsigned 64-bit integer.
 pub fn parse_u64(s: &[u8]) -> Option<u64> {

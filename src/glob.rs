@@ -108,7 +108,8 @@ mod tests {
         for (pattern, text, expected) in [
             ("", "", true),
             ("", "a", false),
-            ("*", "", true),
+            // The empty text: only the empty pattern, as in Redis.
+            ("*", "", false),
             ("***", "abc", true),
             ("a*c", "abbc", true),
             ("a*c", "abb", false),

@@ -68,6 +68,8 @@ bitflags::bitflags! {
         const OVER_LIMIT = 1 << 15;
         /// Sends data that was moved here (CLIENT IMPORT-SOURCE ON).
         const IMPORT_SOURCE = 1 << 14;
+        /// On its way out: takes no further requests and no messages.
+        const ENDING = Self::KILLED.bits() | Self::CLOSE_AFTER_REPLY.bits();
     }
 }
 
@@ -174,7 +176,7 @@ impl ClientHandle {
 
     /// RESET: back to the states and labels of a fresh connection.
     pub fn reset(&self) {
-        let kept = State::UNIX | State::KILLED;
+        let kept = State::UNIX.union(State::ENDING);
         self.state.fetch_and(kept.bits(), AcqRel);
         *self.labels.write() = Labels { user: b"default".to_vec(), ..Labels::default() };
         for figure in [&self.figures.sub, &self.figures.psub, &self.figures.ssub, &self.figures.watch] {
@@ -205,9 +207,9 @@ impl ClientHandle {
 
     /// Appends frames to the mailbox and wakes the owner. `write` gets the buffer to write into.
     ///
-    /// Returns the bytes that now wait in the mailbox. A killed client takes nothing.
+    /// Returns the bytes that now wait in the mailbox. A client on its way out takes nothing.
     pub fn push(&self, write: impl FnOnce(&mut OutBuf)) -> usize {
-        if self.state().contains(State::KILLED) {
+        if self.state().intersects(State::ENDING) {
             return 0;
         }
         let mut mail = self.mail.lock();
@@ -258,6 +260,12 @@ impl ClientHandle {
     /// Asks the owner to close the connection, dropping what it has not written.
     pub fn kill(&self) {
         self.set(State::KILLED);
+        self.waker.wake();
+    }
+
+    /// Asks the owner to close the connection once everything that waits for the client was sent.
+    pub fn end(&self) {
+        self.set(State::CLOSE_AFTER_REPLY);
         self.waker.wake();
     }
 

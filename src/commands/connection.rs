@@ -1,8 +1,13 @@
 //! The connection itself: PING, ECHO, SELECT, AUTH, HELLO, QUIT, RESET.
 
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
+
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
+use crate::clients::ClientHandle;
+use crate::clock;
 use crate::commands::command::{Arity, Command, Group, Outcome};
 use crate::commands::ctx::Ctx;
 use crate::commands::error::Error;
@@ -281,4 +286,29 @@ pub fn forget(session: &mut Session, shared: &Shared) {
     if session.monitor {
         shared.monitors.remove(session.handle.id);
     }
+}
+
+/// Milliseconds between two warnings of [`cross_protocol`], so that an attack does not fill the disk.
+const WARNING_EVERY_MS: u64 = 60_000;
+
+/// Whether this is what HTTP begins with: then somebody makes a browser send commands, and the connection must end
+/// before the body of the request is taken for them.
+pub fn is_http(name: &[u8]) -> bool {
+    name.eq_ignore_ascii_case(b"post") || name.eq_ignore_ascii_case(b"host:")
+}
+
+/// Warns of a connection that speaks HTTP.
+pub fn cross_protocol(handle: &ClientHandle) {
+    static LAST_MS: AtomicU64 = AtomicU64::new(0);
+    let (last, now) = (LAST_MS.load(Relaxed), clock::mono_ms().max(1));
+    if last != 0 && now.saturating_sub(last) < WARNING_EVERY_MS {
+        return;
+    }
+    LAST_MS.store(now, Relaxed);
+    tracing::warn!(
+        client = handle.id,
+        addr = %handle.addr,
+        "Possible SECURITY ATTACK detected: somebody sends POST or Host: as if this were a web server, likely to make \
+         a browser run commands (cross protocol scripting). The connection is closed."
+    );
 }

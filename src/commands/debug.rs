@@ -7,6 +7,7 @@ use crate::commands::ctx::Ctx;
 use crate::commands::digest;
 use crate::commands::error::Error;
 use crate::commands::generic;
+use crate::commands::keys::{NewString, Ttl};
 use crate::commands::row::flags;
 use crate::commands::{call, config};
 use crate::eviction::access;
@@ -39,6 +40,7 @@ const SUBCOMMANDS: &[(&str, usize, usize, &str, &str, Run)] = &[
     ("DIGEST-VALUE", 0, usize::MAX, "[<key> ...]", "Signatures of values.", digest_values),
     ("ENGINES", 1, 2, "STATUS|GROW|SHRINK [<dbid>]", "Shows the engines, or begins a resize.", engines),
     ("ERROR", 1, 1, "<text>", "Answers this error.", error),
+    ("FAULT", 1, 2, "HANDLER [<key>]|EXPIRY|HELPER", "A bug in that place; the others go on.", fault),
     ("HELP", 0, 0, "", "Prints this help.", help),
     ("HTSTATS", 1, 2, "<dbid> [full]", "Figures of a database's tables.", htstats),
     ("HTSTATS-KEY", 1, 2, "<key> [full]", "Figures of a value's table.", htstats_key),
@@ -51,7 +53,7 @@ const SUBCOMMANDS: &[(&str, usize, usize, &str, &str, Run)] = &[
     ("PROTOCOL", 1, 1, "<type>", PROTOCOL_HELP, protocol),
     ("QUICKLIST-PACKED-THRESHOLD", 1, 1, "<size>", "Size from which list elements stand alone.", not_built),
     ("RELOAD", 0, usize::MAX, "[option ...]", "Saves and loads again.", not_built),
-    ("REPLYBUFFER", 2, 2, "<what> <value>", "Resizing of reply buffers.", replybuffer),
+    ("REPLYBUFFER", 2, 2, "<what> <value>", "Nothing: clients have no reply buffers.", replybuffer),
     ("SEGFAULT", 0, 0, "", "Ends the process by SIGSEGV.", segfault),
     ("SET-ACTIVE-EXPIRE", 1, 1, "<0|1>", "Background expiry off or on.", set_active_expire),
     ("SLEEP", 1, 1, "<seconds>", "Stops the whole server for a while.", sleep),
@@ -202,10 +204,39 @@ fn pause_cron(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
     ok(ctx)
 }
 
-fn replybuffer(_: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
-    Err(Error::Line(
-        "ERR clients have no reply buffers of their own that could be resized: each worker has one",
-    ))
+/// Clients have no reply buffers of their own, so none is resized: in time, later or never are all the same.
+fn replybuffer(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
+    if ctx.args.token("RESIZING") {
+        switch(ctx)?;
+    } else if ctx.args.token("PEAK-RESET-TIME") {
+        if !ctx.args.token("NEVER") && !ctx.args.token("RESET") {
+            ctx.args.int()?;
+        }
+    } else {
+        return Err(Error::Syntax);
+    }
+    ok(ctx)
+}
+
+/// A panic, as a bug would cause it: in this command with the gate raised and a key locked and changed, in the next
+/// slice of this worker's expiry, or in the helper thread. What each of them may take down is tested with it.
+fn fault(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
+    if ctx.args.token("HANDLER") {
+        if ctx.args.left() > 0 {
+            let key = ctx.args.next()?;
+            let i = ctx.open(ctx.db, key);
+            ctx.keys.put_string(i, NewString::Bytes(b"half done"), Ttl::Keep)?;
+        }
+        panic!("asked for by DEBUG FAULT");
+    } else if ctx.args.token("EXPIRY") {
+        ctx.local.panic_in_expiry = true;
+    } else if ctx.args.token("HELPER") {
+        ctx.shared.helper.ask_panic();
+        ctx.shared.keyspace.wake_helper();
+    } else {
+        return Err(Error::Syntax);
+    }
+    ok(ctx)
 }
 
 fn set_active_expire(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {

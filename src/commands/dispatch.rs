@@ -3,9 +3,11 @@
 //! The order of the checks is Redis': existence, arity, protected commands, authentication,
 //! subscriber mode, then queueing in a transaction, then a pause.
 
+use crate::clients::State;
 use crate::commands::args::Source;
 use crate::commands::call::{self, Env, Hands, Request};
 use crate::commands::command::{Access, Flags, Outcome};
+use crate::commands::connection;
 use crate::commands::ctx::Origin;
 use crate::commands::error::Error;
 use crate::commands::session::{ReplyMode, Session};
@@ -168,6 +170,11 @@ fn refuse_unknown(
     lookup: Lookup,
     source: Source<'_>,
 ) -> Fate {
+    if connection::is_http(source.at(0)) {
+        connection::cross_protocol(&session.handle);
+        session.handle.set(State::KILLED);
+        return Fate::Close;
+    }
     let error = match lookup {
         Lookup::UnknownSubcommand(container) => Error::text(format!(
             "ERR unknown subcommand '{}'. Try {} HELP.",

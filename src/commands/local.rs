@@ -18,6 +18,8 @@ pub struct Local {
     pub redacted: smallvec::SmallVec<[usize; 2]>,
     /// Counts that are added to the worker's counters with the next run of commands.
     pub tally: Tally,
+    /// DEBUG FAULT EXPIRY: the next slice of this worker's expiry panics.
+    pub panic_in_expiry: bool,
 }
 
 /// Figures that commands leave behind.
@@ -54,6 +56,7 @@ impl Lane {
                 touch: crate::commands::keys::Touch::Lru,
                 redacted: Default::default(),
                 tally: Tally::default(),
+                panic_in_expiry: false,
             },
             expiry: Expiry::new(databases, identities, now_ms),
             graveyard: Vec::new(),

@@ -261,7 +261,6 @@ pub fn shutdown(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
     if save {
         return Err(Error::not_built("shutdown save"));
     }
-    tracing::warn!("User requested shutdown...");
     ctx.shared.begin_shutdown(Shutdown { code: 0 });
     Ok(Outcome::Close)
 }

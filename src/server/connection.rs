@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
+use tokio::sync::Notify;
 
 use crate::clients::{ClientHandle, State};
 use crate::clock;
@@ -32,12 +33,16 @@ use crate::values::Blob;
 
 /// Bytes received at once.
 pub const SCRATCH_BYTES: usize = 64 * 1024;
+/// Bytes that an unfinished request has to bring within `partial-frame-timeout`.
+const PARTIAL_PROGRESS: u64 = 16 * 1024;
 /// Bytes by which the buffer of an unfinished request grows.
 const TAIL_STEP: usize = 16 * 1024;
 /// After so many full reads a client lets the others of its worker run.
 const READS_PER_TURN: usize = 4;
 /// What may wait for a client that has not authenticated.
 const UNAUTHENTICATED_OUTPUT_MAX: usize = 1 << 20;
+/// Bytes that are read away at the end of a connection.
+const UNREAD_MAX: usize = 1 << 20;
 /// Buffers of output up to this size are kept between batches by the worker.
 const OUTPUT_KEEP: usize = 64 * 1024;
 
@@ -51,6 +56,8 @@ pub struct Desk {
     pub scratch: Vec<u8>,
     /// Where replies are written.
     pub out: OutBuf,
+    /// Told whenever a connection has ended.
+    pub gone: Rc<Notify>,
 }
 
 impl Desk {
@@ -102,6 +109,8 @@ pub struct Connection {
     tail: Vec<u8>,
     /// A request whose large value is being received.
     large: Option<Box<OwnedRequest>>,
+    /// Bytes received in all when the time limit of the unfinished request began to count.
+    partial_mark: u64,
     /// Replies that the socket did not take.
     pending: OutBuf,
     /// A second registration of the socket, made only while replies wait.
@@ -126,6 +135,7 @@ impl Connection {
             parser: Parser::new(),
             tail: Vec::new(),
             large: None,
+            partial_mark: 0,
             pending: OutBuf::default(),
             writable: None,
             held: None,
@@ -134,7 +144,7 @@ impl Connection {
 
     /// Serves the client until it goes.
     pub async fn serve(mut self) {
-        let end = loop {
+        let mut end = loop {
             let step = match self.wait().await {
                 Wake::Readable => self.readable().await,
                 Wake::Writable => self.flush(),
@@ -145,7 +155,38 @@ impl Connection {
                 break end;
             }
         };
+        if end == End::Asked {
+            end = self.linger().await;
+        }
         self.finish(end);
+    }
+
+    /// Before an end that was asked for, what is due is sent, however slowly the client reads it. It ends early when
+    /// the client goes, when somebody kills it, when it breaks an output limit, or with the drain of a shutdown.
+    async fn linger(&mut self) -> End {
+        self.session.handle.set(State::CLOSE_AFTER_REPLY);
+        loop {
+            if let Err(end) = self.flush() {
+                return end;
+            }
+            if self.pending.is_empty() {
+                return End::Asked;
+            }
+            let Connection { session, writable, .. } = self;
+            let killed = poll_fn(|cx| {
+                session.handle.register(cx.waker());
+                if session.killed() {
+                    return Poll::Ready(true);
+                }
+                match writable {
+                    Some(writable) => writable.poll_write_ready(cx).map(|_| false),
+                    None => Poll::Ready(false),
+                }
+            });
+            if killed.await {
+                return End::Killed;
+            }
+        }
     }
 
     /// Sleeps until there is something to do.
@@ -153,6 +194,10 @@ impl Connection {
         let Connection { io, session, writable, held, desk, .. } = self;
         let handle = &*session.handle;
         poll_fn(|cx| {
+            // First, so that a client which always has something to say cannot outlast its end.
+            if handle.state().intersects(State::ENDING) {
+                return Poll::Ready(Wake::Mail);
+            }
             if let Some(held) = held {
                 if held.timer.as_mut().poll(cx).is_ready() {
                     return Poll::Ready(Wake::Resume);
@@ -168,7 +213,7 @@ impl Connection {
             handle.register(cx.waker());
             // After registering: a message or a kill that came before is seen here, one that
             // comes later wakes the task.
-            if handle.has_mail() || handle.state().intersects(State::KILLED) {
+            if handle.has_mail() || handle.state().intersects(State::ENDING) {
                 return Poll::Ready(Wake::Mail);
             }
             if held.is_some() && pause_is_over(desk) {
@@ -225,10 +270,13 @@ impl Connection {
             self.count_in(desk, n);
             let scratch = std::mem::take(&mut desk.scratch);
             let result = self.consume(desk, &scratch[..n]);
-            let kept = result.map(|consumed| self.tail.extend_from_slice(&scratch[consumed..n]));
+            let kept = result.map(|consumed| {
+                self.tail.extend_from_slice(&scratch[consumed..n]);
+                consumed > 0
+            });
             desk.scratch = scratch;
-            kept?;
-            self.note_buffers();
+            let complete = kept?;
+            self.note_buffers(complete);
             return Ok(more);
         }
         let have = self.tail.len();
@@ -254,7 +302,7 @@ impl Connection {
         let tail = std::mem::take(&mut self.tail);
         let consumed = self.consume(desk, &tail)?;
         self.keep_tail(tail, consumed);
-        self.note_buffers();
+        self.note_buffers(consumed > 0);
         Ok(more)
     }
 
@@ -308,13 +356,14 @@ impl Connection {
             }
         };
         self.count_in(desk, n);
-        if self.large.as_ref().is_some_and(|r| r.is_complete()) {
+        let complete = self.large.as_ref().is_some_and(|r| r.is_complete());
+        if complete {
             self.run_large(desk)?;
             let tail = std::mem::take(&mut self.tail);
             let consumed = self.consume(desk, &tail)?;
             self.keep_tail(tail, consumed);
         }
-        self.note_buffers();
+        self.note_buffers(complete);
         Ok(more)
     }
 
@@ -395,6 +444,7 @@ impl Connection {
             let consumed = self.consume(desk, &tail)?;
             self.keep_tail(tail, consumed);
         }
+        self.note_buffers(true);
         self.collect(desk);
         self.send()
     }
@@ -406,6 +456,9 @@ impl Connection {
         }
         let mut mail = self.session.handle.take_mail();
         self.pending.append(&mut mail);
+        if self.session.handle.state().contains(State::CLOSE_AFTER_REPLY) {
+            return Err(End::Asked);
+        }
         self.send()
     }
 
@@ -427,9 +480,7 @@ impl Connection {
 
     /// Sends what the last batch wrote.
     fn flush(&mut self) -> Result<(), End> {
-        let desk = Rc::clone(&self.desk);
-        let mut desk = desk.borrow_mut();
-        self.send_from(&mut desk)
+        self.guarded(Connection::send_from)
     }
 
     fn send_from(&mut self, desk: &mut Desk) -> Result<(), End> {
@@ -488,7 +539,11 @@ impl Connection {
             let mut counters = desk.runner.shared.stats.lane(desk.runner.lane.local.worker);
             counters.error("ERR");
         }
-        tracing::info!(client = self.session.handle.id, addr = %self.session.handle.addr, "closing client: {error}");
+        if error == ProtocolError::SecurityAttack {
+            crate::commands::connection::cross_protocol(&self.session.handle);
+        } else {
+            tracing::info!(client = self.session.handle.id, addr = %self.session.handle.addr, "closing client: {error}");
+        }
         if error == ProtocolError::QueryBufferLimit {
             let mut counters = desk.runner.shared.stats.lane(desk.runner.lane.local.worker);
             counters.query_buffer_closed += 1;
@@ -507,28 +562,47 @@ impl Connection {
         counters.reads += 1;
     }
 
-    /// Publishes what the connection holds, and since when a request is unfinished.
-    fn note_buffers(&self) {
+    /// Publishes what the connection holds, and since when a request is unfinished. `complete`: one was completed.
+    ///
+    /// The time of an unfinished request counts from its first byte and begins anew with each further
+    /// [`PARTIAL_PROGRESS`] bytes: a large value over a slow link takes its time, a byte now and then does not.
+    fn note_buffers(&mut self, complete: bool) {
         let figures = &self.session.handle.figures;
         let large = self.large.as_ref().map_or(0, |l| l.heap_bytes());
         let held = self.tail.len() + large;
         figures.qbuf.store(held, Relaxed);
         figures.qbuf_free.store(self.tail.capacity() - self.tail.len(), Relaxed);
-        if held == 0 {
+        if held == 0 || self.held.is_some() {
             figures.partial_since_ms.store(0, Relaxed);
-        } else if figures.partial_since_ms.load(Relaxed) == 0 {
+            return;
+        }
+        let begun = figures.partial_since_ms.load(Relaxed) != 0;
+        let received = figures.total_in.load(Relaxed);
+        if complete || !begun || received - self.partial_mark >= PARTIAL_PROGRESS {
+            self.partial_mark = received;
             figures.partial_since_ms.store(clock::mono_ms().max(1), Relaxed);
         }
     }
 
-    /// Says goodbye: what is due is sent if the socket takes it, everything registered is undone.
+    /// Says goodbye: everything registered is undone, whatever happens on the way.
     fn finish(mut self, end: End) {
-        let desk = Rc::clone(&self.desk);
-        let mut desk = desk.borrow_mut();
-        self.collect(&mut desk);
+        let (id, shared) = (self.session.id(), Arc::clone(&self.shared));
+        let gone = Rc::clone(&self.desk.borrow().gone);
         if end == End::Asked {
-            let _ = write_all(&self.io, &mut self.pending, &self.session.handle);
+            part(&self.io);
         }
+        let _ = self.guarded(|connection, desk| {
+            connection.forget(desk);
+            Ok(())
+        });
+        shared.clients.remove(id);
+        // The socket is closed before the worker hears of it.
+        drop(self);
+        gone.notify_one();
+    }
+
+    fn forget(&mut self, desk: &mut Desk) {
+        desk.out.clear();
         let over = self.session.handle.state().contains(State::OVER_LIMIT);
         if over {
             tracing::warn!(client = self.session.handle.id, addr = %self.session.handle.addr,
@@ -536,7 +610,19 @@ impl Connection {
             desk.runner.shared.stats.lane(desk.runner.lane.local.worker).output_buffer_closed += 1;
         }
         crate::commands::connection::forget(&mut self.session, &desk.runner.shared);
-        desk.runner.shared.clients.remove(self.session.handle.id);
+    }
+}
+
+/// Ends the sending side, and reads away what nobody will answer: a close with unread bytes resets the connection, and
+/// then the last replies may be lost on their way.
+fn part(io: &AsyncFd<Stream>) {
+    let _ = io.get_ref().finish_sending();
+    let mut unread = [0; 4096];
+    for _ in 0..UNREAD_MAX / unread.len() {
+        match io.get_ref().recv(&mut unread) {
+            Ok(0) | Err(_) => return,
+            Ok(_) => {}
+        }
     }
 }
 

@@ -1,6 +1,8 @@
 //! The helper thread: migration, compaction and frees, so that workers do none of them.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 
@@ -8,11 +10,15 @@ use crate::clock;
 use crate::effects::deliver;
 use crate::expiry::Graveyard;
 use crate::keyspace::{DbId, EntryRef, Purge};
+use crate::server::connection::panic_text;
 use crate::shared::Shared;
 use crate::values::Value;
 
 /// Longest slice of maintenance between two looks at the mailbox.
 const SLICE_US: u64 = 2_000;
+
+/// Pause after a panic, so that one that comes back each time does not take a core.
+const AFTER_A_PANIC: Duration = Duration::from_millis(100);
 
 /// Work that somebody asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,6 +32,8 @@ enum Chore {
         /// Twice as large, else half.
         up: bool,
     },
+    /// DEBUG FAULT HELPER.
+    Panic,
 }
 
 /// Chores that may wait; a further one is dropped, as it would find its work done.
@@ -75,6 +83,11 @@ impl Mailbox {
         self.ask(Chore::Resize { db, up });
     }
 
+    /// DEBUG FAULT HELPER: a panic; wake the helper afterwards.
+    pub fn ask_panic(&self) {
+        self.ask(Chore::Panic);
+    }
+
     fn ask(&self, chore: Chore) {
         let mut chores = self.chores.lock();
         if chores.len() < CHORES_MAX {
@@ -112,10 +125,20 @@ impl Purge for ExpiredByMigration<'_> {
     }
 }
 
-/// Runs until the process ends. Sleeps without a tick while there is nothing to do.
+/// Runs until the process ends. A panic is a bug that must not end growth, compaction and frees for good: it is logged,
+/// and the work goes on with the next piece.
 pub fn run(shared: Arc<Shared>) {
+    loop {
+        let Err(payload) = catch_unwind(AssertUnwindSafe(|| work(&shared))) else { return };
+        tracing::error!("the helper thread ended in a panic and starts again: {}", panic_text(&*payload));
+        std::thread::sleep(AFTER_A_PANIC);
+    }
+}
+
+/// Sleeps without a tick while there is nothing to do.
+fn work(shared: &Shared) {
     let mut participant = shared.keyspace.register_helper();
-    let mut purge = ExpiredByMigration { shared: &shared, worker: shared.workers };
+    let mut purge = ExpiredByMigration { shared, worker: shared.workers };
     loop {
         shared.helper.empty();
         let chores = std::mem::take(&mut *shared.helper.chores.lock());
@@ -130,6 +153,7 @@ pub fn run(shared: Arc<Shared>) {
                         tracing::info!("DEBUG ENGINES: database {db} cannot be resized now");
                     }
                 }
+                Chore::Panic => panic!("asked for by DEBUG FAULT"),
             }
         }
         let more = shared.keyspace.maintain(&mut participant, SLICE_US, clock::now_ms(), &mut purge);

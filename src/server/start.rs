@@ -1,5 +1,6 @@
 //! From settings to a running process, and to its end.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread;
 
@@ -8,6 +9,7 @@ use tokio::sync::mpsc;
 
 use crate::config::Config;
 use crate::keyspace::{Keyspace, Options};
+use crate::server::connection::panic_text;
 use crate::server::listen::{self, UnixSocket};
 use crate::server::process;
 use crate::server::tcp::{self, Bound};
@@ -51,8 +53,8 @@ pub fn run(mut config: Config) -> anyhow::Result<u8> {
     let helper = Arc::clone(&shared);
     thread::Builder::new().name("helper".into()).spawn(move || super::helper::run(helper))?;
     tracing::info!("Server initialized");
-    let threads = spawn_workers(&shared, sockets)?;
-    wait_for_signal(&shared);
+    let (threads, running) = spawn_workers(&shared, sockets)?;
+    wait_for_end(&shared, running);
     for handle in threads {
         let _ = handle.join();
     }
@@ -88,28 +90,37 @@ fn bind(config: &Config, workers: u16) -> anyhow::Result<Sockets> {
     Ok(sockets)
 }
 
-type Handles = Vec<thread::JoinHandle<()>>;
+/// The threads, and what closes when the last of them has ended.
+type Workers = (Vec<thread::JoinHandle<()>>, mpsc::Receiver<()>);
 
-fn spawn_workers(shared: &Arc<Shared>, mut sockets: Sockets) -> anyhow::Result<Handles> {
+fn spawn_workers(shared: &Arc<Shared>, mut sockets: Sockets) -> anyhow::Result<Workers> {
     let workers = usize::from(shared.workers);
     let (outlets, inlets): (Vec<_>, Vec<_>) = (0..workers).map(|_| mpsc::channel(HANDOVER_MAX)).unzip();
     shared.tcp.install(sockets.tcp, shared.workers)?;
     let mut handles = Vec::new();
+    let (alive, running) = mpsc::channel(1);
     for (i, sockets_for) in inlets.into_iter().enumerate() {
         let unix = if i == 0 { sockets.unix.take() } else { None };
         let inlets = Inlets { unix, sockets: sockets_for, outlets: outlets.clone() };
         let shared = Arc::clone(shared);
         let index = u16::try_from(i).unwrap_or(u16::MAX);
+        let alive = alive.clone();
         let work = move || {
-            if let Err(error) = worker::run(Arc::clone(&shared), index, inlets) {
-                tracing::error!("worker {index} ended: {error}");
-                shared.begin_shutdown(Shutdown { code: 1 });
-            }
+            let _alive = alive;
+            let ran = catch_unwind(AssertUnwindSafe(|| worker::run(Arc::clone(&shared), index, inlets)));
+            let why = match &ran {
+                Ok(Ok(())) => return,
+                Ok(Err(error)) => error.to_string(),
+                Err(payload) => panic_text(&**payload).to_owned(),
+            };
+            // Its clients are gone. Rather a process that is started again than one that is half there.
+            tracing::error!("worker {index} ended: {why}");
+            shared.begin_shutdown(Shutdown { code: 1 });
         };
         handles.push(thread::Builder::new().name(format!("worker-{i}")).spawn(work)?);
     }
     announce(shared);
-    Ok(handles)
+    Ok((handles, running))
 }
 
 fn announce(shared: &Shared) {
@@ -129,8 +140,8 @@ fn announce(shared: &Shared) {
     }
 }
 
-/// Sleeps until SIGTERM, SIGINT or a command asks for the end.
-fn wait_for_signal(shared: &Arc<Shared>) {
+/// Sleeps until SIGTERM, SIGINT or a command asks for the end, and then until the workers have ended.
+fn wait_for_end(shared: &Arc<Shared>, mut running: mpsc::Receiver<()>) {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -152,6 +163,14 @@ fn wait_for_signal(shared: &Arc<Shared>) {
             _ = asked.wait_for(Option::is_some) => {}
         }
         tracing::warn!("User requested shutdown...");
+        shared.tcp.stop();
         shared.begin_shutdown(Shutdown { code: 0 });
+        tokio::select! {
+            _ = running.recv() => {}
+            _ = int.recv() => {
+                tracing::warn!("You insist... exiting now.");
+                std::process::exit(1);
+            }
+        }
     });
 }

@@ -1,7 +1,7 @@
 //! A client's socket, unix or TCP, as plain non-blocking calls.
 
 use std::io::{self, IoSlice, Read, Write};
-use std::net::TcpStream;
+use std::net::{Shutdown, TcpStream};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::os::unix::net::UnixStream;
 
@@ -32,6 +32,14 @@ impl Stream {
             (Stream::Tcp(s), [one]) => (&*s).write(one),
             (Stream::Unix(s), many) => (&*s).write_vectored(many),
             (Stream::Tcp(s), many) => (&*s).write_vectored(many),
+        }
+    }
+
+    /// Tells the peer that nothing more comes.
+    pub fn finish_sending(&self) -> io::Result<()> {
+        match self {
+            Stream::Unix(s) => s.shutdown(Shutdown::Write),
+            Stream::Tcp(s) => s.shutdown(Shutdown::Write),
         }
     }
 

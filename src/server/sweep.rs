@@ -1,8 +1,9 @@
-//! Time limits of connections: idle, half-sent requests, slow readers.
+//! Time limits of connections: idle ones, half-sent requests, slow readers.
 //!
 //! One task looks at all clients once a second, and only while some limit is in force; an
 //! idle process has no tick.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -10,6 +11,7 @@ use std::time::Duration;
 use crate::clients::{ClientHandle, Role, State, output_limit};
 use crate::clock;
 use crate::config::Config;
+use crate::server::connection::panic_text;
 use crate::shared::Shared;
 
 /// Called by the owner after a write that left `waiting` bytes.
@@ -32,13 +34,20 @@ pub async fn run(shared: Arc<Shared>) {
             shared.clients.wait_for_any().await;
             continue;
         }
-        let config = shared.config.load_full();
-        let now = clock::mono_ms();
-        for client in shared.clients.list() {
-            if let Some(why) = overdue(&client, &config, now) {
-                tracing::debug!(client = client.id, "closing client: {why}");
-                client.kill();
-            }
+        // A panic is a bug; it must not be the end of all time limits.
+        if let Err(payload) = catch_unwind(AssertUnwindSafe(|| round(&shared))) {
+            tracing::error!("the watch over time limits ended in a panic: {}", panic_text(&*payload));
+        }
+    }
+}
+
+fn round(shared: &Shared) {
+    let config = shared.config.load_full();
+    let now = clock::mono_ms();
+    for client in shared.clients.list() {
+        if let Some(why) = overdue(&client, &config, now) {
+            tracing::debug!(client = client.id, "closing client: {why}");
+            client.kill();
         }
     }
 }
@@ -47,7 +56,8 @@ fn overdue(client: &ClientHandle, config: &Config, now: u64) -> Option<&'static 
     let figures = &client.figures;
     let partial = figures.partial_since_ms.load(Relaxed);
     let limit = u64::from(config.partial_frame_timeout);
-    if partial > 0 && limit > 0 && now.saturating_sub(partial.max(figures.last_ms.load(Relaxed))) > limit {
+    let blocked = client.state().contains(State::BLOCKED);
+    if partial > 0 && limit > 0 && !blocked && now.saturating_sub(partial) > limit {
         return Some("its request stayed unfinished for too long");
     }
     let idle = now.saturating_sub(figures.last_ms.load(Relaxed));

@@ -128,6 +128,11 @@ impl Listening {
         self.generation.subscribe()
     }
 
+    /// Stops listening, for a shutdown.
+    pub fn stop(&self) {
+        self.current.lock().close();
+    }
+
     /// A worker's listeners, if they changed since it last asked.
     pub fn take_share(&self, worker: u16) -> Option<Vec<TcpListener>> {
         self.shares.lock().get_mut(usize::from(worker))?.take()

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use tokio::io::Interest;
 use tokio::sync::{Notify, mpsc};
-use tokio::task::LocalSet;
+use tokio::task::{JoinSet, LocalSet};
 
 use crate::clients::NewClient;
 use crate::clock;
@@ -28,6 +28,8 @@ use crate::sys::readiness;
 const EXPIRY_SLICE_US: u64 = 200;
 /// How often a worker that must not expire keys (CLIENT PAUSE, DEBUG SET-ACTIVE-EXPIRE 0) looks whether it may again.
 const EXPIRY_HELD_BACK: Duration = Duration::from_millis(10);
+/// How long a shutdown waits for clients that are slow to read what is due to them.
+const DRAIN_MAX: Duration = Duration::from_secs(3);
 /// Sockets that may wait for a worker to take them.
 pub const HANDOVER_MAX: usize = 1024;
 
@@ -58,20 +60,24 @@ struct Worker {
     desk: Rc<RefCell<Desk>>,
     /// Told when a deadline may be earlier than the one the expiry task sleeps for.
     earlier: Rc<Notify>,
+    /// Told whenever a connection has ended.
+    gone: Rc<Notify>,
 }
 
 async fn serve(shared: Arc<Shared>, index: u16, mut inlets: Inlets) -> io::Result<()> {
-    let earlier = Rc::new(Notify::new());
+    let (earlier, gone) = (Rc::new(Notify::new()), Rc::new(Notify::new()));
     let desk = Rc::new(RefCell::new(Desk {
         runner: Runner::new(Arc::clone(&shared), index, Rc::clone(&earlier)),
         requests: Requests::new(),
         scratch: vec![0; SCRATCH_BYTES],
         out: OutBuf::default(),
+        gone: Rc::clone(&gone),
     }));
-    let worker = Rc::new(Worker { index, shared: Arc::clone(&shared), desk, earlier });
-    tokio::task::spawn_local(listen_tcp(Rc::clone(&worker)));
+    let worker = Rc::new(Worker { index, shared: Arc::clone(&shared), desk, earlier, gone });
+    let mut accepting = JoinSet::new();
+    accepting.spawn_local(listen_tcp(Rc::clone(&worker)));
     if let Some(unix) = inlets.unix {
-        tokio::task::spawn_local(accept_unix(Rc::clone(&worker), unix, inlets.outlets));
+        accepting.spawn_local(accept_unix(Rc::clone(&worker), unix, inlets.outlets));
     }
     tokio::task::spawn_local(expire(Rc::clone(&worker), Alarm::new()?));
     if index == 0 {
@@ -87,15 +93,36 @@ async fn serve(shared: Arc<Shared>, index: u16, mut inlets: Inlets) -> io::Resul
             },
         }
     }
-    // Replies of the running batch were sent by the batch itself; whoever asked for the
-    // shutdown needs one more turn for its own.
-    tokio::task::yield_now().await;
+    accepting.shutdown().await;
+    drain(&worker).await;
     Ok(())
 }
 
+/// Ends the connections of this worker: no further request is read; replies and messages that are made already are
+/// sent, for as long as that may take.
+async fn drain(worker: &Worker) {
+    let clients = &worker.shared.clients;
+    clients.list().iter().filter(|client| client.worker == worker.index).for_each(|client| client.end());
+    let all_gone = async {
+        while clients.of_worker(usize::from(worker.index)) > 0 {
+            worker.gone.notified().await;
+        }
+    };
+    if tokio::time::timeout(DRAIN_MAX, all_gone).await.is_err() {
+        let left = clients.of_worker(usize::from(worker.index));
+        tracing::warn!("{left} clients read too slowly: closed with replies unsent");
+    }
+}
+
 impl Worker {
-    /// Makes a client of a connected socket, or turns it away.
+    /// Makes a client of a connected socket, or turns it away. A panic in there costs this socket only.
     fn adopt(self: &Rc<Self>, stream: Stream) {
+        if let Err(payload) = catch_unwind(AssertUnwindSafe(|| self.welcome(stream))) {
+            tracing::error!("a new connection ended in a panic: {}", panic_text(&*payload));
+        }
+    }
+
+    fn welcome(self: &Rc<Self>, stream: Stream) {
         let config = self.shared.config.load_full();
         let (addr, laddr) = addresses(&stream, &config);
         let new = NewClient {
@@ -182,13 +209,13 @@ fn addresses(stream: &Stream, config: &crate::config::Config) -> (Box<str>, Box<
 /// Accepts on this worker's share of the TCP addresses, and on others once CONFIG SET changed them.
 async fn listen_tcp(worker: Rc<Worker>) {
     let mut changes = worker.shared.tcp.changes();
-    let mut accepting: Vec<tokio::task::JoinHandle<()>> = Vec::new();
+    let mut accepting = JoinSet::new();
     loop {
         changes.borrow_and_update();
         if let Some(listeners) = worker.shared.tcp.take_share(worker.index) {
-            accepting.drain(..).for_each(|task| task.abort());
+            accepting.shutdown().await;
             for listener in listeners {
-                accepting.push(tokio::task::spawn_local(accept_tcp(Rc::clone(&worker), listener)));
+                accepting.spawn_local(accept_tcp(Rc::clone(&worker), listener));
             }
         }
         if changes.changed().await.is_err() {
@@ -294,6 +321,7 @@ enum Slice {
 
 fn expire_slice(worker: &Worker) -> Slice {
     let runner = &mut worker.desk.borrow_mut().runner;
+    assert!(!std::mem::take(&mut runner.lane.local.panic_in_expiry), "asked for by DEBUG FAULT");
     let held_back =
         !worker.shared.active_expire.load(Relaxed) || worker.shared.pause.active(clock::now_ms()).is_some();
     if !held_back && runner.expire(EXPIRY_SLICE_US) {

@@ -5,7 +5,7 @@ use crate::commands::command_info::category_name;
 use crate::commands::ctx::Ctx;
 use crate::commands::error::Error;
 use crate::commands::row::{flags, help, not_built};
-use crate::commands::{call, table};
+use crate::commands::table;
 
 /// The commands of this family.
 pub static COMMANDS: &[Command] = &[Command {
@@ -201,7 +201,7 @@ pub fn acl_cat(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
     let category =
         Categories::all().iter().find(|c| category_name(*c).as_bytes().eq_ignore_ascii_case(wanted));
     let Some(category) = category else {
-        return Err(Error::text(format!("ERR Unknown category '{}'", call::shown(wanted))));
+        return Err(Error::quoting("ERR Unknown category '", wanted, "'"));
     };
     let ids = (0u16..).zip(table::all());
     let members: Vec<u16> = ids

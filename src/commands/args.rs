@@ -146,6 +146,13 @@ impl<'k> Args<'k> {
         number::parse_i64(self.next()?).ok_or(Error::NotInteger)
     }
 
+    /// The next argument as a signed 32-bit integer, such as a database's number.
+    pub fn int32(&mut self) -> Result<i32, Error> {
+        i32::try_from(self.int()?).map_err(|_| {
+            Error::Line("ERR value is out of range, value must between -2147483648 and 2147483647")
+        })
+    }
+
     /// The next argument as an integer of the given range, else `error`.
     pub fn int_in(&mut self, range: std::ops::RangeInclusive<i64>, error: Error) -> Result<i64, Error> {
         let n = self.int()?;

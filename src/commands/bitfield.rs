@@ -73,6 +73,14 @@ impl Field {
         }
     }
 
+    /// Redis looks for the room above a value in 64 bits, where it wraps for the lowest numbers: these saturate to
+    /// the largest value.
+    fn as_redis_counts(self, n: i64, overflow: Overflow) -> i128 {
+        let narrow = self.signed && self.bits < 64 && overflow == Overflow::Saturate;
+        let wraps = i64::try_from(self.max()).is_ok_and(|max| n < 0 && max.checked_sub(n).is_none());
+        if narrow && wraps { self.max() } else { i128::from(n) }
+    }
+
     fn wrap(self, value: i128) -> i128 {
         let modulus = 1i128 << self.bits;
         let unsigned = value.rem_euclid(modulus);
@@ -145,10 +153,10 @@ fn parse(ctx: &mut Ctx<'_, '_>, read_only: bool) -> Result<Vec<Step>, Error> {
             let n = ctx.args.int()?;
             if set { Action::Set(n) } else { Action::Add(n) }
         };
-        if read_only && action != Action::Get {
-            return Err(Error::Line("ERR BITFIELD_RO only supports the GET subcommand"));
-        }
         steps.push(Step { field, offset, action, overflow });
+    }
+    if read_only && steps.iter().any(|step| step.action != Action::Get) {
+        return Err(Error::Line("ERR BITFIELD_RO only supports the GET subcommand"));
     }
     Ok(steps)
 }
@@ -194,7 +202,11 @@ fn step(step: &Step, bytes: &mut [u8], changes: &mut u64) -> Option<i128> {
     let old = step.field.read(bytes, step.offset);
     let (new, answer) = match step.action {
         Action::Get => return Some(old),
-        Action::Set(n) => (step.field.fit(i128::from(n), step.overflow)?, old),
+        // A negative number for an unsigned field is taken as the large one with the same bits.
+        Action::Set(n) if !step.field.signed => {
+            (step.field.fit(i128::from(n.cast_unsigned()), step.overflow)?, old)
+        }
+        Action::Set(n) => (step.field.fit(step.field.as_redis_counts(n, step.overflow), step.overflow)?, old),
         Action::Add(n) => {
             let new = step.field.fit(old + i128::from(n), step.overflow)?;
             (new, new)

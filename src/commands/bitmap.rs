@@ -186,9 +186,6 @@ enum Unit {
 fn resolve(start: i64, end: i64, unit: Unit, len: usize) -> Option<Range> {
     let len = i64::try_from(len).unwrap_or(i64::MAX / 8);
     let total = if unit == Unit::Bit { len * 8 } else { len };
-    if start < 0 && end < 0 && start > end {
-        return None;
-    }
     let from_end = |i: i64| if i < 0 { total.saturating_add(i).max(0) } else { i };
     let (start, end) = (from_end(start), from_end(end).min(total - 1));
     if start > end {
@@ -201,19 +198,15 @@ fn resolve(start: i64, end: i64, unit: Unit, len: usize) -> Option<Range> {
     Some(Range { first: first.unsigned_abs(), last: last.unsigned_abs() })
 }
 
-/// `[start [end [BYTE | BIT]]]`
-fn range_args(ctx: &mut Ctx<'_, '_>) -> Result<(i64, Option<i64>, Unit), Error> {
-    let start = ctx.args.int()?;
-    let end = if ctx.args.left() > 0 { Some(ctx.args.int()?) } else { None };
-    let unit = if ctx.args.left() == 0 || ctx.args.token("BYTE") {
-        Unit::Byte
+/// `[BYTE | BIT]` in the last place.
+fn unit_arg(ctx: &mut Ctx<'_, '_>) -> Result<Unit, Error> {
+    if ctx.args.left() == 0 || ctx.args.token("BYTE") {
+        Ok(Unit::Byte)
     } else if ctx.args.token("BIT") {
-        Unit::Bit
+        Ok(Unit::Bit)
     } else {
-        return Err(Error::Syntax);
-    };
-    ctx.args.end()?;
-    Ok((start, end, unit))
+        Err(Error::Syntax)
+    }
 }
 
 /// Number of one bits between two bit positions, both included.
@@ -238,14 +231,16 @@ fn to_index(n: u64) -> usize {
 /// BITCOUNT
 pub fn bitcount(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
     ctx.args.seek(2);
-    let range = match ctx.args.left() {
-        0 => None,
-        1 => return Err(Error::Syntax),
-        _ => Some(range_args(ctx)?),
+    let (start, end, unit) = match ctx.args.left() {
+        0 => (0, -1, Unit::Byte),
+        2 | 3 => (ctx.args.int()?, ctx.args.int()?, unit_arg(ctx)?),
+        _ => return Err(Error::Syntax),
     };
     let count = ctx.keys.string(0, |v| {
         let bytes = v.as_deref().unwrap_or(&[]);
-        let (start, end, unit) = range.map_or((0, -1, Unit::Byte), |(s, e, u)| (s, e.unwrap_or(-1), u));
+        if start < 0 && end < 0 && start > end {
+            return 0;
+        }
         resolve(start, end, unit, bytes.len()).map_or(0, |r| count_bits(bytes, &r))
     })?;
     ctx.reply.int(i64::try_from(count).unwrap_or(i64::MAX));
@@ -288,13 +283,21 @@ pub fn bitpos(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
         1 => true,
         _ => return Err(Error::Line("ERR The bit argument must be 1 or 0.")),
     };
-    let range = if ctx.args.left() > 0 { Some(range_args(ctx)?) } else { None };
-    let open_end = range.is_none_or(|(_, end, _)| end.is_none());
+    if ctx.args.left() > 3 {
+        return Err(Error::Syntax);
+    }
+    let start = if ctx.args.left() > 0 { ctx.args.int()? } else { 0 };
+    let open_end = ctx.args.left() == 0;
+    // The unit is looked at before the end.
+    let at_end = ctx.args.position();
+    ctx.args.seek(at_end + 1);
+    let unit = unit_arg(ctx)?;
+    ctx.args.seek(at_end);
+    let end = if open_end { -1 } else { ctx.args.int()? };
     let position = ctx.keys.string(0, |v| {
         let Some(bytes) = v else {
             return if bit { -1 } else { 0 };
         };
-        let (start, end, unit) = range.map_or((0, -1, Unit::Byte), |(s, e, u)| (s, e.unwrap_or(-1), u));
         let Some(range) = resolve(start, end, unit, bytes.len()) else {
             return -1;
         };
@@ -345,8 +348,8 @@ pub fn bitop(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
         return Err(Error::Line("ERR BITOP NOT must be called with a single source key."));
     }
     if matches!(operation, Operation::Diff | Operation::Diff1 | Operation::AndOr) && sources < 2 {
-        let shown = String::from_utf8_lossy(ctx.args.at(1)).to_ascii_uppercase();
-        return Err(Error::text(format!("ERR BITOP {shown} must be called with at least two source keys.")));
+        let shown = ctx.args.at(1).to_ascii_uppercase();
+        return Err(Error::quoting("ERR BITOP ", &shown, " must be called with at least two source keys."));
     }
     let mut inputs: Vec<Vec<u8>> = Vec::with_capacity(sources);
     for i in 1..=sources {

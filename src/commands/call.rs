@@ -344,8 +344,8 @@ fn up_to_nul(bytes: &[u8]) -> &[u8] {
 const SHOWN_MAX: usize = 128;
 
 /// A client's bytes inside an error text, at most 128 of them.
-pub fn shown(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(&bytes[..bytes.len().min(SHOWN_MAX)]).into_owned()
+pub fn shown(bytes: &[u8]) -> &[u8] {
+    &bytes[..bytes.len().min(SHOWN_MAX)]
 }
 
 /// Notes who ran what, for CLIENT LIST.

@@ -319,8 +319,7 @@ pub fn client_setinfo(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
     let is = |word: &str| option.eq_ignore_ascii_case(word.as_bytes());
     let (lib_name, lib_ver) = (is("lib-name"), is("lib-ver"));
     if !lib_name && !lib_ver {
-        let shown = String::from_utf8_lossy(option);
-        return Err(Error::text(format!("ERR Unrecognized option '{shown}'")));
+        return Err(Error::quoting("ERR Unrecognized option '", option, "'"));
     }
     if check_name(value).is_err() {
         let what = if lib_name { "lib-name" } else { "lib-ver" };
@@ -430,7 +429,8 @@ pub fn client_unpause(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
 
 /// CLIENT UNBLOCK
 pub fn client_unblock(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
-    let id = ctx.args.int()?;
+    // The reason is looked at before the id.
+    ctx.args.seek(3);
     let how = if ctx.args.left() == 0 || ctx.args.token("TIMEOUT") {
         State::UNBLOCK_TIMEOUT
     } else if ctx.args.token("ERROR") {
@@ -438,6 +438,8 @@ pub fn client_unblock(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
     } else {
         return Err(Error::Line("ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR"));
     };
+    ctx.args.seek(2);
+    let id = ctx.args.int()?;
     let client = ClientId::try_from(id).ok().and_then(|id| ctx.shared.clients.get(id));
     let blocked = client.filter(|c| c.state().contains(State::BLOCKED));
     if let Some(client) = &blocked {
@@ -496,10 +498,7 @@ fn role(name: &[u8]) -> Result<Role, Error> {
         b"pubsub" => Role::PubSub,
         b"slave" | b"replica" => Role::Replica,
         b"master" => Role::Master,
-        _ => {
-            let shown = String::from_utf8_lossy(name);
-            return Err(Error::text(format!("ERR Unknown client type '{shown}'")));
-        }
+        _ => return Err(Error::quoting("ERR Unknown client type '", name, "'")),
     })
 }
 
@@ -577,8 +576,7 @@ fn kill_filter(ctx: &mut Ctx<'_, '_>) -> Result<Filter, Error> {
         } else if ctx.args.token("USER") {
             let user = ctx.args.next()?;
             if user != b"default" {
-                let shown = String::from_utf8_lossy(user);
-                return Err(Error::text(format!("ERR No such user '{shown}'")));
+                return Err(Error::quoting("ERR No such user '", user, "'"));
             }
             filter.user = Some(user.into());
         } else if ctx.args.token("MAXAGE") {

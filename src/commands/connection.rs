@@ -135,7 +135,7 @@ pub fn echo(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
 
 /// SELECT
 pub fn select(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
-    let db = ctx.args.int().map_err(|_| Error::Line("ERR value is not an integer or out of range"))?;
+    let db = ctx.args.int32()?;
     let db = DbId::try_from(db).ok().filter(|db| *db < ctx.shared.keyspace.databases());
     ctx.session.select(db.ok_or(Error::DbIndex)?);
     ctx.reply.ok();
@@ -197,22 +197,21 @@ pub fn hello(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
         };
     }
     let mut name = None;
-    let mut authenticated = ctx.session.authenticated;
+    let mut credentials = None;
     while let Some(option) = ctx.args.peek() {
         if ctx.args.token("AUTH") && ctx.args.left() >= 2 {
             let at = ctx.args.position();
             ctx.local.redacted.extend([at, at + 1]);
-            let (user, password) = (ctx.args.next()?, ctx.args.next()?);
-            authenticate(ctx, user, password)?;
-            authenticated = true;
+            credentials = Some((ctx.args.next()?, ctx.args.next()?));
         } else if ctx.args.token("SETNAME") && ctx.args.left() >= 1 {
             name = Some(check_name(ctx.args.next()?)?);
         } else {
-            let shown = String::from_utf8_lossy(option);
-            return Err(Error::text(format!("ERR Syntax error in HELLO option '{shown}'")));
+            return Err(Error::quoting("ERR Syntax error in HELLO option '", option, "'"));
         }
     }
-    if !authenticated {
+    if let Some((user, password)) = credentials {
+        authenticate(ctx, user, password)?;
+    } else if !ctx.session.authenticated {
         return Err(Error::Line(
             "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO <proto> AUTH <user> <pass> option can be used to authenticate the client and select the RESP protocol version at the same time",
         ));

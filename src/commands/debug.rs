@@ -72,10 +72,10 @@ pub fn debug(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
         SUBCOMMANDS.iter().find(|s| s.0.as_bytes().eq_ignore_ascii_case(name) && (s.1..=s.2).contains(&left));
     match found {
         Some((.., run)) => run(ctx),
-        None => Err(Error::text(format!(
-            "ERR unknown subcommand or wrong number of arguments for '{}'. Try DEBUG HELP.",
-            call::shown(name)
-        ))),
+        None => {
+            let before = "ERR unknown subcommand or wrong number of arguments for '";
+            Err(Error::quoting(before, call::shown(name), "'. Try DEBUG HELP."))
+        }
     }
 }
 

@@ -176,11 +176,10 @@ fn refuse_unknown(
         return Fate::Close;
     }
     let error = match lookup {
-        Lookup::UnknownSubcommand(container) => Error::text(format!(
-            "ERR unknown subcommand '{}'. Try {} HELP.",
-            call::shown(source.at(1)),
-            container.name.to_ascii_uppercase()
-        )),
+        Lookup::UnknownSubcommand(container) => {
+            let after = format!("'. Try {} HELP.", container.name.to_ascii_uppercase());
+            Error::quoting("ERR unknown subcommand '", call::shown(source.at(1)), &after)
+        }
         _ => call::unknown(source.iter()),
     };
     refuse(env, hands, session, out, None, &error)

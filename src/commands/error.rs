@@ -51,6 +51,12 @@ impl Error {
         Error::Text(line.into())
     }
 
+    /// A line around a client's bytes, which end where Redis' formats end them: at a NUL.
+    pub fn quoting(before: &str, bytes: &[u8], after: &str) -> Error {
+        let bytes = &bytes[..memchr::memchr(0, bytes).unwrap_or(bytes.len())];
+        Error::Bytes([before.as_bytes(), bytes, after.as_bytes()].concat().into())
+    }
+
     /// The answer of a command whose part of the server is not there yet.
     pub fn not_built(what: &str) -> Error {
         Error::text(format!("ERR '{what}' is not built yet in this version of tandem"))

@@ -194,8 +194,7 @@ impl Conditions {
             } else if ctx.args.token("LT") {
                 c.lt = true;
             } else {
-                let shown = String::from_utf8_lossy(option);
-                return Err(Error::text(format!("ERR Unsupported option {shown}")));
+                return Err(Error::quoting("ERR Unsupported option ", option, ""));
             }
         }
         if c.nx && (c.xx || c.gt || c.lt) {
@@ -218,9 +217,11 @@ impl Conditions {
 }
 
 fn change(ctx: &mut Ctx<'_, '_>, form: Form) -> Result<Outcome, Error> {
+    // The options are looked at before the number.
+    ctx.args.seek(3);
+    let conditions = Conditions::parse(ctx)?;
     ctx.args.seek(2);
     let n = ctx.args.int()?;
-    let conditions = Conditions::parse(ctx)?;
     let base = if form.absolute { 0 } else { i64::try_from(ctx.now).unwrap_or(i64::MAX) };
     let deadline = n
         .checked_mul(form.unit_ms)

@@ -460,8 +460,8 @@ fn rename_to(ctx: &mut Ctx<'_, '_>, replace: bool) -> Result<bool, Error> {
         if !replace {
             return Ok(false);
         }
+        // No `del`: Redis says nothing of what is overwritten.
         ctx.keys.remove(1);
-        ctx.fx.event(1, Class::GENERIC, "del");
     }
     ctx.keys.rename(0, 1)?;
     ctx.fx.changed(0, Class::GENERIC, "rename_from");
@@ -470,14 +470,14 @@ fn rename_to(ctx: &mut Ctx<'_, '_>, replace: bool) -> Result<bool, Error> {
     Ok(true)
 }
 
-fn database(ctx: &Ctx<'_, '_>, n: i64) -> Result<DbId, Error> {
+fn database(ctx: &Ctx<'_, '_>, n: i32) -> Result<DbId, Error> {
     DbId::try_from(n).ok().filter(|db| *db < ctx.shared.keyspace.databases()).ok_or(Error::DbIndex)
 }
 
 /// MOVE. Behind the gate: its second key is in another database.
 pub fn r#move(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
     let key = ctx.args.next()?;
-    let to = ctx.args.int().map_err(|_| Error::NotInteger)?;
+    let to = ctx.args.int32()?;
     let to = database(ctx, to)?;
     if to == ctx.db {
         return Err(Error::SameObject);
@@ -503,7 +503,7 @@ pub fn copy(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
         if ctx.args.token("REPLACE") {
             replace = true;
         } else if ctx.args.left() >= 2 && ctx.args.token("DB") {
-            let n = ctx.args.int()?;
+            let n = ctx.args.int32()?;
             db = database(ctx, n)?;
         } else {
             return Err(Error::Syntax);
@@ -516,11 +516,8 @@ pub fn copy(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
     let to = ctx.open(db, target);
     let copied = ctx.keys.exists(from) && (replace || !ctx.keys.exists(to));
     if copied {
-        let existed = ctx.keys.remove(to);
+        ctx.keys.remove(to);
         copy_value(ctx, from, to)?;
-        if existed {
-            ctx.fx.event(to, Class::GENERIC, "del");
-        }
         ctx.fx.changed(to, Class::GENERIC, "copy_to");
         ctx.fx.ready(to);
     }
@@ -708,8 +705,8 @@ fn flush(ctx: &mut Ctx<'_, '_>, db: DbId) {
 
 /// SWAPDB
 pub fn swapdb(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
-    let first = ctx.args.int().map_err(|_| Error::Line("ERR invalid first DB index"))?;
-    let second = ctx.args.int().map_err(|_| Error::Line("ERR invalid second DB index"))?;
+    let first = ctx.args.int32().map_err(|_| Error::Line("ERR invalid first DB index"))?;
+    let second = ctx.args.int32().map_err(|_| Error::Line("ERR invalid second DB index"))?;
     let (a, b) = (database(ctx, first)?, database(ctx, second)?);
     if a != b {
         ctx.keyspace().swap(a, b);

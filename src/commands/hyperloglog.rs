@@ -1,6 +1,5 @@
 //! HyperLogLogs: estimates of how many different elements were seen, kept in strings.
 
-use crate::commands::call::shown;
 use crate::commands::command::{Access, Arity, Command, Group, KeySpec, Outcome};
 use crate::commands::ctx::Ctx;
 use crate::commands::error::Error;
@@ -239,7 +238,7 @@ pub fn pfdebug(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
         make_dense(ctx, sparse)?;
         ctx.reply.int(i64::from(sparse));
     } else {
-        return Err(Error::text(format!("ERR Unknown PFDEBUG subcommand '{}'", shown(what))));
+        return Err(Error::quoting("ERR Unknown PFDEBUG subcommand '", what, "'"));
     }
     Ok(Outcome::Done)
 }

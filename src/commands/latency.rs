@@ -148,8 +148,7 @@ pub fn latency_reset(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
 pub fn latency_graph(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
     let event = ctx.args.next()?;
     let Some((name, series)) = ctx.shared.latency.series(event) else {
-        let shown = crate::commands::call::shown(event);
-        return Err(Error::text(format!("ERR No samples available for event '{shown}'")));
+        return Err(Error::quoting("ERR No samples available for event '", event, "'"));
     };
     let text = latency::graph(name, &series, clock::now_ms() / 1000);
     ctx.reply.verbatim("txt", text.as_bytes());

@@ -84,9 +84,10 @@ impl Table {
 /// LCS
 pub fn lcs(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
     const WRONG: Error = Error::Line("ERR The specified keys must contain string values");
-    let options = Options::parse(ctx)?;
     let mut read = |i| ctx.keys.string(i, |v| v.as_deref().unwrap_or(&[]).to_vec()).map_err(|_| WRONG);
     let (a, b) = (read(0)?, read(1)?);
+    // The options are looked at behind the types.
+    let options = Options::parse(ctx)?;
     let table = Table::build(&a, &b)?;
     let length = i64::from(table.at(a.len(), b.len()));
     if options.len {

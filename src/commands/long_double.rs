@@ -10,6 +10,9 @@ use rustc_apfloat::ieee::X87DoubleExtended;
 /// An extended-precision float.
 pub type LongDouble = X87DoubleExtended;
 
+/// Length from which a text is no number, as in Redis.
+const TEXT_MAX: usize = 5 * 1024;
+
 /// Zero.
 pub const ZERO: LongDouble = <LongDouble as Float>::ZERO;
 
@@ -18,7 +21,7 @@ const DECIMALS: usize = 17;
 
 /// Reads a float as C does: decimal, or `inf`; no blanks, no NaN.
 pub fn parse(text: &[u8]) -> Option<LongDouble> {
-    if text.is_empty() || text.len() > 256 || text[0].is_ascii_whitespace() {
+    if text.is_empty() || text.len() >= TEXT_MAX || text[0].is_ascii_whitespace() {
         return None;
     }
     let text = std::str::from_utf8(text).ok()?;

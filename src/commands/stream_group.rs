@@ -2,6 +2,7 @@
 
 use smallvec::SmallVec;
 
+use crate::commands::call::shown;
 use crate::commands::command::Outcome;
 use crate::commands::ctx::Ctx;
 use crate::commands::error::Error;
@@ -64,10 +65,8 @@ fn group_options(ctx: &Ctx<'_, '_>, create: bool) -> Result<(bool, Option<u64>),
         } else if args.left() >= 2 && args.token("ENTRIESREAD") {
             read = entries_read(args.int()?)?;
         } else {
-            return Err(Error::text(format!(
-                "ERR unknown subcommand or wrong number of arguments for '{}'. Try XGROUP HELP.",
-                word(&args.at(1)[..args.at(1).len().min(128)]),
-            )));
+            let before = "ERR unknown subcommand or wrong number of arguments for '";
+            return Err(Error::quoting(before, shown(args.at(1)), "'. Try XGROUP HELP."));
         }
     }
     Ok((make, read))
@@ -488,7 +487,7 @@ fn claim_options(ctx: &Ctx<'_, '_>) -> Result<Claim, Error> {
             out.last_id = id(args.next()?, 0)?;
         } else {
             let text = args.next()?;
-            return Err(Error::text(format!("ERR Unrecognized XCLAIM option '{}'", word(text))));
+            return Err(Error::quoting("ERR Unrecognized XCLAIM option '", text, "'"));
         }
     }
     Ok(out)

@@ -415,29 +415,46 @@ enum When<'k> {
     Equals(&'k [u8]),
 }
 
+impl<'k> When<'k> {
+    /// Takes NX, XX or IFEQ from the arguments, if it is next.
+    fn option(ctx: &mut Ctx<'_, 'k>) -> Result<Option<When<'k>>, Error> {
+        Ok(if ctx.args.token("NX") {
+            Some(When::Absent)
+        } else if ctx.args.token("XX") {
+            Some(When::Present)
+        } else if ctx.args.token("IFEQ") {
+            Some(When::Equals(ctx.args.next()?))
+        } else {
+            None
+        })
+    }
+
+    /// NX NX is NX; two different conditions are a syntax error.
+    fn put(self, place: &mut When<'k>) -> Result<(), Error> {
+        if *place != When::Always && *place != self {
+            return Err(Error::Syntax);
+        }
+        *place = self;
+        Ok(())
+    }
+}
+
 struct SetOptions<'k> {
     when: When<'k>,
     get: bool,
-    ttl: TtlOption,
+    ttl: Option<TtlOption<'k>>,
 }
 
 impl<'k> SetOptions<'k> {
     fn parse(ctx: &mut Ctx<'_, 'k>) -> Result<SetOptions<'k>, Error> {
-        let mut options = SetOptions { when: When::Always, get: false, ttl: TtlOption::Clear };
-        let mut timed = false;
+        let mut options = SetOptions { when: When::Always, get: false, ttl: None };
         while ctx.args.left() > 0 {
-            let plain = options.when == When::Always;
-            if plain && ctx.args.token("NX") {
-                options.when = When::Absent;
-            } else if plain && ctx.args.token("XX") {
-                options.when = When::Present;
-            } else if plain && ctx.args.token("IFEQ") {
-                options.when = When::Equals(ctx.args.next()?);
+            if let Some(when) = When::option(ctx)? {
+                when.put(&mut options.when)?;
             } else if ctx.args.token("GET") {
                 options.get = true;
-            } else if !timed && let Some(ttl) = ttl::option(&mut ctx.args, true)? {
-                options.ttl = ttl;
-                timed = true;
+            } else if let Some(ttl) = ttl::option(&mut ctx.args, true)? {
+                ttl.put(&mut options.ttl)?;
             } else {
                 return Err(Error::Syntax);
             }
@@ -457,7 +474,7 @@ pub fn set(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
     }
     ctx.args.seek(3);
     let options = SetOptions::parse(ctx)?;
-    let ttl = options.ttl.resolve(ctx.now, "set")?;
+    let ttl = options.ttl.unwrap_or(TtlOption::Clear).resolve(ctx.now, "set")?;
     let present = ctx.keys.exists(0);
     let write = match options.when {
         When::Always => true,
@@ -526,9 +543,7 @@ pub fn psetex(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
 }
 
 fn set_for(ctx: &mut Ctx<'_, '_>, unit_ms: i64, name: &'static str) -> Result<Outcome, Error> {
-    ctx.args.seek(2);
-    let n = ctx.args.int()?;
-    let ttl = TtlOption::In { n, unit_ms }.resolve(ctx.now, name)?;
+    let ttl = TtlOption::In { text: ctx.args.at(2), unit_ms }.resolve(ctx.now, name)?;
     store(ctx, 0, 3, ttl)?;
     ctx.reply.ok();
     Ok(Outcome::Done)
@@ -560,9 +575,15 @@ pub fn getdel(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
 /// GETEX
 pub fn getex(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
     ctx.args.seek(2);
-    let option =
-        if ctx.args.token("PERSIST") { Some(TtlOption::Clear) } else { ttl::option(&mut ctx.args, false)? };
-    ctx.args.end()?;
+    let mut option = None;
+    while ctx.args.left() > 0 {
+        let next = if ctx.args.token("PERSIST") {
+            TtlOption::Clear
+        } else {
+            ttl::option(&mut ctx.args, false)?.ok_or(Error::Syntax)?
+        };
+        next.put(&mut option)?;
+    }
     let reply = &mut ctx.reply;
     let present = ctx.keys.string(0, |old| {
         let present = old.is_some();
@@ -673,14 +694,12 @@ pub fn msetex(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
     let mut when = When::Always;
     let mut ttl = None;
     while ctx.args.left() > 0 {
-        if when == When::Always && ctx.args.token("NX") {
-            when = When::Absent;
-        } else if when == When::Always && ctx.args.token("XX") {
-            when = When::Present;
-        } else if ttl.is_none()
-            && let Some(option) = ttl::option(&mut ctx.args, true)?
-        {
-            ttl = Some(option);
+        if ctx.args.token("NX") {
+            When::Absent.put(&mut when)?;
+        } else if ctx.args.token("XX") {
+            When::Present.put(&mut when)?;
+        } else if let Some(option) = ttl::option(&mut ctx.args, true)? {
+            option.put(&mut ttl)?;
         } else {
             return Err(Error::Syntax);
         }

@@ -3,25 +3,26 @@
 use crate::commands::args::Args;
 use crate::commands::error::Error;
 use crate::commands::keys::Ttl;
+use crate::commands::number;
 
-/// A time to live as a client writes it.
+/// A time to live as a client writes it. Its number is read last: all options are looked at before any number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TtlOption {
+pub enum TtlOption<'k> {
     /// No time to live.
     Clear,
     /// The one it has.
     Keep,
     /// So long from now.
     In {
-        /// How many.
-        n: i64,
+        /// How many, as it was written.
+        text: &'k [u8],
         /// Milliseconds of one.
         unit_ms: i64,
     },
     /// At this time.
     At {
-        /// How many units since the epoch.
-        n: i64,
+        /// How many units since the epoch, as it was written.
+        text: &'k [u8],
         /// Milliseconds of one.
         unit_ms: i64,
     },
@@ -30,8 +31,8 @@ pub enum TtlOption {
 /// Takes one of the options from the arguments, if it is next.
 ///
 /// # Errors
-/// If its number is missing or is none.
-pub fn option(args: &mut Args<'_>, keep: bool) -> Result<Option<TtlOption>, Error> {
+/// If its number is missing.
+pub fn option<'k>(args: &mut Args<'k>, keep: bool) -> Result<Option<TtlOption<'k>>, Error> {
     if keep && args.token("KEEPTTL") {
         return Ok(Some(TtlOption::Keep));
     }
@@ -39,30 +40,49 @@ pub fn option(args: &mut Args<'_>, keep: bool) -> Result<Option<TtlOption>, Erro
         [("EX", 1000, false), ("PX", 1, false), ("EXAT", 1000, true), ("PXAT", 1, true)]
     {
         if args.token(word) {
-            let n = args.int()?;
+            let text = args.next()?;
             return Ok(Some(if absolute {
-                TtlOption::At { n, unit_ms }
+                TtlOption::At { text, unit_ms }
             } else {
-                TtlOption::In { n, unit_ms }
+                TtlOption::In { text, unit_ms }
             }));
         }
     }
     Ok(None)
 }
 
-impl TtlOption {
+impl<'k> TtlOption<'k> {
+    /// Takes an option's place: the same word may come again and the last one counts, two different ones are a
+    /// syntax error.
+    ///
+    /// # Errors
+    /// If another one was there.
+    pub fn put(self, place: &mut Option<TtlOption<'k>>) -> Result<(), Error> {
+        let same = |old: &TtlOption<'_>| match (*old, self) {
+            (TtlOption::In { unit_ms: a, .. }, TtlOption::In { unit_ms: b, .. })
+            | (TtlOption::At { unit_ms: a, .. }, TtlOption::At { unit_ms: b, .. }) => a == b,
+            (a, b) => a == b,
+        };
+        if !place.as_ref().is_none_or(same) {
+            return Err(Error::Syntax);
+        }
+        *place = Some(self);
+        Ok(())
+    }
+
     /// What it means for a key that is written now.
     ///
     /// # Errors
-    /// `invalid expire time` if it is not positive or beyond what milliseconds can say.
+    /// If the number is none; `invalid expire time` if it is not positive or beyond what milliseconds can say.
     pub fn resolve(self, now_ms: u64, command: &'static str) -> Result<Ttl, Error> {
         let invalid = Error::InvalidExpire(command);
-        let (n, unit_ms, base) = match self {
+        let (text, unit_ms, base) = match self {
             TtlOption::Clear => return Ok(Ttl::Clear),
             TtlOption::Keep => return Ok(Ttl::Keep),
-            TtlOption::In { n, unit_ms } => (n, unit_ms, i64::try_from(now_ms).unwrap_or(i64::MAX)),
-            TtlOption::At { n, unit_ms } => (n, unit_ms, 0),
+            TtlOption::In { text, unit_ms } => (text, unit_ms, i64::try_from(now_ms).unwrap_or(i64::MAX)),
+            TtlOption::At { text, unit_ms } => (text, unit_ms, 0),
         };
+        let n = number::parse_i64(text).ok_or(Error::NotInteger)?;
         if n <= 0 {
             return Err(invalid);
         }
@@ -77,14 +97,26 @@ mod tests {
 
     #[test]
     fn impossible_times_are_refused() {
-        let resolve = |t: TtlOption| t.resolve(1_000, "set");
+        let resolve = |t: TtlOption<'_>| t.resolve(1_000, "set");
         let invalid = Err(Error::InvalidExpire("set"));
-        assert_eq!(resolve(TtlOption::In { n: 2, unit_ms: 1000 }), Ok(Ttl::At(3_000)));
-        assert_eq!(resolve(TtlOption::At { n: 2, unit_ms: 1000 }), Ok(Ttl::At(2_000)));
-        for n in [0, -1, i64::MIN, i64::MAX] {
-            assert_eq!(resolve(TtlOption::In { n, unit_ms: 1000 }), invalid, "{n}");
+        assert_eq!(resolve(TtlOption::In { text: b"2", unit_ms: 1000 }), Ok(Ttl::At(3_000)));
+        assert_eq!(resolve(TtlOption::At { text: b"2", unit_ms: 1000 }), Ok(Ttl::At(2_000)));
+        for text in [&b"0"[..], b"-1", b"-9223372036854775808", b"9223372036854775807"] {
+            assert_eq!(resolve(TtlOption::In { text, unit_ms: 1000 }), invalid, "{text:?}");
         }
-        assert_eq!(resolve(TtlOption::In { n: i64::MAX, unit_ms: 1 }), invalid);
-        assert_eq!(resolve(TtlOption::At { n: i64::MAX, unit_ms: 1 }), Ok(Ttl::At(i64::MAX as u64)));
+        let huge = b"9223372036854775807";
+        assert_eq!(resolve(TtlOption::In { text: huge, unit_ms: 1 }), invalid);
+        assert_eq!(resolve(TtlOption::At { text: huge, unit_ms: 1 }), Ok(Ttl::At(i64::MAX as u64)));
+        assert_eq!(resolve(TtlOption::In { text: b"1.5", unit_ms: 1 }), Err(Error::NotInteger));
+    }
+
+    #[test]
+    fn the_same_option_may_come_again_and_another_may_not() {
+        let mut place = None;
+        let (one, two) = (TtlOption::In { text: b"1", unit_ms: 1 }, TtlOption::In { text: b"2", unit_ms: 1 });
+        assert_eq!(one.put(&mut place), Ok(()));
+        assert_eq!(two.put(&mut place), Ok(()));
+        assert_eq!(place, Some(two));
+        assert_eq!(TtlOption::Keep.put(&mut place), Err(Error::Syntax));
     }
 }

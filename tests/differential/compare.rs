@@ -17,7 +17,8 @@ pub enum Compare {
     Shape,
     /// The first word of an error; other replies exactly. For texts that name what the server's version knows.
     ErrorCode,
-    /// Names of encodings: small lists and sets are listpacks since 7.2.
+    /// Names of encodings, and how often a value is shared: small lists and sets are listpacks since 7.2, and an integer is `int` wherever it comes
+    /// from (in Redis INCRBYFLOAT leaves it as text).
     Encoding,
     /// The values of HELLO's `server`, `version` and `id`.
     Hello,
@@ -80,8 +81,11 @@ impl Compare {
                 _ => false,
             },
             Compare::Encoding => {
-                ours.value.text() == "listpack"
-                    && ["quicklist", "hashtable"].contains(&theirs.value.text().as_str())
+                let (ours, theirs) = (ours.value.text(), theirs.value.text());
+                matches!(
+                    (ours.as_str(), theirs.as_str()),
+                    ("listpack", "quicklist" | "hashtable") | ("int", "embstr") | ("2147483647", "1")
+                )
             }
             Compare::Hello => {
                 ours.raw.first() == theirs.raw.first() && hello(&ours.value) == hello(&theirs.value)

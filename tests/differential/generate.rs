@@ -87,7 +87,7 @@ impl<'t> Generator<'t> {
         }
         // Ranges by text are only defined while all scores of a key are equal.
         let fragile = args.get(1).is_some_and(|key| key.starts_with(b"lex"));
-        let exempt = chosen.subscriber || fragile || matches!(chosen.compare, Compare::Scan { .. });
+        let exempt = !chosen.spoil || fragile || matches!(chosen.compare, Compare::Scan { .. });
         if !exempt && self.rng.chance(2) {
             self.spoil(&mut args);
         }
@@ -216,6 +216,15 @@ impl<'t> Generator<'t> {
         }
     }
 
+    /// An offset in bits, likewise: 64 MiB are left to the official suite.
+    pub fn bit_offset(&mut self) -> Vec<u8> {
+        match self.rng.below(15) {
+            0 => self.rng.pick(&["-1", "abc", "4294967296", "9223372036854775807"]).as_bytes().to_vec(),
+            1 => self.rng.below(100_000).to_string().into_bytes(),
+            _ => self.rng.below(100).to_string().into_bytes(),
+        }
+    }
+
     /// Seconds to live: far enough that nothing expires during a sequence, or not valid, or in the past.
     pub fn seconds(&mut self) -> Vec<u8> {
         self.lifetime(1, true)
@@ -239,7 +248,8 @@ impl<'t> Generator<'t> {
     /// A time in the future, as seconds since 1970 (`scale` 1) or milliseconds (`scale` 1000).
     pub fn future(&mut self, scale: i64) -> Vec<u8> {
         match self.rng.below(15) {
-            0 => self.rng.pick(&["0", "-1", "abc", "9223372036854775807", ""]).as_bytes().to_vec(),
+            // Not the largest: tandem keeps deadlines up to the year 10889.
+            0 => self.rng.pick(&["0", "-1", "abc", "9223372036854775808", ""]).as_bytes().to_vec(),
             _ => (self.rng.range(4_000_000_000, 9_000_000_000) * scale).to_string().into_bytes(),
         }
     }
@@ -260,7 +270,11 @@ impl<'t> Generator<'t> {
     /// A database number.
     pub fn database(&mut self) -> Vec<u8> {
         match self.rng.below(20) {
-            0 => self.rng.pick(&["-1", "16", "abc", "99999999999999999999"]).as_bytes().to_vec(),
+            0 => self
+                .rng
+                .pick(&["-1", "16", "abc", "99999999999999999999", "2147483648", "4294967296"])
+                .as_bytes()
+                .to_vec(),
             _ => self.rng.range(0, DATABASES - 1).to_string().into_bytes(),
         }
     }

@@ -133,10 +133,11 @@ impl<'s> Twin<'s> {
                 let mut ask = |args: &[&[u8]]| client.call(args).expect("reply");
                 let kind = ask(&[b"TYPE", &key]);
                 let mut encoding = ask(&[b"OBJECT", b"ENCODING", &key]).raw;
-                // Since 7.2 small lists and sets are listpacks.
+                // As `Compare::Encoding`.
                 match (kind.value.text().as_str(), &encoding[..]) {
                     ("list", _) => encoding.clear(),
                     ("set", b"$8\r\nlistpack\r\n") => encoding = b"$9\r\nhashtable\r\n".to_vec(),
+                    ("string", b"$3\r\nint\r\n") => encoding = b"$6\r\nembstr\r\n".to_vec(),
                     _ => {}
                 }
                 let value = match kind.value.text().as_str() {

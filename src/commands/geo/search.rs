@@ -349,8 +349,8 @@ impl Query {
             )));
         }
         let missing = |what| {
-            let name = crate::commands::call::shown(ctx.args.at(0));
-            Err(Error::text(format!("ERR exactly one of {what} can be specified for {name}")))
+            let before = format!("ERR exactly one of {what} can be specified for ");
+            Err(Error::quoting(&before, ctx.args.at(0), ""))
         };
         if words.is_search() && !centred {
             return missing("FROMMEMBER or FROMLONLAT");

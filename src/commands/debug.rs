@@ -6,8 +6,8 @@ use crate::commands::command::{Access, Arity, Command, Group, Outcome};
 use crate::commands::ctx::Ctx;
 use crate::commands::digest;
 use crate::commands::error::Error;
-use crate::commands::generic;
 use crate::commands::keys::{NewString, Ttl};
+use crate::commands::object;
 use crate::commands::row::flags;
 use crate::commands::{call, config};
 use crate::eviction::access;
@@ -387,7 +387,7 @@ fn describe(entry: &EntryRef<'_>, now: u64, list_fill: i32) -> String {
     let idle = access::idle_seconds(entry.access(), now);
     let mut text = format!(
         "Value at:{place:#x} refcount:1 encoding:{} serializedlength:{length} lru:{} lru_seconds_idle:{idle}",
-        generic::encoding(entry),
+        object::encoding(entry),
         entry.access(),
     );
     if let Some(Value::List(list)) = entry.value() {

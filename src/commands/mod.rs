@@ -37,6 +37,7 @@ pub mod lolwut;
 pub mod long_double;
 pub mod memory;
 pub mod number;
+pub mod object;
 pub mod persistence;
 pub mod pubsub;
 pub mod replication;
@@ -81,6 +82,7 @@ pub static FAMILIES: &[&[Command]] = &[
     latency::COMMANDS,
     list::COMMANDS,
     memory::COMMANDS,
+    object::COMMANDS,
     persistence::COMMANDS,
     pubsub::COMMANDS,
     replication::COMMANDS,

@@ -1,18 +1,19 @@
-//! Strings: GET, SET and what follows from them. LCS and INCRBYFLOAT have files of their own.
+//! Strings: the rows of all their commands, and GET and what else reads or edits a part. Whole values are written in
+//! `set`, numbers in `increment`; LCS is a file of its own.
 
-use crate::commands::args::Args;
+mod increment;
+mod set;
+
 use crate::commands::command::{Access, Arity, Command, Group, KeySpec, Outcome};
 use crate::commands::ctx::Ctx;
 use crate::commands::error::Error;
-use crate::commands::keys::{NewString, Text, Ttl};
+use crate::commands::keys::{Text, Ttl};
 use crate::commands::keyspec;
 use crate::commands::lcs;
-use crate::commands::number;
 use crate::commands::row::{acl, flags, key_flags};
 use crate::commands::ttl::{self, TtlOption};
 use crate::effects::Class;
 use crate::protocol::Reply;
-use crate::values::Kind;
 
 /// The commands of this family.
 pub static COMMANDS: &[Command] = &[
@@ -42,7 +43,7 @@ pub static COMMANDS: &[Command] = &[
         summary: "Subtracts one from an integer.",
         since: "1.0.0",
         group: Group::String,
-        run: decr,
+        run: increment::decr,
         ..Command::DEFAULT
     },
     Command {
@@ -56,7 +57,7 @@ pub static COMMANDS: &[Command] = &[
         summary: "Subtracts from an integer.",
         since: "1.0.0",
         group: Group::String,
-        run: decrby,
+        run: increment::decrby,
         ..Command::DEFAULT
     },
     Command {
@@ -157,7 +158,7 @@ pub static COMMANDS: &[Command] = &[
         summary: "Adds one to an integer.",
         since: "1.0.0",
         group: Group::String,
-        run: incr,
+        run: increment::incr,
         ..Command::DEFAULT
     },
     Command {
@@ -171,7 +172,7 @@ pub static COMMANDS: &[Command] = &[
         summary: "Adds to an integer.",
         since: "1.0.0",
         group: Group::String,
-        run: incrby,
+        run: increment::incrby,
         ..Command::DEFAULT
     },
     Command {
@@ -185,7 +186,7 @@ pub static COMMANDS: &[Command] = &[
         summary: "Adds to a number.",
         since: "2.6.0",
         group: Group::String,
-        run: incrbyfloat,
+        run: increment::incrbyfloat,
         ..Command::DEFAULT
     },
     Command {
@@ -232,7 +233,7 @@ pub static COMMANDS: &[Command] = &[
         group: Group::String,
         complexity: "O(N), N keys",
         tips: &["request_policy:multi_shard", "response_policy:all_succeeded"],
-        run: mset,
+        run: set::mset,
         ..Command::DEFAULT
     },
     Command {
@@ -247,7 +248,7 @@ pub static COMMANDS: &[Command] = &[
         since: "8.4.0",
         group: Group::String,
         complexity: "O(N), N keys",
-        run: msetex,
+        run: set::msetex,
         ..Command::DEFAULT
     },
     Command {
@@ -262,7 +263,7 @@ pub static COMMANDS: &[Command] = &[
         since: "1.0.1",
         group: Group::String,
         complexity: "O(N), N keys",
-        run: msetnx,
+        run: set::msetnx,
         ..Command::DEFAULT
     },
     Command {
@@ -277,7 +278,7 @@ pub static COMMANDS: &[Command] = &[
         since: "2.6.0",
         group: Group::String,
         deprecated: Some(("2.6.12", "`SET`, option `PX`")),
-        run: psetex,
+        run: set::psetex,
         ..Command::DEFAULT
     },
     Command {
@@ -300,7 +301,7 @@ pub static COMMANDS: &[Command] = &[
             ("8.1.0", "Condition `IFEQ` (version of Valkey)."),
         ],
         find: Some(keyspec::of_set),
-        run: set,
+        run: set::set,
         ..Command::DEFAULT
     },
     Command {
@@ -315,7 +316,7 @@ pub static COMMANDS: &[Command] = &[
         since: "2.0.0",
         group: Group::String,
         deprecated: Some(("2.6.12", "`SET`, option `EX`")),
-        run: setex,
+        run: set::setex,
         ..Command::DEFAULT
     },
     Command {
@@ -330,7 +331,7 @@ pub static COMMANDS: &[Command] = &[
         since: "1.0.0",
         group: Group::String,
         deprecated: Some(("2.6.12", "`SET`, option `NX`")),
-        run: setnx,
+        run: set::setnx,
         ..Command::DEFAULT
     },
     Command {
@@ -390,14 +391,6 @@ pub fn reply_text(reply: &mut Reply<'_>, value: Option<Text<'_>>) {
     }
 }
 
-/// The argument at `i` as a value: by reference if it has an allocation of its own.
-fn value_at<'k>(args: &Args<'k>, i: usize) -> NewString<'k> {
-    match args.blob_at(i) {
-        Some(blob) if blob.len() > crate::keyspace::PACKED_VALUE_MAX => NewString::Blob(blob.clone()),
-        _ => NewString::Bytes(args.at(i)),
-    }
-}
-
 /// GET
 pub fn get(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
     let reply = &mut ctx.reply;
@@ -406,154 +399,11 @@ pub fn get(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
     Ok(Outcome::Done)
 }
 
-/// When SET writes.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum When<'k> {
-    Always,
-    Absent,
-    Present,
-    Equals(&'k [u8]),
-}
-
-impl<'k> When<'k> {
-    /// Takes NX, XX or IFEQ from the arguments, if it is next.
-    fn option(ctx: &mut Ctx<'_, 'k>) -> Result<Option<When<'k>>, Error> {
-        Ok(if ctx.args.token("NX") {
-            Some(When::Absent)
-        } else if ctx.args.token("XX") {
-            Some(When::Present)
-        } else if ctx.args.token("IFEQ") {
-            Some(When::Equals(ctx.args.next()?))
-        } else {
-            None
-        })
-    }
-
-    /// NX NX is NX; two different conditions are a syntax error.
-    fn put(self, place: &mut When<'k>) -> Result<(), Error> {
-        if *place != When::Always && *place != self {
-            return Err(Error::Syntax);
-        }
-        *place = self;
-        Ok(())
-    }
-}
-
-struct SetOptions<'k> {
-    when: When<'k>,
-    get: bool,
-    ttl: Option<TtlOption<'k>>,
-}
-
-impl<'k> SetOptions<'k> {
-    fn parse(ctx: &mut Ctx<'_, 'k>) -> Result<SetOptions<'k>, Error> {
-        let mut options = SetOptions { when: When::Always, get: false, ttl: None };
-        while ctx.args.left() > 0 {
-            if let Some(when) = When::option(ctx)? {
-                when.put(&mut options.when)?;
-            } else if ctx.args.token("GET") {
-                options.get = true;
-            } else if let Some(ttl) = ttl::option(&mut ctx.args, true)? {
-                ttl.put(&mut options.ttl)?;
-            } else {
-                return Err(Error::Syntax);
-            }
-        }
-        Ok(options)
-    }
-}
-
-/// SET
-pub fn set(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
-    if ctx.args.count() == 3 {
-        // The plain form, which is nearly every SET there is.
-        ctx.keys.put_string(0, value_at(&ctx.args, 2), Ttl::Clear)?;
-        ctx.fx.changed(0, Class::STRING, "set");
-        ctx.reply.ok();
-        return Ok(Outcome::Done);
-    }
-    ctx.args.seek(3);
-    let options = SetOptions::parse(ctx)?;
-    let ttl = options.ttl.unwrap_or(TtlOption::Clear).resolve(ctx.now, "set")?;
-    let present = ctx.keys.exists(0);
-    let write = match options.when {
-        When::Always => true,
-        When::Absent => !present,
-        When::Present => present,
-        When::Equals(wanted) => {
-            if present {
-                ctx.keys.string(0, |v| v.is_some_and(|v| *v == *wanted))?
-            } else {
-                false
-            }
-        }
-    };
-    let reply = &mut ctx.reply;
-    if options.get {
-        // WRONGTYPE here refuses the whole command.
-        ctx.keys.string(0, |old| reply_text(reply, old))?;
-    }
-    if !write {
-        if !options.get {
-            reply.null();
-        }
-        return Ok(Outcome::Done);
-    }
-    store(ctx, 0, 2, ttl)?;
-    if !options.get {
-        ctx.reply.ok();
-    }
-    Ok(Outcome::Done)
-}
-
-/// Stores argument `at` at key `i` with the effects of SET; a relative deadline goes out as an
-/// absolute one.
-fn store(ctx: &mut Ctx<'_, '_>, i: usize, at: usize, ttl: Ttl) -> Result<(), Error> {
-    ctx.keys.put_string(i, value_at(&ctx.args, at), ttl)?;
-    ctx.fx.changed(i, Class::STRING, "set");
-    if let Ttl::At(deadline) = ttl {
-        ctx.fx.event(i, Class::GENERIC, "expire");
-        if ctx.shared.stream_has_readers() {
-            let key = ctx.keys.key(i).to_vec();
-            let ms = deadline.to_string();
-            ctx.fx.instead(&[b"SET", &key, ctx.args.at(at), b"PXAT", ms.as_bytes()]);
-        }
-    }
-    Ok(())
-}
-
-/// SETNX
-pub fn setnx(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
-    let write = !ctx.keys.exists(0);
-    if write {
-        store(ctx, 0, 2, Ttl::Clear)?;
-    }
-    ctx.reply.int(i64::from(write));
-    Ok(Outcome::Done)
-}
-
-/// SETEX
-pub fn setex(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
-    set_for(ctx, 1000, "setex")
-}
-
-/// PSETEX
-pub fn psetex(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
-    set_for(ctx, 1, "psetex")
-}
-
-fn set_for(ctx: &mut Ctx<'_, '_>, unit_ms: i64, name: &'static str) -> Result<Outcome, Error> {
-    let ttl = TtlOption::In { text: ctx.args.at(2), unit_ms }.resolve(ctx.now, name)?;
-    store(ctx, 0, 3, ttl)?;
-    ctx.reply.ok();
-    Ok(Outcome::Done)
-}
-
 /// GETSET
 pub fn getset(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
     let reply = &mut ctx.reply;
     ctx.keys.string(0, |old| reply_text(reply, old))?;
-    store(ctx, 0, 2, Ttl::Clear)?;
+    set::store(ctx, 0, 2, Ttl::Clear)?;
     Ok(Outcome::Done)
 }
 
@@ -648,82 +498,12 @@ pub fn mget(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
     Ok(Outcome::Done)
 }
 
-/// MSET
-pub fn mset(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
-    check_pairs(ctx)?;
-    set_pairs(ctx, 1, Ttl::Clear)?;
-    ctx.reply.ok();
-    Ok(Outcome::Done)
-}
-
-/// MSETNX
-pub fn msetnx(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
-    check_pairs(ctx)?;
-    let any = (0..ctx.keys.len()).any(|i| ctx.keys.exists(i));
-    if !any {
-        set_pairs(ctx, 1, Ttl::Clear)?;
-    }
-    ctx.reply.int(i64::from(!any));
-    Ok(Outcome::Done)
-}
-
-fn check_pairs(ctx: &Ctx<'_, '_>) -> Result<(), Error> {
-    if ctx.args.count().is_multiple_of(2) { Err(ctx.arity_error()) } else { Ok(()) }
-}
-
-/// Stores key/value pairs that begin at argument `first`.
-fn set_pairs(ctx: &mut Ctx<'_, '_>, first: usize, ttl: Ttl) -> Result<(), Error> {
-    for i in 0..ctx.keys.len() {
-        ctx.keys.put_string(i, value_at(&ctx.args, first + 2 * i + 1), ttl)?;
-        ctx.fx.changed(i, Class::STRING, "set");
-        if let Ttl::At(_) = ttl {
-            ctx.fx.event(i, Class::GENERIC, "expire");
-        }
-    }
-    Ok(())
-}
-
-/// MSETEX (Valkey 9.1): numkeys key value … [NX | XX] [EX … | KEEPTTL]
-pub fn msetex(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
-    let count = ctx.args.int_in(1..=i64::from(i32::MAX), Error::Line("ERR invalid numkeys value"))?;
-    let count = usize::try_from(count).map_err(|_| Error::Syntax)?;
-    if count > ctx.args.left() / 2 {
-        return Err(Error::Line("ERR wrong number of key-value pairs"));
-    }
-    ctx.args.seek(2 + 2 * count);
-    let mut when = When::Always;
-    let mut ttl = None;
-    while ctx.args.left() > 0 {
-        if ctx.args.token("NX") {
-            When::Absent.put(&mut when)?;
-        } else if ctx.args.token("XX") {
-            When::Present.put(&mut when)?;
-        } else if let Some(option) = ttl::option(&mut ctx.args, true)? {
-            option.put(&mut ttl)?;
-        } else {
-            return Err(Error::Syntax);
-        }
-    }
-    let ttl = ttl.unwrap_or(TtlOption::Clear).resolve(ctx.now, "msetex")?;
-    let present = (0..ctx.keys.len()).filter(|i| ctx.keys.exists(*i)).count();
-    let write = match when {
-        When::Absent => present == 0,
-        When::Present => present == ctx.keys.len(),
-        _ => true,
-    };
-    if write {
-        set_pairs(ctx, 2, ttl)?;
-    }
-    ctx.reply.int(i64::from(write));
-    Ok(Outcome::Done)
-}
-
 /// APPEND
 pub fn append(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
     let suffix = ctx.args.at(2);
     let old = ctx.keys.string(0, |v| v.map(|v| v.len()))?;
     let Some(old) = old else {
-        ctx.keys.put_string(0, value_at(&ctx.args, 2), Ttl::Clear)?;
+        ctx.keys.put_string(0, set::value_at(&ctx.args, 2), Ttl::Clear)?;
         ctx.fx.changed(0, Class::STRING, "append");
         ctx.reply.int(i64::try_from(suffix.len()).unwrap_or(i64::MAX));
         return Ok(Outcome::Done);
@@ -785,65 +565,6 @@ fn slice(bytes: &[u8], start: i64, end: i64) -> &[u8] {
     }
     let at = |i: i64| usize::try_from(i).unwrap_or(0);
     &bytes[at(start)..=at(end)]
-}
-
-/// INCR
-pub fn incr(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
-    add(ctx, 1)
-}
-
-/// DECR
-pub fn decr(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
-    add(ctx, -1)
-}
-
-/// INCRBY
-pub fn incrby(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
-    ctx.args.seek(2);
-    let by = ctx.args.int()?;
-    add(ctx, by)
-}
-
-/// DECRBY
-pub fn decrby(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
-    ctx.args.seek(2);
-    let by = ctx.args.int()?;
-    let by = by.checked_neg().ok_or(Error::Line("ERR decrement would overflow"))?;
-    add(ctx, by)
-}
-
-fn add(ctx: &mut Ctx<'_, '_>, by: i64) -> Result<Outcome, Error> {
-    let old = ctx.keys.string(0, |v| match v {
-        Some(v) => number::parse_i64(&v).ok_or(Error::NotInteger),
-        None => Ok(0),
-    })??;
-    let new = old.checked_add(by).ok_or(Error::IncrOverflow)?;
-    let mut digits = itoa::Buffer::new();
-    ctx.keys.put_string(0, NewString::Bytes(digits.format(new).as_bytes()), Ttl::Keep)?;
-    ctx.fx.changed(0, Class::STRING, "incrby");
-    ctx.reply.int(new);
-    Ok(Outcome::Done)
-}
-
-/// INCRBYFLOAT
-pub fn incrbyfloat(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
-    ctx.keys.expect_kind(0, Kind::String)?;
-    let by = crate::commands::long_double::parse(ctx.args.at(2)).ok_or(Error::NotFloat)?;
-    let old = ctx.keys.string(0, |v| match v {
-        Some(v) => crate::commands::long_double::parse(&v).ok_or(Error::NotFloat),
-        None => Ok(crate::commands::long_double::ZERO),
-    })??;
-    let sum = crate::commands::long_double::add(old, by)
-        .ok_or(Error::Line("ERR increment would produce NaN or Infinity"))?;
-    let text = crate::commands::long_double::format(sum);
-    ctx.keys.put_string(0, NewString::Bytes(text.as_bytes()), Ttl::Keep)?;
-    ctx.fx.changed(0, Class::STRING, "incrbyfloat");
-    if ctx.shared.stream_has_readers() {
-        let key = ctx.keys.key(0).to_vec();
-        ctx.fx.instead(&[b"SET", &key, text.as_bytes(), b"KEEPTTL"]);
-    }
-    ctx.reply.bulk(text.as_bytes());
-    Ok(Outcome::Done)
 }
 
 #[cfg(test)]

@@ -1,0 +1,68 @@
+//! INCR, DECR, INCRBY, DECRBY and INCRBYFLOAT.
+
+use crate::commands::command::Outcome;
+use crate::commands::ctx::Ctx;
+use crate::commands::error::Error;
+use crate::commands::keys::{NewString, Ttl};
+use crate::commands::long_double;
+use crate::commands::number;
+use crate::effects::Class;
+use crate::values::Kind;
+
+/// INCR
+pub fn incr(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
+    add(ctx, 1)
+}
+
+/// DECR
+pub fn decr(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
+    add(ctx, -1)
+}
+
+/// INCRBY
+pub fn incrby(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
+    ctx.args.seek(2);
+    let by = ctx.args.int()?;
+    add(ctx, by)
+}
+
+/// DECRBY
+pub fn decrby(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
+    ctx.args.seek(2);
+    let by = ctx.args.int()?;
+    let by = by.checked_neg().ok_or(Error::Line("ERR decrement would overflow"))?;
+    add(ctx, by)
+}
+
+fn add(ctx: &mut Ctx<'_, '_>, by: i64) -> Result<Outcome, Error> {
+    let old = ctx.keys.string(0, |v| match v {
+        Some(v) => number::parse_i64(&v).ok_or(Error::NotInteger),
+        None => Ok(0),
+    })??;
+    let new = old.checked_add(by).ok_or(Error::IncrOverflow)?;
+    let mut digits = itoa::Buffer::new();
+    ctx.keys.put_string(0, NewString::Bytes(digits.format(new).as_bytes()), Ttl::Keep)?;
+    ctx.fx.changed(0, Class::STRING, "incrby");
+    ctx.reply.int(new);
+    Ok(Outcome::Done)
+}
+
+/// INCRBYFLOAT
+pub fn incrbyfloat(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
+    ctx.keys.expect_kind(0, Kind::String)?;
+    let by = long_double::parse(ctx.args.at(2)).ok_or(Error::NotFloat)?;
+    let old = ctx.keys.string(0, |v| match v {
+        Some(v) => long_double::parse(&v).ok_or(Error::NotFloat),
+        None => Ok(long_double::ZERO),
+    })??;
+    let sum = long_double::add(old, by).ok_or(Error::Line("ERR increment would produce NaN or Infinity"))?;
+    let text = long_double::format(sum);
+    ctx.keys.put_string(0, NewString::Bytes(text.as_bytes()), Ttl::Keep)?;
+    ctx.fx.changed(0, Class::STRING, "incrbyfloat");
+    if ctx.shared.stream_has_readers() {
+        let key = ctx.keys.key(0).to_vec();
+        ctx.fx.instead(&[b"SET", &key, text.as_bytes(), b"KEEPTTL"]);
+    }
+    ctx.reply.bulk(text.as_bytes());
+    Ok(Outcome::Done)
+}

@@ -257,7 +257,7 @@ fn keyspace(mut ttl: impl FnMut(&mut Random) -> u64) {
         loop {
             let begin = Cpu::start();
             let batch = participant.enter();
-            let more = expiry.run(&batch, now, 200, &mut graveyard, &mut |_, entry| {
+            let more = expiry.run(&batch, now, 200, &mut graveyard, &mut |_, entry, _| {
                 fired += usize::from(!black_box(entry.key()).is_empty());
             });
             drop(batch);

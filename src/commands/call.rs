@@ -240,6 +240,7 @@ fn settle(ctx: &mut Ctx<'_, '_>) {
     }
     if ctx.keys.any_expired() {
         ctx.local.tally.expired += ctx.keys.expired().count() as u64;
+        ctx.local.tally.expired_fields += ctx.keys.expired_fields();
     }
     ctx.local.tally.dirty += ctx.fx.dirty;
 }

@@ -1,23 +1,19 @@
-//! Hashes.
+//! Hashes: the rows. The handlers are in the files below, by what they do.
 
-use rustc_apfloat::Float as _;
+pub mod combined;
+pub mod deadline;
+pub mod read;
+pub mod write;
 
-use crate::commands::args::Args;
-use crate::commands::command::{Access, Arity, Command, Group, KeySpec, Outcome};
-use crate::commands::ctx::Ctx;
-use crate::commands::element::{self, Picks};
-use crate::commands::error::Error;
-use crate::commands::long_double;
-use crate::commands::row::{acl, flags, key_flags, not_built};
-use crate::commands::scan::{self, ScanOf, ScanOptions};
+use crate::commands::command::{Access, Arity, Command, Group, KeySpec};
+use crate::commands::row::{acl, flags, key_flags};
 use crate::config::Config;
-use crate::effects::Class;
-use crate::glob;
 use crate::protocol::Reply;
-use crate::values::hash::{Deadline, Field, Limits};
+use crate::values::hash::Limits;
 use crate::values::packed::Elem;
-use crate::values::random::Random;
-use crate::values::{Hash, Kind};
+
+use super::args::Args;
+use super::element;
 
 /// The commands of this family.
 pub static COMMANDS: &[Command] = &[
@@ -34,7 +30,7 @@ pub static COMMANDS: &[Command] = &[
         group: Group::Hash,
         complexity: "O(N), N fields",
         history: &[("2.4.0", "Takes several fields.")],
-        run: hdel,
+        run: write::hdel,
         ..Command::DEFAULT
     },
     Command {
@@ -48,7 +44,7 @@ pub static COMMANDS: &[Command] = &[
         summary: "Whether a hash has a field.",
         since: "2.0.0",
         group: Group::Hash,
-        run: hexists,
+        run: read::hexists,
         ..Command::DEFAULT
     },
     Command {
@@ -63,7 +59,7 @@ pub static COMMANDS: &[Command] = &[
         since: "7.4.0",
         group: Group::Hash,
         complexity: "O(N), N fields",
-        run: not_built,
+        run: deadline::hexpire,
         ..Command::DEFAULT
     },
     Command {
@@ -78,7 +74,7 @@ pub static COMMANDS: &[Command] = &[
         since: "7.4.0",
         group: Group::Hash,
         complexity: "O(N), N fields",
-        run: not_built,
+        run: deadline::hexpireat,
         ..Command::DEFAULT
     },
     Command {
@@ -93,7 +89,7 @@ pub static COMMANDS: &[Command] = &[
         since: "7.4.0",
         group: Group::Hash,
         complexity: "O(N), N fields",
-        run: not_built,
+        run: deadline::hexpiretime,
         ..Command::DEFAULT
     },
     Command {
@@ -107,7 +103,7 @@ pub static COMMANDS: &[Command] = &[
         summary: "Value of a field.",
         since: "2.0.0",
         group: Group::Hash,
-        run: hget,
+        run: read::hget,
         ..Command::DEFAULT
     },
     Command {
@@ -123,7 +119,7 @@ pub static COMMANDS: &[Command] = &[
         group: Group::Hash,
         complexity: "O(N), N fields",
         tips: &["nondeterministic_output_order"],
-        run: hgetall,
+        run: read::hgetall,
         ..Command::DEFAULT
     },
     Command {
@@ -138,7 +134,7 @@ pub static COMMANDS: &[Command] = &[
         since: "8.0.0",
         group: Group::Hash,
         complexity: "O(N), N fields",
-        run: not_built,
+        run: combined::hgetdel,
         ..Command::DEFAULT
     },
     Command {
@@ -153,7 +149,7 @@ pub static COMMANDS: &[Command] = &[
         since: "8.0.0",
         group: Group::Hash,
         complexity: "O(N), N fields",
-        run: not_built,
+        run: combined::hgetex,
         ..Command::DEFAULT
     },
     Command {
@@ -167,7 +163,7 @@ pub static COMMANDS: &[Command] = &[
         summary: "Adds an integer to a field.",
         since: "2.0.0",
         group: Group::Hash,
-        run: hincrby,
+        run: write::hincrby,
         ..Command::DEFAULT
     },
     Command {
@@ -181,7 +177,7 @@ pub static COMMANDS: &[Command] = &[
         summary: "Adds a number to a field.",
         since: "2.6.0",
         group: Group::Hash,
-        run: hincrbyfloat,
+        run: write::hincrbyfloat,
         ..Command::DEFAULT
     },
     Command {
@@ -197,7 +193,7 @@ pub static COMMANDS: &[Command] = &[
         group: Group::Hash,
         complexity: "O(N), N fields",
         tips: &["nondeterministic_output_order"],
-        run: hkeys,
+        run: read::hkeys,
         ..Command::DEFAULT
     },
     Command {
@@ -211,7 +207,7 @@ pub static COMMANDS: &[Command] = &[
         summary: "Number of fields.",
         since: "2.0.0",
         group: Group::Hash,
-        run: hlen,
+        run: read::hlen,
         ..Command::DEFAULT
     },
     Command {
@@ -226,7 +222,7 @@ pub static COMMANDS: &[Command] = &[
         since: "2.0.0",
         group: Group::Hash,
         complexity: "O(N), N fields",
-        run: hmget,
+        run: read::hmget,
         ..Command::DEFAULT
     },
     Command {
@@ -242,7 +238,7 @@ pub static COMMANDS: &[Command] = &[
         group: Group::Hash,
         complexity: "O(N), N fields",
         deprecated: Some(("4.0.0", "`HSET` with several pairs")),
-        run: hmset,
+        run: write::hmset,
         ..Command::DEFAULT
     },
     Command {
@@ -257,7 +253,7 @@ pub static COMMANDS: &[Command] = &[
         since: "7.4.0",
         group: Group::Hash,
         complexity: "O(N), N fields",
-        run: not_built,
+        run: deadline::hpersist,
         ..Command::DEFAULT
     },
     Command {
@@ -272,7 +268,7 @@ pub static COMMANDS: &[Command] = &[
         since: "7.4.0",
         group: Group::Hash,
         complexity: "O(N), N fields",
-        run: not_built,
+        run: deadline::hpexpire,
         ..Command::DEFAULT
     },
     Command {
@@ -287,7 +283,7 @@ pub static COMMANDS: &[Command] = &[
         since: "7.4.0",
         group: Group::Hash,
         complexity: "O(N), N fields",
-        run: not_built,
+        run: deadline::hpexpireat,
         ..Command::DEFAULT
     },
     Command {
@@ -302,7 +298,7 @@ pub static COMMANDS: &[Command] = &[
         since: "7.4.0",
         group: Group::Hash,
         complexity: "O(N), N fields",
-        run: not_built,
+        run: deadline::hpexpiretime,
         ..Command::DEFAULT
     },
     Command {
@@ -318,7 +314,7 @@ pub static COMMANDS: &[Command] = &[
         group: Group::Hash,
         complexity: "O(N), N fields",
         tips: &["nondeterministic_output"],
-        run: not_built,
+        run: deadline::hpttl,
         ..Command::DEFAULT
     },
     Command {
@@ -334,7 +330,7 @@ pub static COMMANDS: &[Command] = &[
         group: Group::Hash,
         complexity: "O(N), N fields returned",
         tips: &["nondeterministic_output"],
-        run: hrandfield,
+        run: read::hrandfield,
         ..Command::DEFAULT
     },
     Command {
@@ -350,7 +346,7 @@ pub static COMMANDS: &[Command] = &[
         group: Group::Hash,
         complexity: "O(1) a call, O(N) for the whole walk over N fields",
         tips: &["nondeterministic_output"],
-        run: hscan,
+        run: read::hscan,
         ..Command::DEFAULT
     },
     Command {
@@ -366,7 +362,7 @@ pub static COMMANDS: &[Command] = &[
         group: Group::Hash,
         complexity: "O(1) for each pair",
         history: &[("4.0.0", "Takes several pairs.")],
-        run: hset,
+        run: write::hset,
         ..Command::DEFAULT
     },
     Command {
@@ -381,7 +377,7 @@ pub static COMMANDS: &[Command] = &[
         since: "8.0.0",
         group: Group::Hash,
         complexity: "O(N), N fields",
-        run: not_built,
+        run: combined::hsetex,
         ..Command::DEFAULT
     },
     Command {
@@ -395,7 +391,7 @@ pub static COMMANDS: &[Command] = &[
         summary: "Sets a field that does not exist yet.",
         since: "2.0.0",
         group: Group::Hash,
-        run: hsetnx,
+        run: write::hsetnx,
         ..Command::DEFAULT
     },
     Command {
@@ -409,7 +405,7 @@ pub static COMMANDS: &[Command] = &[
         summary: "Length of a field's value.",
         since: "3.2.0",
         group: Group::Hash,
-        run: hstrlen,
+        run: read::hstrlen,
         ..Command::DEFAULT
     },
     Command {
@@ -425,7 +421,7 @@ pub static COMMANDS: &[Command] = &[
         group: Group::Hash,
         complexity: "O(N), N fields",
         tips: &["nondeterministic_output"],
-        run: not_built,
+        run: deadline::httl,
         ..Command::DEFAULT
     },
     Command {
@@ -441,7 +437,7 @@ pub static COMMANDS: &[Command] = &[
         group: Group::Hash,
         complexity: "O(N), N fields",
         tips: &["nondeterministic_output_order"],
-        run: hvals,
+        run: read::hvals,
         ..Command::DEFAULT
     },
 ];
@@ -470,263 +466,4 @@ fn bulk_or_null(reply: &mut Reply<'_>, elem: Option<Elem<'_>>) {
 fn pairs<'k>(args: &Args<'k>, first: usize) -> impl Iterator<Item = (&'k [u8], &'k [u8])> + use<'k> {
     let args = *args;
     (first..args.count().saturating_sub(1)).step_by(2).map(move |i| (args.at(i), args.at(i + 1)))
-}
-
-fn set_pairs(ctx: &mut Ctx<'_, '_>) -> Result<usize, Error> {
-    if !ctx.args.count().is_multiple_of(2) {
-        return Err(ctx.arity_error());
-    }
-    ctx.args.seek(2);
-    let (args, limits) = (ctx.args, limits(ctx.config));
-    let count = args.left() / 2;
-    let new = ctx.keys.write(0, Hash::new, |hash: &mut Hash| {
-        hash.expect(count, args.rest(), &limits);
-        pairs(&args, 2).filter(|(field, value)| hash.set(field, value, &limits)).count()
-    })?;
-    ctx.changed(0, Class::HASH, "hset", count);
-    Ok(new)
-}
-
-/// HSET
-pub fn hset(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
-    let new = set_pairs(ctx)?;
-    ctx.reply.int(length(new));
-    Ok(Outcome::Done)
-}
-
-/// HMSET
-pub fn hmset(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
-    set_pairs(ctx)?;
-    ctx.reply.ok();
-    Ok(Outcome::Done)
-}
-
-/// HSETNX
-pub fn hsetnx(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
-    let (field, value) = (ctx.args.at(2), ctx.args.at(3));
-    let limits = limits(ctx.config);
-    let there = ctx.keys.read(0, |hash: Option<&Hash>| hash.is_some_and(|h| h.contains(field)))?;
-    if !there {
-        ctx.keys.write(0, Hash::new, |hash: &mut Hash| hash.set(field, value, &limits))?;
-        ctx.changed(0, Class::HASH, "hset", 1);
-    }
-    ctx.reply.int(i64::from(!there));
-    Ok(Outcome::Done)
-}
-
-/// HGET
-pub fn hget(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
-    let field = ctx.args.at(2);
-    let reply = &mut ctx.reply;
-    ctx.keys.read(0, |hash: Option<&Hash>| bulk_or_null(reply, hash.and_then(|h| h.get(field))))?;
-    ctx.note_miss(0);
-    Ok(Outcome::Done)
-}
-
-/// HMGET
-pub fn hmget(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
-    ctx.args.seek(2);
-    let fields = ctx.args.rest();
-    let reply = &mut ctx.reply;
-    ctx.keys.read(0, |hash: Option<&Hash>| {
-        reply.array(fields.len());
-        fields.for_each(|field| bulk_or_null(reply, hash.and_then(|h| h.get(field))));
-    })?;
-    ctx.note_miss(0);
-    Ok(Outcome::Done)
-}
-
-/// HDEL
-pub fn hdel(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
-    ctx.args.seek(2);
-    let fields = ctx.args.rest();
-    let removed = ctx.keys.edit(0, |hash: &mut Hash| fields.filter(|f| hash.remove(f)).count())?;
-    let removed = removed.unwrap_or(0);
-    if removed > 0 {
-        ctx.changed(0, Class::HASH, "hdel", removed);
-    }
-    ctx.reply.int(length(removed));
-    Ok(Outcome::Done)
-}
-
-/// HLEN
-pub fn hlen(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
-    let len = ctx.keys.read(0, |hash: Option<&Hash>| hash.map_or(0, Hash::len))?;
-    ctx.reply.int(length(len));
-    Ok(Outcome::Done)
-}
-
-/// HSTRLEN
-pub fn hstrlen(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
-    let field = ctx.args.at(2);
-    let len = ctx
-        .keys
-        .read(0, |hash: Option<&Hash>| hash.and_then(|h| h.get(field)).map_or(0, |value| value.text_len()))?;
-    ctx.reply.int(length(len));
-    Ok(Outcome::Done)
-}
-
-/// HEXISTS
-pub fn hexists(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
-    let field = ctx.args.at(2);
-    let there = ctx.keys.read(0, |hash: Option<&Hash>| hash.is_some_and(|h| h.contains(field)))?;
-    ctx.reply.int(i64::from(there));
-    Ok(Outcome::Done)
-}
-
-/// HKEYS
-pub fn hkeys(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
-    all(ctx, Reply::array, |reply, field| element::bulk(reply, field.name))
-}
-
-/// HVALS
-pub fn hvals(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
-    all(ctx, Reply::array, |reply, field| element::bulk(reply, field.value))
-}
-
-/// HGETALL
-pub fn hgetall(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
-    all(ctx, Reply::map, |reply, field| {
-        element::bulk(reply, field.name);
-        element::bulk(reply, field.value);
-    })
-}
-
-fn all<'a>(
-    ctx: &mut Ctx<'a, '_>,
-    begin: impl FnOnce(&mut Reply<'a>, usize),
-    one: impl Fn(&mut Reply<'a>, Field<'_>),
-) -> Result<Outcome, Error> {
-    let reply = &mut ctx.reply;
-    ctx.keys.read(0, |hash: Option<&Hash>| {
-        begin(reply, hash.map_or(0, Hash::len));
-        if let Some(hash) = hash {
-            hash.iter().for_each(|field| one(reply, field));
-        }
-    })?;
-    ctx.note_miss(0);
-    Ok(Outcome::Done)
-}
-
-/// HINCRBY
-pub fn hincrby(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
-    let field = ctx.args.at(2);
-    ctx.args.seek(3);
-    let by = ctx.args.int()?;
-    let old = ctx.keys.read(0, |hash: Option<&Hash>| match hash.and_then(|h| h.get(field)) {
-        Some(value) => value.as_int().ok_or(Error::Line("ERR hash value is not an integer")),
-        None => Ok(0),
-    })??;
-    let sum = old.checked_add(by).ok_or(Error::IncrOverflow)?;
-    write_sum(ctx, field, itoa::Buffer::new().format(sum).as_bytes(), "hincrby")?;
-    ctx.reply.int(sum);
-    Ok(Outcome::Done)
-}
-
-/// HINCRBYFLOAT
-pub fn hincrbyfloat(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
-    let field = ctx.args.at(2);
-    let by = long_double::parse(ctx.args.at(3)).ok_or(Error::NotFloat)?;
-    if !by.is_finite() {
-        return Err(Error::Line("ERR value is NaN or Infinity"));
-    }
-    let old = ctx.keys.read(0, |hash: Option<&Hash>| match hash.and_then(|h| h.get(field)) {
-        Some(value) => {
-            let mut digits = itoa::Buffer::new();
-            long_double::parse(value.text(&mut digits)).ok_or(Error::Line("ERR hash value is not a float"))
-        }
-        None => Ok(long_double::ZERO),
-    })??;
-    let sum = long_double::add(old, by).ok_or(Error::Line("ERR increment would produce NaN or Infinity"))?;
-    let text = long_double::format(sum);
-    write_sum(ctx, field, text.as_bytes(), "hincrbyfloat")?;
-    if ctx.shared.stream_has_readers() {
-        let key = ctx.keys.key(0).to_vec();
-        ctx.fx.instead(&[b"HSET", &key, field, text.as_bytes()]);
-    }
-    ctx.reply.bulk(text.as_bytes());
-    Ok(Outcome::Done)
-}
-
-/// Writes the result of an increment; the field keeps its deadline.
-fn write_sum(ctx: &mut Ctx<'_, '_>, field: &[u8], sum: &[u8], event: &'static str) -> Result<(), Error> {
-    let limits = limits(ctx.config);
-    ctx.keys.write(0, Hash::new, |hash: &mut Hash| hash.set_with(field, sum, Deadline::Keep, &limits))?;
-    ctx.changed(0, Class::HASH, event, 1);
-    Ok(())
-}
-
-/// HRANDFIELD
-pub fn hrandfield(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
-    ctx.args.seek(2);
-    let picks = ctx.args.peek().map(Picks::parse).transpose()?;
-    ctx.args.seek(3);
-    let values = ctx.args.token("WITHVALUES");
-    ctx.args.end()?;
-    // With values the reply has twice as many elements.
-    if values && picks.is_some_and(|p| p.size() > i64::MAX as usize / 2) {
-        return Err(Error::OutOfRange);
-    }
-    let mut random = Random::new(ctx.local.rng.u64(..));
-    let present = ctx.keys.expect_kind(0, Kind::Hash)?;
-    let picks = if present { picks.map(Picks::check).transpose()? } else { picks };
-    let reply = &mut ctx.reply;
-    ctx.keys.read(0, |hash: Option<&Hash>| match (hash, picks) {
-        (None, None) => reply.null(),
-        (None, Some(_)) => reply.array(0),
-        (Some(hash), None) => bulk_or_null(reply, hash.random(&mut random).map(|f| f.name)),
-        (Some(hash), Some(Picks::Distinct(count))) => {
-            begin_picks(reply, count.min(hash.len()), values);
-            hash.sample(count, &mut random, |field| pick(reply, field, values));
-        }
-        (Some(hash), Some(Picks::Repeated(count))) => {
-            begin_picks(reply, count, values);
-            let picked = (0..count).map_while(|_| hash.random(&mut random));
-            picked.for_each(|field| pick(reply, field, values));
-        }
-    })?;
-    Ok(Outcome::Done)
-}
-
-/// With values an array of pairs in RESP3, and one flat array in RESP2.
-fn begin_picks(reply: &mut Reply<'_>, count: usize, values: bool) {
-    reply.array(if values && !reply.is_resp3() { 2 * count } else { count });
-}
-
-fn pick(reply: &mut Reply<'_>, field: Field<'_>, values: bool) {
-    if values && reply.is_resp3() {
-        reply.array(2);
-    }
-    element::bulk(reply, field.name);
-    if values {
-        element::bulk(reply, field.value);
-    }
-}
-
-/// HSCAN
-pub fn hscan(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
-    ctx.args.seek(2);
-    let from = scan::cursor(ctx.args.next()?)?;
-    if !ctx.keys.expect_kind(0, Kind::Hash)? {
-        element::empty_scan(&mut ctx.reply);
-        return Ok(Outcome::Done);
-    }
-    let options = ScanOptions::parse(ctx, ScanOf::Fields)?;
-    let mut found: Vec<Vec<u8>> = Vec::new();
-    let next = ctx.keys.read(0, |hash: Option<&Hash>| {
-        hash.map_or(0, |hash| {
-            hash.scan(from, options.count, |field| {
-                let mut digits = itoa::Buffer::new();
-                let name = field.name.text(&mut digits);
-                if options.pattern.is_none_or(|p| glob::matches(p, name, false)) {
-                    found.push(name.to_vec());
-                    if !options.no_values {
-                        found.push(field.value.to_vec());
-                    }
-                }
-            })
-        })
-    })?;
-    element::scan_reply(ctx, next, &found);
-    Ok(Outcome::Done)
 }

@@ -102,8 +102,10 @@ pub struct Keys<'a, 'k> {
     graveyard: &'a mut Graveyard,
     now: u64,
     policy: Touch,
-    /// Any key expired during this command?
+    /// Any key, or fields of one, expired during this command?
     any_expired: bool,
+    /// Fields removed because their time had come.
+    expired_fields: u64,
 }
 
 /// How an access is recorded in the entry.
@@ -143,7 +145,16 @@ impl<'a, 'k> Keys<'a, 'k> {
         now: u64,
         policy: Touch,
     ) -> Keys<'a, 'k> {
-        Keys { guards, slots: SmallVec::new(), expiry, graveyard, now, policy, any_expired: false }
+        Keys {
+            guards,
+            slots: SmallVec::new(),
+            expiry,
+            graveyard,
+            now,
+            policy,
+            any_expired: false,
+            expired_fields: 0,
+        }
     }
 
     /// Adds a key whose shard the guards hold, in the order of the lock set.
@@ -248,6 +259,11 @@ impl<'a, 'k> Keys<'a, 'k> {
         self.any_expired
     }
 
+    /// Fields that were found past their deadline and removed.
+    pub(crate) fn expired_fields(&self) -> u64 {
+        self.expired_fields
+    }
+
     /// From now on accesses are not recorded (OBJECT FREQ must not change what it reports).
     pub fn no_touch(&mut self) {
         self.policy = Touch::No;
@@ -320,12 +336,21 @@ impl<'a, 'k> Keys<'a, 'k> {
     fn expire(&mut self, i: usize, pos: Pos) {
         if self.expiry.may_delete() {
             let dropped = self.with_guard(i, |g, _| g.remove(pos));
-            self.graveyard.extend(dropped);
+            self.bury(i, dropped);
             self.slots[i].expired = true;
             self.any_expired = true;
             self.forget_positions();
         }
         self.slots[i].found = Found::Missing;
+    }
+
+    /// A value that left key `i`, to be dropped when no lock is held.
+    #[inline]
+    fn bury(&mut self, i: usize, dropped: Option<Box<Value>>) {
+        if let Some(value) = dropped {
+            self.expiry.forget_fields(self.slots[i].db, self.slots[i].hash, &value);
+            self.graveyard.push(value);
+        }
     }
 
     /// Positions are valid until the shard changes structurally.
@@ -425,7 +450,7 @@ impl<'a, 'k> Keys<'a, 'k> {
     }
 
     #[inline]
-    fn put(&mut self, i: usize, content: Content<'_>, raw: bool, ttl: Ttl) -> Result<(), Error> {
+    fn put(&mut self, i: usize, mut content: Content<'_>, raw: bool, ttl: Ttl) -> Result<(), Error> {
         let old = self.locate(i);
         let (old_ttl, access) = match old {
             Some(pos) => self.with_guard(i, |g, _| {
@@ -440,12 +465,17 @@ impl<'a, 'k> Keys<'a, 'k> {
             Ttl::At(ms) => Some(ms),
         };
         let armed = self.arm(i, old_ttl, deadline);
+        let fields = self.arm_fields(i, &mut content);
         let meta = Meta { deadline, armed, access, raw };
-        let (pos, dropped) = self.with_guard(i, |g, slot| match old {
+        let placed = self.with_guard(i, |g, slot| match old {
             Some(pos) => g.replace(pos, slot.hash, content, meta),
             None => g.insert(slot.hash, &slot.key, content, meta).map(|pos| (pos, None)),
-        })?;
-        self.graveyard.extend(dropped);
+        });
+        if placed.is_err() && fields.is_some() {
+            self.expiry.change_fields(self.slots[i].db, self.slots[i].hash, fields, None);
+        }
+        let (pos, dropped) = placed?;
+        self.bury(i, dropped);
         self.slots[i].created |= old.is_none();
         self.written(i, Found::At(pos));
         Ok(())
@@ -458,6 +488,16 @@ impl<'a, 'k> Keys<'a, 'k> {
             (None, None) => 0,
             _ => self.expiry.change(self.slots[i].db, self.slots[i].hash, old, new),
         }
+    }
+
+    /// The armed tick for the fields of a hash that comes to key `i`. One that it had is of another key.
+    #[inline]
+    fn arm_fields(&mut self, i: usize, content: &mut Content<'_>) -> Option<u32> {
+        let Content::Value(Value::Hash(hash)) = content else { return None };
+        let slot = &self.slots[i];
+        let tick = self.expiry.change_fields(slot.db, slot.hash, None, hash.next_deadline());
+        hash.set_armed(tick);
+        tick
     }
 
     /// Edits the string at key `i` as a buffer of at least `len` bytes (zero-filled where it was
@@ -520,7 +560,7 @@ impl<'a, 'k> Keys<'a, 'k> {
             (g.remove(pos), ttl)
         });
         self.arm(i, had_ttl, None);
-        self.graveyard.extend(dropped);
+        self.bury(i, dropped);
         self.written(i, Found::Missing);
         true
     }
@@ -532,6 +572,9 @@ impl<'a, 'k> Keys<'a, 'k> {
         let (taken, meta) = self.with_guard(from, |g, _| g.take(pos));
         if let Some(deadline) = meta.deadline {
             self.arm(from, Some((deadline, meta.armed)), None);
+        }
+        if let Taken::Value(value) = &taken {
+            self.expiry.forget_fields(self.slots[from].db, self.slots[from].hash, value);
         }
         self.written(from, Found::Missing);
         self.remove(to);

@@ -31,6 +31,8 @@ pub struct Tally {
     pub misses: u64,
     /// Keys removed because their time had come.
     pub expired: u64,
+    /// Fields of hashes removed because theirs had.
+    pub expired_fields: u64,
     /// Changes to the data set.
     pub dirty: u64,
 }

@@ -24,11 +24,7 @@ fn deliver(shared: &Shared, keys: &Keys<'_, '_>, fx: &Effects) {
         expired(shared, keys.db(i), keys.key(i));
     }
     for (i, parts) in keys.expired_parts() {
-        shared.watches.touch(keys.db(i), keys.key(i));
-        key_event(shared, keys.db(i), keys.key(i), Class::HASH, "hexpired");
-        if parts == Parts::All {
-            key_event(shared, keys.db(i), keys.key(i), Class::GENERIC, "del");
-        }
+        fields_expired(shared, keys.db(i), keys.key(i), parts == Parts::All);
     }
     if shared.notify_classes().contains(Class::NEW) {
         for i in keys.created() {
@@ -58,6 +54,18 @@ pub fn expired(shared: &Shared, db: DbId, key: &[u8]) {
     shared.watches.touch(db, key);
     key_event(shared, db, key, Class::EXPIRED, "expired");
     shared.pubsub.publish_expired(db, key);
+}
+
+/// The time of fields of a hash came, whoever found out. The key went with them if they were `all`.
+pub fn fields_expired(shared: &Shared, db: DbId, key: &[u8], all: bool) {
+    if !shared.anyone_listens() {
+        return;
+    }
+    shared.watches.touch(db, key);
+    key_event(shared, db, key, Class::HASH, "hexpired");
+    if all {
+        key_event(shared, db, key, Class::GENERIC, "del");
+    }
 }
 
 /// Publishes one keyspace notification, if its class is configured.

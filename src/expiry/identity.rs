@@ -25,6 +25,8 @@ struct Counts {
     stale: AtomicI64,
     /// How often the data set was emptied.
     flushes: AtomicU32,
+    /// Hashes in which a field has a deadline.
+    hashes: AtomicI64,
 }
 
 impl Identities {
@@ -61,6 +63,7 @@ impl Identities {
         let counts = &self.counts[identity];
         counts.flushes.fetch_add(1, Relaxed);
         counts.stale.store(0, Relaxed);
+        counts.hashes.store(0, Relaxed);
     }
 
     /// How often [`flushed`](Self::flushed) was called, round the numbers.
@@ -72,6 +75,16 @@ impl Identities {
     /// Items became stale, or (negative) stale ones are gone.
     pub fn add_stale(&self, identity: usize, n: i64) {
         self.counts[identity].stale.fetch_add(n, Relaxed);
+    }
+
+    /// More or (negative) fewer hashes have a field with a deadline.
+    pub fn add_hashes(&self, identity: usize, n: i64) {
+        self.counts[identity].hashes.fetch_add(n, Relaxed);
+    }
+
+    /// Hashes of the data behind this number in which a field has a deadline.
+    pub fn hashes(&self, db: DbId) -> u64 {
+        u64::try_from(self.counts[self.identity(db)].hashes.load(Relaxed)).unwrap_or(0)
     }
 
     /// Items of all workers that are believed to be stale.

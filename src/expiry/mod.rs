@@ -1,7 +1,7 @@
 //! Expiry as an event: which keys are due, exactly when, at a cost that does not depend on how many are not.
 //!
 //! * [`wheel`]: the timer wheel, a data structure of hashes and ticks. Knows no key, no clock and no I/O.
-//! * [`timers`]: a worker's wheels, and the slice in which it works off what is due.
+//! * [`timers`]: a worker's wheels, and the slice in which it works off what is due, keys and fields of hashes.
 //! * [`policy`]: when a deadline has passed, what a due item means for the entry that it finds, and what a changed
 //!   deadline asks of the wheel. Pure functions.
 //!
@@ -23,5 +23,5 @@ mod slices;
 
 pub use identity::Identities;
 pub use policy::{Change, Timer, Verdict, is_past, judge, on_deadline_change};
-pub use timers::{Expiry, Graveyard};
+pub use timers::{Expiry, Gone, Graveyard};
 pub use wheel::{Due, Progress, Upkeep, Wheel};

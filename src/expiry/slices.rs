@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::{Expiry, Identities, is_past};
+use super::{Expiry, Gone, Identities, is_past};
 use crate::keyspace::{Batch, Content, DbId, EntryRef, Keyspace, Meta, Options, Participant, Purge};
+use crate::values::hash::{Deadline, Limits};
+use crate::values::{Hash, Value};
 
 const START: u64 = 1_700_000_000_000;
 const HOUR: u64 = 3_600_000;
@@ -16,6 +18,8 @@ struct House {
     workers: Vec<(Participant, Expiry)>,
     /// Event of each key that expired.
     gone: Vec<(DbId, Vec<u8>)>,
+    /// Key, number and whether they were all, of each event of fields.
+    fields: Vec<(Vec<u8>, usize, bool)>,
     now: u64,
 }
 
@@ -39,7 +43,7 @@ impl House {
         let workers = (0..workers)
             .map(|_| (keyspace.register(), Expiry::new(4, Arc::clone(&identities), START)))
             .collect();
-        House { keyspace, identities, workers, gone: Vec::new(), now: START }
+        House { keyspace, identities, workers, gone: Vec::new(), fields: Vec::new(), now: START }
     }
 
     /// SET (and with `deadline` EX) as a command on this worker.
@@ -59,6 +63,24 @@ impl House {
         }
     }
 
+    /// HSETEX, or HSET without `deadline`, of one field as a command on this worker.
+    fn hset(&mut self, worker: usize, key: &[u8], field: &[u8], deadline: Option<u64>) {
+        let (participant, expiry) = &mut self.workers[worker];
+        let batch = participant.enter();
+        expiry.begin(self.now, true);
+        let hash = batch.hash_key(key);
+        let mut guard = batch.lock(0, hash);
+        let pos = guard.find(hash, key).unwrap_or_else(|| {
+            let new = Content::Value(Value::Hash(Hash::new()));
+            guard.insert(hash, key, new, Meta::default()).expect("room")
+        });
+        let Some(Value::Hash(value)) = guard.value_mut(pos) else { panic!("a hash") };
+        let deadline = deadline.map_or(Deadline::Clear, Deadline::At);
+        value.set_with(field, b"v", deadline, &Limits::default());
+        let tick = expiry.change_fields(0, hash, value.armed(), value.next_deadline());
+        value.set_armed(tick);
+    }
+
     fn del(&mut self, worker: usize, db: DbId, key: &[u8]) {
         let (participant, expiry) = &mut self.workers[worker];
         let batch = participant.enter();
@@ -66,18 +88,25 @@ impl House {
         let hash = batch.hash_key(key);
         let mut guard = batch.lock(db, hash);
         if let Some(pos) = guard.find(hash, key) {
-            expiry.change(db, hash, timer_of(guard.entry(pos)), None);
-            drop(guard.remove(pos));
+            if let Some(timer) = timer_of(guard.entry(pos)) {
+                expiry.change(db, hash, Some(timer), None);
+            }
+            if let Some(value) = guard.remove(pos) {
+                expiry.forget_fields(db, hash, &value);
+            }
         }
     }
 
     fn slice(&mut self, worker: usize, budget_us: u64) -> bool {
         let (participant, expiry) = &mut self.workers[worker];
-        let (gone, now) = (&mut self.gone, self.now);
+        let (gone, fields, now) = (&mut self.gone, &mut self.fields, self.now);
         let batch = participant.enter();
-        expiry.run(&batch, now, budget_us, &mut Vec::new(), &mut |db, entry| {
-            assert!(is_past(entry.deadline().expect("a deadline"), now), "too early");
-            gone.push((db, entry.key().to_vec()));
+        expiry.run(&batch, now, budget_us, &mut Vec::new(), &mut |db, entry, what| match what {
+            Gone::Key => {
+                assert!(is_past(entry.deadline().expect("a deadline"), now), "too early");
+                gone.push((db, entry.key().to_vec()));
+            }
+            Gone::Fields { count, all } => fields.push((entry.key().to_vec(), count, all)),
         })
     }
 
@@ -263,4 +292,86 @@ fn a_clock_set_back_neither_loses_nor_repeats() {
     house.now = START + 3000;
     house.settle();
     assert_eq!((house.gone.len(), house.items()), (2001, 0));
+}
+
+#[test]
+fn fields_go_on_time_and_take_their_emptied_hash_with_them() {
+    let mut house = House::new(2);
+    for (field, after) in [("a", 10), ("b", 500), ("c", 10), ("d", 70_000)] {
+        house.hset(1, b"h", field.as_bytes(), Some(START + after));
+    }
+    assert_eq!((house.items(), house.identities.hashes(0)), (1, 1), "one item for all fields");
+    house.now = START + 10;
+    house.settle();
+    assert!(house.fields.is_empty(), "they live through the millisecond of their deadline");
+    for (now, count, all) in [(11, 2, false), (501, 1, false), (70_001, 1, true)] {
+        house.now = START + now;
+        house.settle();
+        assert_eq!(house.fields.pop(), Some((b"h".to_vec(), count, all)));
+        assert!(house.fields.is_empty());
+    }
+    assert_eq!((house.len(0), house.items(), house.identities.hashes(0)), (0, 0, 0));
+}
+
+#[test]
+fn many_fields_of_one_hash_go_in_steps() {
+    let mut house = House::new(1);
+    for i in 0..5000 {
+        house.hset(0, b"h", &key(i), Some(START + 5));
+    }
+    house.hset(0, b"h", b"stays", None);
+    house.now = START + 6;
+    house.settle();
+    assert!(house.fields.iter().all(|(_, count, all)| *count <= 64 && !all));
+    assert_eq!(house.fields.iter().map(|f| f.1).sum::<usize>(), 5000);
+    assert_eq!((house.len(0), house.items(), house.identities.hashes(0)), (1, 0, 0));
+}
+
+#[test]
+fn fields_of_many_hashes_with_several_workers_and_moving_engines() {
+    let mut house = House::new(3);
+    let mut random = fastrand::Rng::with_seed(11);
+    let mut twin: BTreeMap<(u64, u8), u64> = BTreeMap::new();
+    let mut keys: BTreeMap<u64, u64> = BTreeMap::new();
+    let (mut due, mut went) = (0, 0);
+    for round in 0..300u64 {
+        for _ in 0..40 {
+            let (worker, i, field) = (random.usize(0..3), random.u64(0..800), random.u8(0..6));
+            match random.u8(0..12) {
+                0 => {
+                    house.del(worker, 0, &key(i));
+                    twin.retain(|(k, _), _| *k != i);
+                    keys.remove(&i);
+                }
+                1 => {
+                    house.hset(worker, &key(i), &[field], None);
+                    house.hset(worker, &key(i), b"stays", None);
+                    twin.remove(&(i, field));
+                    keys.insert(i, u64::MAX);
+                }
+                _ => {
+                    let at = house.now + random.u64(1..400);
+                    house.hset(worker, &key(i), &[field], Some(at));
+                    twin.insert((i, field), at);
+                    keys.entry(i).or_insert(0);
+                }
+            }
+        }
+        house.now += random.u64(1..40);
+        house.settle();
+        let before = twin.len();
+        twin.retain(|_, at| !is_past(*at, house.now));
+        due += before - twin.len();
+        went += house.fields.drain(..).map(|f| f.1).sum::<usize>();
+        assert_eq!(went, due, "round {round}");
+        // A key whose last field went is gone; those with a field that stays are not.
+        keys.retain(|i, stays| *stays > 0 || twin.range((*i, 0)..=(*i, u8::MAX)).next().is_some());
+        assert_eq!(house.len(0), keys.len());
+        let timed: std::collections::BTreeSet<u64> = twin.keys().map(|(i, _)| *i).collect();
+        assert_eq!(house.identities.hashes(0), timed.len() as u64);
+        if round % 50 == 20 {
+            house.resize(round % 100 == 20);
+        }
+    }
+    assert!(due > 2000, "{due}");
 }

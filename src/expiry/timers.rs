@@ -8,6 +8,9 @@
 //! * an entry is removed once, under the lock, by whoever finds it past its time first: this slice, a command, a
 //!   migration. The others find nothing, so its event is delivered once.
 //!
+//! A hash with deadlines of fields has one item, under its key's hash, for the earliest of them; it keeps that item's
+//! tick itself ([`Hash::armed`](crate::values::Hash::armed)). So a key may have two items, and one item may stand for both.
+//!
 //! Stale items (DEL, PERSIST, earlier deadlines, FLUSHDB, keys that lazy expiry removed) find nothing and are dropped.
 //! They are swept out before their time when they outnumber the rest.
 
@@ -15,20 +18,39 @@ use std::sync::Arc;
 
 use crate::clock;
 use crate::expiry::{
-    Change, Due, Identities, Progress, Timer, Upkeep, Verdict, Wheel, judge, on_deadline_change,
+    Change, Due, Identities, Progress, Timer, Upkeep, Verdict, Wheel, is_past, judge, on_deadline_change,
 };
-use crate::keyspace::{Batch, DbId, EntryRef, KeyHash, Pos};
+use crate::keyspace::{Batch, DbId, EntryRef, KeyHash, Pos, ShardGuard};
 use crate::values::Value;
 
 /// Items taken from a wheel between two looks at the clock: about 30 µs of deletions.
 const ITEMS_PER_STEP: usize = 64;
 /// Changes of the number of stale items that a worker collects before it tells the others.
 const STALE_BATCH: i64 = 64;
+/// Fields of one hash that are removed in one go: about 30 µs under the shard's lock.
+const FIELDS_PER_STEP: usize = 64;
 /// A worker that only arms looks this often (in items) whether others made its items stale.
 const ARMS_PER_LOOK: usize = 1024;
 
 /// Out-of-line values of removed keys, to be dropped when no lock is held.
 pub type Graveyard = Vec<Box<Value>>;
+
+/// What went because its time had come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gone {
+    /// The key.
+    Key,
+    /// Fields of the hash that it holds.
+    Fields {
+        /// How many.
+        count: usize,
+        /// Whether they were the last ones, so that the key goes with them.
+        all: bool,
+    },
+}
+
+/// Hears of what went, under the lock of its key, which is still there.
+pub type OnGone<'f> = dyn FnMut(DbId, EntryRef<'_>, Gone) + 'f;
 
 /// One worker's timers for one data set.
 #[derive(Default)]
@@ -126,6 +148,36 @@ impl Expiry {
         tick
     }
 
+    /// The earliest deadline of a hash's fields is `next` now; `armed` is the tick that the hash has, if it has one.
+    /// Returns the tick to store with it.
+    #[inline]
+    pub fn change_fields(
+        &mut self,
+        db: DbId,
+        hash: KeyHash,
+        armed: Option<u32>,
+        next: Option<u64>,
+    ) -> Option<u32> {
+        if armed.is_none() && next.is_none() {
+            return None;
+        }
+        // The deadline that the tick was armed for is of no interest.
+        let tick = self.change(db, hash, armed.map(|tick| (0, tick)), next);
+        let more = i64::from(next.is_some()) - i64::from(armed.is_some());
+        if more != 0 {
+            self.identities.add_hashes(self.identities.identity(db), more);
+        }
+        next.map(|_| tick)
+    }
+
+    /// A value leaves its key: the timer of its fields, if any, stands for nothing any more.
+    #[inline]
+    pub fn forget_fields(&mut self, db: DbId, hash: KeyHash, value: &Value) {
+        if let Value::Hash(fields) = value {
+            self.change_fields(db, hash, fields.armed(), None);
+        }
+    }
+
     /// Wakes the expiry task if a wheel needs it before anything is due.
     fn look_at(&mut self, identity: usize) {
         if self.timers[identity].upkeep(&self.identities, identity).is_some() {
@@ -180,15 +232,15 @@ impl Expiry {
         self.timers.iter().filter_map(|t| t.wheel.as_deref())
     }
 
-    /// Works off due keys until the budget is spent, then does what upkeep the wheels ask for. `expired` hears of each
-    /// key under its lock, before it is removed; removed values go to `graveyard`. True if there is more to do.
+    /// Works off what is due until the budget is spent, then does what upkeep the wheels ask for. Removed values go to
+    /// `graveyard`. True if there is more to do.
     pub fn run(
         &mut self,
         batch: &Batch<'_>,
         now_ms: u64,
         budget_us: u64,
         graveyard: &mut Graveyard,
-        expired: &mut dyn FnMut(DbId, EntryRef<'_>),
+        expired: &mut OnGone<'_>,
     ) -> bool {
         let end = clock::mono_ns() + budget_us * 1000;
         let mut more = false;
@@ -198,12 +250,15 @@ impl Expiry {
             let Timers { wheel: Some(wheel), .. } = &mut self.timers[identity] else {
                 continue;
             };
-            let mut slice =
-                Slice { wheel, batch, db: self.identities.database(identity), now_ms, dropped: 0 };
+            let db = self.identities.database(identity);
+            let mut slice = Slice { wheel, batch, db, now_ms, stale: 0, hashes: 0, unfinished: false };
             more |= slice.work_off(end, &mut due, graveyard, expired) == Progress::More;
-            let dropped = slice.dropped;
+            let (stale, hashes) = (slice.stale, slice.hashes);
             let timers = &mut self.timers[identity];
-            timers.note_stale(&self.identities, identity, -dropped);
+            timers.note_stale(&self.identities, identity, stale);
+            if hashes != 0 {
+                self.identities.add_hashes(identity, hashes);
+            }
             if !more {
                 more |= keep_up(timers, &self.identities, identity, batch, end) == Progress::More;
             }
@@ -245,7 +300,15 @@ fn keep_up(
 /// Whether an item stands for an entry.
 fn is_live(batch: &Batch<'_>, db: DbId, hash40: u64, tick: u32) -> bool {
     let guard = batch.lock(db, KeyHash::from_hash40(hash40));
-    guard.for_each_candidate(hash40, &mut |_, entry| entry.deadline().is_some() && entry.armed() == tick)
+    guard.for_each_candidate(hash40, &mut |_, entry| {
+        entry.deadline().is_some() && entry.armed() == tick || entry.fields_armed() == Some(tick)
+    })
+}
+
+/// What an item stands for in one of its candidates.
+enum Found {
+    Key(Pos, Verdict),
+    Fields(Pos, Verdict),
 }
 
 /// One wheel, in one slice.
@@ -254,8 +317,12 @@ struct Slice<'a, 'b> {
     batch: &'a Batch<'b>,
     db: DbId,
     now_ms: u64,
-    /// Items that turned out to be stale.
-    dropped: i64,
+    /// Items that became stale, less those that turned out to be and are gone.
+    stale: i64,
+    /// Change of the number of hashes with deadlines of fields.
+    hashes: i64,
+    /// More fields of some hash are due than go in one step: their item is in the wheel again.
+    unfinished: bool,
 }
 
 impl Slice<'_, '_> {
@@ -264,7 +331,7 @@ impl Slice<'_, '_> {
         end_ns: u64,
         due: &mut Vec<Due>,
         graveyard: &mut Graveyard,
-        expired: &mut dyn FnMut(DbId, EntryRef<'_>),
+        expired: &mut OnGone<'_>,
     ) -> Progress {
         loop {
             let progress = self.wheel.advance(self.now_ms, ITEMS_PER_STEP, due);
@@ -272,8 +339,12 @@ impl Slice<'_, '_> {
             for item in due.drain(..) {
                 self.fire(item, graveyard, expired);
             }
-            if progress == Progress::Done || clock::mono_ns() >= end_ns {
-                return progress;
+            let more = progress == Progress::More || std::mem::take(&mut self.unfinished);
+            if !more {
+                return Progress::Done;
+            }
+            if clock::mono_ns() >= end_ns {
+                return Progress::More;
             }
         }
     }
@@ -290,38 +361,105 @@ impl Slice<'_, '_> {
     }
 
     /// Every key of the hash chain that the item may stand for gets its own verdict: with 40 bits of
-    /// hash, two keys of a million may share an item.
-    fn fire(&mut self, item: Due, graveyard: &mut Graveyard, expired: &mut dyn FnMut(DbId, EntryRef<'_>)) {
+    /// hash, two keys of a million may share an item. So does each key's hash of fields.
+    fn fire(&mut self, item: Due, graveyard: &mut Graveyard, expired: &mut OnGone<'_>) {
         let mut guard = self.batch.lock(self.db, KeyHash::from_hash40(item.hash40));
         let mut known = false;
-        loop {
-            let mut found: Option<(Pos, Verdict)> = None;
-            guard.for_each_candidate(item.hash40, &mut |pos, entry| {
-                let timer = entry.deadline().map(|deadline_ms| Timer { deadline_ms, armed: entry.armed() });
-                let verdict = judge(timer, item.tick, self.now_ms);
-                if verdict != Verdict::Stale {
-                    found = Some((pos, verdict));
-                }
-                found.is_some()
-            });
-            match found {
-                Some((pos, Verdict::Expire)) => {
-                    expired(self.db, guard.entry(pos));
-                    graveyard.extend(guard.remove(pos));
-                }
-                Some((pos, Verdict::Rearm(at))) => {
-                    let mut meta = guard.entry(pos).meta();
-                    meta.armed = self.wheel.arm(item.hash40, at);
-                    // The same tick again (it came up early, after a step of the clock) stands for all candidates; a
-                    // failure cannot be, as the entry has room for a tick already.
-                    if guard.set_meta(pos, meta).is_err() || meta.armed == item.tick {
-                        return;
-                    }
-                }
-                Some((_, Verdict::Stale)) | None => break,
-            }
+        while let Some(found) = self.find(&guard, item) {
             known = true;
+            // The same tick again (it came up early, after a step of the clock, or more is due than goes at once)
+            // stands for all candidates.
+            let again = match found {
+                Found::Key(pos, Verdict::Rearm(at)) => self.rearm(&mut guard, pos, item, at),
+                Found::Key(pos, _) => {
+                    self.remove(&mut guard, pos, Gone::Key, graveyard, expired);
+                    false
+                }
+                Found::Fields(pos, Verdict::Rearm(at)) => self.rearm_fields(&mut guard, pos, item, Some(at)),
+                Found::Fields(pos, _) => self.expire_fields(&mut guard, pos, item, graveyard, expired),
+            };
+            if again {
+                return;
+            }
         }
-        self.dropped += i64::from(!known);
+        self.stale -= i64::from(!known);
+    }
+
+    /// The first candidate for which the item stands.
+    fn find(&self, guard: &ShardGuard<'_>, item: Due) -> Option<Found> {
+        let judge_at = |deadline: Option<u64>, armed: u32| {
+            let timer = deadline.map(|deadline_ms| Timer { deadline_ms, armed });
+            Some(judge(timer, item.tick, self.now_ms)).filter(|v| *v != Verdict::Stale)
+        };
+        let mut found = None;
+        guard.for_each_candidate(item.hash40, &mut |pos, entry| {
+            found = judge_at(entry.deadline(), entry.armed()).map(|v| Found::Key(pos, v));
+            if found.is_none()
+                && let Some(armed) = entry.fields_armed()
+            {
+                found = judge_at(entry.next_field_deadline(), armed).map(|v| Found::Fields(pos, v));
+            }
+            found.is_some()
+        });
+        found
+    }
+
+    /// Arms an item for a key again. Whether it has the same tick.
+    fn rearm(&mut self, guard: &mut ShardGuard<'_>, pos: Pos, item: Due, at: u64) -> bool {
+        let mut meta = guard.entry(pos).meta();
+        meta.armed = self.wheel.arm(item.hash40, at);
+        // A failure cannot be, as the entry has room for a tick already.
+        guard.set_meta(pos, meta).is_err() || meta.armed == item.tick
+    }
+
+    /// The same for a hash whose earliest deadline is `at` now, or that has none any more.
+    fn rearm_fields(&mut self, guard: &mut ShardGuard<'_>, pos: Pos, item: Due, at: Option<u64>) -> bool {
+        let tick = at.map(|at| self.wheel.arm(item.hash40, at));
+        self.hashes -= i64::from(tick.is_none());
+        if let Some(Value::Hash(hash)) = guard.value_mut(pos) {
+            hash.set_armed(tick);
+        }
+        tick == Some(item.tick)
+    }
+
+    /// Removes fields that are past their deadline, and the key if they were its last.
+    /// Whether the item is in the wheel again with the same tick.
+    fn expire_fields(
+        &mut self,
+        guard: &mut ShardGuard<'_>,
+        pos: Pos,
+        item: Due,
+        graveyard: &mut Graveyard,
+        expired: &mut OnGone<'_>,
+    ) -> bool {
+        let Some(Value::Hash(hash)) = guard.value_mut(pos) else {
+            return true;
+        };
+        let count = hash.expire(self.now_ms, FIELDS_PER_STEP, |_| {});
+        if hash.is_empty() {
+            self.remove(guard, pos, Gone::Fields { count, all: true }, graveyard, expired);
+            return false;
+        }
+        let next = hash.next_deadline();
+        self.unfinished |= next.is_some_and(|at| is_past(at, self.now_ms));
+        expired(self.db, guard.entry(pos), Gone::Fields { count, all: false });
+        self.rearm_fields(guard, pos, item, next)
+    }
+
+    fn remove(
+        &mut self,
+        guard: &mut ShardGuard<'_>,
+        pos: Pos,
+        gone: Gone,
+        graveyard: &mut Graveyard,
+        expired: &mut OnGone<'_>,
+    ) {
+        let entry = guard.entry(pos);
+        expired(self.db, entry, gone);
+        // The item of the other kind of deadline stands for nothing now.
+        let fields = entry.fields_armed().is_some();
+        self.hashes -= i64::from(fields);
+        self.stale += i64::from(fields) + i64::from(entry.deadline().is_some()) - 1;
+        graveyard.extend(guard.remove(pos));
     }
 }

@@ -347,6 +347,26 @@ impl<'g> EntryRef<'g> {
         if self.raw.flags() & TTL != 0 { self.raw.word(12).load(Relaxed) } else { 0 }
     }
 
+    /// The tick at which the wheel has the fields of this hash armed.
+    #[inline]
+    pub fn fields_armed(&self) -> Option<u32> {
+        self.hash_of_fields()?.armed()
+    }
+
+    /// The earliest deadline of this hash's fields.
+    pub fn next_field_deadline(&self) -> Option<u64> {
+        self.hash_of_fields()?.next_deadline()
+    }
+
+    #[inline]
+    fn hash_of_fields(&self) -> Option<&'g crate::values::Hash> {
+        // The flags spare the look at the value of everything else.
+        if self.kind() != Kind::Hash {
+            return None;
+        }
+        if let Some(Value::Hash(hash)) = self.value() { Some(hash) } else { None }
+    }
+
     /// The LRU/LFU bits.
     #[inline]
     pub fn access(&self) -> u16 {

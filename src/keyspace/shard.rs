@@ -331,8 +331,8 @@ impl<'b> ShardGuard<'b> {
         self.locked.entry_mut(place).set_access(access);
     }
 
-    /// Calls `f` for each key with a deadline whose hash has these 40 bits, until it answers
-    /// true. The caller compares the armed tick as well: different keys may share the bits.
+    /// Calls `f` for each key whose hash has these 40 bits and that has a deadline, or holds a
+    /// hash with deadlines of fields, until it answers true. The caller compares the armed tick as well: different keys may share the bits.
     pub fn for_each_candidate(&self, hash40: u64, f: &mut dyn FnMut(Pos, EntryRef<'_>) -> bool) -> bool {
         let hash = KeyHash::from_hash40(hash40);
         let Some(block) = self.locked.block() else {
@@ -343,7 +343,8 @@ impl<'b> ShardGuard<'b> {
             for slot in (0..SLOTS).filter(|slot| bits >> slot & 1 == 1) {
                 let place = Ref(bucket.raw(slot));
                 let entry = self.locked.entry(place);
-                if entry.deadline().is_none() || entry.hash(self.batch.hasher()).hash40() != hash40 {
+                let timed = entry.deadline().is_some() || entry.fields_armed().is_some();
+                if !timed || entry.hash(self.batch.hasher()).hash40() != hash40 {
                     continue;
                 }
                 let at = At { bucket: index as u16, slot: slot as u16 };

@@ -21,6 +21,7 @@ use crate::commands::table::{self, Lookup};
 use crate::commands::timing;
 use crate::config::{Config, EvictionPolicy};
 use crate::effects::deliver;
+use crate::expiry::Gone;
 use crate::keyspace::{Batch, DbId, KeyHash, Participant};
 use crate::observe::latency::EXPIRE_CYCLE;
 use crate::protocol::OutBuf;
@@ -151,19 +152,26 @@ impl Runner {
         }
         let shared = Arc::clone(&self.shared);
         let begun = clock::mono_ns();
-        let mut fired = 0;
+        let (mut keys, mut fields) = (0, 0);
         let more = {
             let batch = self.participant.enter();
             let lane = &mut self.lane;
-            lane.expiry.run(&batch, now, budget_us, &mut lane.graveyard, &mut |db, entry| {
-                fired += 1;
-                deliver::expired(&shared, db, entry.key());
+            lane.expiry.run(&batch, now, budget_us, &mut lane.graveyard, &mut |db, entry, gone| match gone {
+                Gone::Key => {
+                    keys += 1;
+                    deliver::expired(&shared, db, entry.key());
+                }
+                Gone::Fields { count, all } => {
+                    fields += count as u64;
+                    deliver::fields_expired(&shared, db, entry.key(), all);
+                }
             })
         };
-        if fired > 0 {
+        if keys + fields > 0 {
             let mut counters = shared.stats.lane(self.lane.local.worker);
-            counters.expired_keys += fired;
-            counters.dirty += fired;
+            counters.expired_keys += keys;
+            counters.expired_fields += fields;
+            counters.dirty += keys + fields;
             drop(counters);
             let threshold = shared.config.load().latency_monitor_threshold;
             let micros = (clock::mono_ns() - begun) / 1000;
@@ -371,6 +379,7 @@ fn record(
         counters.keyspace_hits += tally.hits;
         counters.keyspace_misses += tally.misses;
         counters.expired_keys += tally.expired;
+        counters.expired_fields += tally.expired_fields;
         counters.dirty += tally.dirty;
         for &id in &segment.ids {
             counters.command(id).record(1, each, env.config.latency_tracking);

@@ -119,6 +119,10 @@ impl Purge for ExpiredByMigration<'_> {
 
     fn expired(&mut self, db: DbId, entry: EntryRef<'_>) {
         deliver::expired(self.shared, db, entry.key());
+        if entry.fields_armed().is_some() {
+            let identities = &self.shared.identities;
+            identities.add_hashes(identities.identity(db), -1);
+        }
         let mut counters = self.shared.stats.lane(self.worker);
         counters.expired_keys += 1;
         counters.dirty += 1;

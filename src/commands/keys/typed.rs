@@ -10,6 +10,7 @@ use std::ops::Range;
 
 use crate::commands::error::Error;
 use crate::commands::keys::{Guards, Keys, Ttl};
+use crate::expiry::is_past;
 use crate::keyspace::{LockSet, Pos};
 use crate::values::{Hash, Kind, List, Set, SortedSet, Stream, Value};
 
@@ -29,8 +30,15 @@ pub trait Collection: Sized {
     fn is_due(&self, _now: u64) -> bool {
         false
     }
-    /// Removes those parts.
-    fn drop_due(&mut self, _now: u64) {}
+    /// Removes those parts if it may, as many as go at once, and hides the others from whoever
+    /// looks. How many went.
+    fn drop_due(&mut self, _now: u64, _may_delete: bool) -> usize {
+        0
+    }
+    /// The tick that is armed for parts of it, and the earliest of their deadlines.
+    fn timer(&self) -> (Option<u32>, Option<u64>) {
+        (None, None)
+    }
 }
 
 macro_rules! collection {
@@ -68,12 +76,22 @@ collection!(
     Hash,
     Hash::is_empty,
     fn is_due(&self, now: u64) -> bool {
-        self.next_deadline().is_some_and(|at| at <= now)
+        self.next_deadline().is_some_and(|at| is_past(at, now)) || self.hides_any()
     },
-    fn drop_due(&mut self, now: u64) {
-        self.expire(now, usize::MAX, |_| {});
+    fn drop_due(&mut self, now: u64, may_delete: bool) -> usize {
+        let gone = if may_delete { self.expire(now, PARTS_AT_ONCE, |_| {}) } else { 0 };
+        let more = self.next_deadline().is_some_and(|at| is_past(at, now));
+        self.hide_before(if more { now } else { 0 });
+        gone
+    },
+    #[inline]
+    fn timer(&self) -> (Option<u32>, Option<u64>) {
+        (self.armed(), self.next_deadline())
     }
 );
+
+/// Fields that a command removes because their time has come, before it looks at the others.
+const PARTS_AT_ONCE: usize = 256;
 
 /// What was expired inside of a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -140,14 +158,16 @@ impl Keys<'_, '_> {
         let Some(pos) = self.locate_fresh::<T>(i) else {
             return Ok(None);
         };
-        let (result, empty) = self.with_guard(i, |g, _| {
+        let (result, empty, timer) = self.with_guard(i, |g, _| {
             let value = g.value_mut(pos).and_then(T::of_mut).ok_or(Error::WrongType)?;
             let result = f(value);
-            Ok::<_, Error>((result, value.vanishes()))
+            Ok::<_, Error>((result, value.vanishes(), value.timer()))
         })?;
         if empty {
             self.remove(i);
             self.slots[i].emptied = true;
+        } else {
+            self.follow_deadlines(i, pos, timer);
         }
         Ok(Some(result))
     }
@@ -166,10 +186,28 @@ impl Keys<'_, '_> {
             self.put_value(i, value.wrap(), Ttl::Clear)?;
             return Ok(result);
         };
-        self.with_guard(i, |g, _| match g.value_mut(pos).and_then(T::of_mut) {
-            Some(value) => Ok(f(value)),
-            None => Err(Error::WrongType),
-        })
+        let (result, timer) = self.with_guard(i, |g, _| {
+            let value = g.value_mut(pos).and_then(T::of_mut).ok_or(Error::WrongType)?;
+            let result = f(value);
+            Ok::<_, Error>((result, value.timer()))
+        })?;
+        self.follow_deadlines(i, pos, timer);
+        Ok(result)
+    }
+
+    /// The value at key `i` was changed in place: its timer follows the earliest deadline in it.
+    #[inline]
+    fn follow_deadlines(&mut self, i: usize, pos: Pos, (armed, next): (Option<u32>, Option<u64>)) {
+        let slot = &self.slots[i];
+        let tick = self.expiry.change_fields(slot.db, slot.hash, armed, next);
+        if tick == armed {
+            return;
+        }
+        self.with_guard(i, |g, _| {
+            if let Some(Value::Hash(hash)) = g.value_mut(pos) {
+                hash.set_armed(tick);
+            }
+        });
     }
 
     /// Whether an edit emptied and removed key `i`, asked once.
@@ -205,21 +243,21 @@ impl Keys<'_, '_> {
 
     #[cold]
     fn expire_parts<T: Collection>(&mut self, i: usize, pos: Pos) {
-        if !self.expiry.may_delete() {
-            return;
-        }
-        let now = self.now;
-        let all = self.with_guard(i, |g, _| {
-            let Some(value) = g.value_mut(pos).and_then(T::of_mut) else {
-                return false;
-            };
-            value.drop_due(now);
-            value.vanishes()
+        let (now, may_delete) = (self.now, self.expiry.may_delete());
+        let done = self.with_guard(i, |g, _| {
+            let value = g.value_mut(pos).and_then(T::of_mut)?;
+            Some((value.drop_due(now, may_delete), value.vanishes(), value.timer()))
         });
+        let Some((gone @ 1.., all, timer)) = done else {
+            return;
+        };
         if all {
             self.remove(i);
+        } else {
+            self.follow_deadlines(i, pos, timer);
         }
         self.slots[i].parts = Some(if all { Parts::All } else { Parts::Some });
+        self.expired_fields += gone as u64;
         self.any_expired = true;
     }
 }

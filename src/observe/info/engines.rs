@@ -5,8 +5,11 @@ use crate::keyspace::State;
 
 pub(super) fn keyspace(text: &mut Text, facts: &Facts<'_>) {
     for d in facts.databases.iter().filter(|d| d.engines.keys > 0) {
+        let hashes = facts.shared.identities.hashes(d.id);
+        // Redis 7.2 has no such field: it is shown where there is something to say.
+        let subexpiry = if hashes > 0 { format!(",subexpiry={hashes}") } else { String::new() };
         text.line(format_args!(
-            "db{}:keys={},expires={},avg_ttl={}",
+            "db{}:keys={},expires={},avg_ttl={}{subexpiry}",
             d.id, d.engines.keys, d.engines.expires, d.avg_ttl_ms
         ));
     }

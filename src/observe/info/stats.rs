@@ -17,6 +17,7 @@ pub(super) fn stats(text: &mut Text, facts: &Facts<'_>) {
     text.field("instantaneous_output_repl_kbps", "0.00");
     text.field("rejected_connections", c.rejected_connections);
     text.zeros(&["sync_full", "sync_partial_ok", "sync_partial_err"]);
+    text.field("expired_subkeys", c.expired_fields);
     text.field("expired_keys", c.expired_keys);
     text.field("expired_stale_perc", "0.00");
     text.zeros(&["expired_time_cap_reached_count", "expire_cycle_cpu_milliseconds"]);

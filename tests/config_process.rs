@@ -75,3 +75,29 @@ fn a_bad_file_ends_the_start_with_1() {
     assert_eq!(code, 1);
     assert!(!error.contains("hush"), "{error}");
 }
+
+/// Files and flags that are written for redis-server count on its defaults; everything else is of this machine only.
+#[test]
+fn where_it_listens_when_nothing_says_so() {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("a.conf"), "port 7\n").unwrap();
+    std::fs::write(directory.path().join("a.yaml"), "listen:\n  port: 7\n").unwrap();
+    let listens = |args: &[&str], input: &str| {
+        let (code, out, error) = tandem(directory.path(), &[args, &["--check-config"]].concat(), input);
+        assert_eq!(code, 0, "{error}");
+        out.lines().filter_map(|line| line.strip_prefix("listens on tcp ")).collect::<Vec<_>>().join(" ")
+    };
+    for (args, input) in [(["a.conf"].as_slice(), ""), (&["--port", "7"], ""), (&["-"], "port 7\n")] {
+        let found = listens(args, input);
+        assert!(found.starts_with("*:7 ") && found.contains("[::*]:7"), "{args:?}: {found}");
+    }
+    for (args, input) in [
+        (["--config", "a.yaml"].as_slice(), ""),
+        (&["-"], "listen:\n  port: 7\n"),
+        (&["--config", "a.yaml", "--timeout", "1"], ""),
+        (&["a.conf", "--bind", "127.0.0.1"], ""),
+    ] {
+        let found = listens(args, input);
+        assert!(found.starts_with("127.0.0.1:7") && !found.contains('*'), "{args:?}: {found}");
+    }
+}

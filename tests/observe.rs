@@ -303,3 +303,32 @@ fn memory_is_reported_and_given_back() {
     assert!(stats.iter().any(|v| v.text() == "db.0"));
     assert_eq!(stats.len() % 2, 0);
 }
+
+#[test]
+fn the_load_of_the_engines_follows_its_settings() {
+    let server = with_debug();
+    let mut client = server.client();
+    let shards = |client: &mut Client| {
+        let info = info(client, "engines");
+        let line = info.split("\r\n").find(|line| line.starts_with("engine_db0:")).expect("db0").to_owned();
+        let value = |name: &str| {
+            let found = line.split([':', ',']).find_map(|part| part.strip_prefix(name)?.strip_prefix('='));
+            found.unwrap_or_else(|| panic!("{name} in {line}")).to_owned()
+        };
+        (value("state"), value("shards").parse::<u32>().expect("a number"))
+    };
+    client.command("config set migration-cpu-percent 50");
+    client.command("debug populate 5000");
+    wait_until("it has grown", PATIENCE, || shards(&mut client).0 == "steady");
+    let before = shards(&mut client).1;
+    assert_eq!(client.command("config set engine-shrink-percent 0 engine-grow-percent 50").text(), "OK");
+    let mut n = 0;
+    wait_until("it grows at half the load", PATIENCE, || {
+        n += 1;
+        client.command(&format!("set more:{n} x"));
+        let now = shards(&mut client);
+        now.0 == "steady" && now.1 > before
+    });
+    assert!(n < 5000, "after {n} more keys");
+    assert_eq!(client.command("dbsize"), Value::Int(5000 + n));
+}

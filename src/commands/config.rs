@@ -121,6 +121,12 @@ pub fn config_set(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
     shared.config.store(Arc::new(new));
     done.keep();
     follow(shared, &changed);
+    if changed.iter().any(|s| matches!(s.name(), "engine-grow-percent" | "engine-shrink-percent")) {
+        let config = shared.config.load();
+        let [grow, shrink] = [config.engine_grow_percent, config.engine_shrink_percent]
+            .map(|percent| u8::try_from(percent).unwrap_or(u8::MAX));
+        shared.keyspace.set_load_limits(ctx.keyspace(), grow, shrink);
+    }
     ctx.reply.ok();
     Ok(Outcome::Done)
 }

@@ -121,19 +121,27 @@ fn load(parts: Parts, stdin: impl Read, implied_file: bool) -> Result<Config, Co
         let default = PathBuf::from(DEFAULT_FILE);
         (implied_file && default.exists()).then_some(default)
     });
-    let mut loader = Loader::new(Config::started_in(here));
+    let source = "standard input";
+    let input = match parts.stdin {
+        true => Some(read_all(stdin).map_err(|error| ConfigError::file(Path::new(source), &error))?),
+        false => None,
+    };
+    // What is written for tandem has tandem's defaults; what is written for Redis, those of Redis.
+    let for_redis = match (&file, &input) {
+        (Some(path), _) => !is_yaml(path),
+        (None, Some(text)) => !looks_like_yaml(text),
+        (None, None) => !parts.options.is_empty(),
+    };
+    let mut loader =
+        Loader::new(if for_redis { Config::started_as_redis(here) } else { Config::started_in(here) });
     if let Some(path) = file {
         loader.config.file = Some(path.canonicalize().map_err(|error| ConfigError::file(&path, &error))?);
         load_file(&mut loader, &path)?;
     }
-    if parts.stdin {
-        let source = "standard input";
-        let text = read_all(stdin).map_err(|error| ConfigError::file(Path::new(source), &error))?;
-        if looks_like_yaml(&text) {
-            yaml::load(&mut loader, &text, source)?;
-        } else {
-            loader.text(&text, source, 0)?;
-        }
+    match input {
+        Some(text) if looks_like_yaml(&text) => yaml::load(&mut loader, &text, source)?,
+        Some(text) => loader.text(&text, source, 0)?,
+        None => {}
     }
     for (index, words) in parts.options.iter().enumerate() {
         let shown = shown(words);
@@ -157,7 +165,11 @@ pub enum Form {
 
 /// Reads text that stands for a whole configuration; it cannot include files.
 pub fn parse(text: &[u8], form: Form) -> Result<Config, ConfigError> {
-    let mut loader = Loader::new(Config::started_in(Config::default().dir.0));
+    let here = Config::default().dir.0;
+    let mut loader = Loader::new(match form {
+        Form::Yaml => Config::started_in(here),
+        Form::Conf => Config::started_as_redis(here),
+    });
     loader.may_include = false;
     match form {
         Form::Yaml => yaml::load(&mut loader, text, "text")?,

@@ -11,7 +11,7 @@ use super::error::{BadLine, ConfigError, nearest, printable};
 use super::quote::split_words;
 use super::runtime::{check_status, find};
 use super::setting::Origin;
-use super::{Config, SETTINGS, Setting};
+use super::{Config, SETTINGS, Setting, Spec};
 use crate::glob;
 
 /// Files within files within files …
@@ -116,7 +116,11 @@ impl Loader {
             return self.other(name);
         };
         if values.is_empty() {
-            return Err("wrong number of arguments".to_owned());
+            return Err(match setting.spec {
+                // As Redis: this form takes any number of words, and none of them is one it knows.
+                Spec::Choices(known) => super::kinds::one_of(known),
+                _ => "wrong number of arguments".to_owned(),
+            });
         }
         let origin = match self.given.contains_key(setting.name()) && setting.adds_up() {
             true => Origin::More,

@@ -90,6 +90,11 @@ impl SettingValue for Text {
     }
 }
 
+/// The error for a word that is none of these.
+pub(super) fn one_of(known: &[&str]) -> String {
+    format!("argument(s) must be one of the following: {}", known.join(", "))
+}
+
 /// Whether the braces of a process title name known variables and close.
 fn is_title_template(template: &[u8]) -> bool {
     const KNOWN: [&[u8]; 7] =
@@ -338,10 +343,7 @@ impl SettingValue for ShutdownFlags {
                 b"nosave" => flags.nosave = true,
                 b"now" => flags.now = true,
                 b"force" => flags.force = true,
-                _ => {
-                    let known = Self::WORDS.join(", ");
-                    return Err(format!("argument(s) must be one of the following: {known}"));
-                }
+                _ => return Err(one_of(Self::WORDS)),
             }
         }
         if flags.save && flags.nosave {

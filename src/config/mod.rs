@@ -74,10 +74,23 @@ fn defaults() -> &'static Config {
     &DEFAULTS
 }
 
+/// Where a server listens that is started as redis-server is, and is told nothing.
+const REDIS_BIND: &str = "* -::*";
+
 impl Config {
     /// The defaults for a process that was started in this directory.
     fn started_in(directory: std::path::PathBuf) -> Self {
         Config { dir: Directory(directory.clone()), started_in: directory, ..Config::default() }
+    }
+
+    /// The same for one that is started by a redis.conf or by flags alone: it listens where Redis does, with
+    /// `protected-mode` in front of it. Files written for Redis count on that.
+    fn started_as_redis(directory: std::path::PathBuf) -> Self {
+        let mut config = Config::started_in(directory);
+        let bind = runtime::find(b"bind").expect("invariant: bind is a setting");
+        runtime::assign_text(&mut config, bind, REDIS_BIND.as_bytes())
+            .expect("invariant: a test reads this default");
+        config
     }
 }
 

@@ -101,12 +101,19 @@ pub fn check_text(text: &[u8]) {
 
 /// What a text would be loaded as.
 fn reload(config: &Config, text: &[u8]) -> Result<Config, ConfigError> {
-    let mut loader = Loader::new(Config::started_in(config.started_in.clone()));
+    let directory = config.started_in.clone();
     match config.file.as_deref() {
-        Some(path) if is_yaml(path) => yaml::load(&mut loader, text, "file")?,
-        _ => loader.text(text, "file", 0)?,
+        Some(path) if is_yaml(path) => {
+            let mut loader = Loader::new(Config::started_in(directory));
+            yaml::load(&mut loader, text, "file")?;
+            loader.finish()
+        }
+        _ => {
+            let mut loader = Loader::new(Config::started_as_redis(directory));
+            loader.text(text, "file", 0)?;
+            loader.finish()
+        }
     }
-    loader.finish()
 }
 
 /// The first setting that a text would not bring back.

@@ -11,6 +11,7 @@ use super::shard::{LIVE, Locked, ShardGuard, peek};
 use super::{DbId, EngineStats, EntryRef, Keyspace, Memory, compact, migrate, scan};
 use crossbeam_epoch::LocalHandle;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
 /// One worker's or helper's place in the keyspace. It stays on its thread.
 pub struct Participant {
@@ -112,11 +113,11 @@ impl<'p> Batch<'p> {
     }
 
     pub(super) fn grow_mark(&self) -> usize {
-        self.keyspace.grow_mark
+        self.keyspace.load.grow_mark.load(Relaxed)
     }
 
     pub(super) fn shrink_mark(&self) -> usize {
-        self.keyspace.shrink_mark
+        self.keyspace.load.shrink_mark.load(Relaxed)
     }
 
     pub(super) fn owe_unit(&self) {

@@ -51,6 +51,7 @@ use engines::Engines;
 use reclaim::{Garbage, Protected, Reclaim};
 use segment::Segments;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
@@ -228,10 +229,38 @@ pub struct Keyspace {
     gate: gate::Gate,
     reclaim: Reclaim,
     work: work::Work,
+    load: Load,
+    databases: DbId,
+}
+
+/// How full the tables may be; changed while everybody works.
+struct Load {
+    grow_percent: AtomicUsize,
+    shrink_percent: AtomicUsize,
     /// Keys of a shard at which the load is looked at.
-    grow_mark: usize,
-    shrink_mark: usize,
-    options: Options,
+    grow_mark: AtomicUsize,
+    shrink_mark: AtomicUsize,
+}
+
+impl Load {
+    fn new(grow_percent: u8, shrink_percent: u8) -> Self {
+        let [grow, shrink] = [grow_percent, shrink_percent].map(usize::from);
+        let mark = |percent: usize| AtomicUsize::new(bucket::SHARD_SLOTS * percent / 100);
+        Load {
+            grow_percent: AtomicUsize::new(grow),
+            shrink_percent: AtomicUsize::new(shrink),
+            grow_mark: mark(grow),
+            shrink_mark: mark(shrink),
+        }
+    }
+
+    fn change(&self, to: &Load) {
+        let change = |from: &AtomicUsize, to: &AtomicUsize| from.store(to.load(Relaxed), Relaxed);
+        change(&self.grow_percent, &to.grow_percent);
+        change(&self.shrink_percent, &to.shrink_percent);
+        change(&self.grow_mark, &to.grow_mark);
+        change(&self.shrink_mark, &to.shrink_mark);
+    }
 }
 
 /// Trash items freed in one step, and segments given back in one.
@@ -245,7 +274,6 @@ const RETRY: Duration = Duration::from_millis(2);
 impl Keyspace {
     /// An empty keyspace.
     pub fn new(options: Options) -> Result<Arc<Keyspace>, Error> {
-        let mark = |percent: u8| bucket::SHARD_SLOTS * usize::from(percent) / 100;
         Ok(Arc::new(Keyspace {
             dbs: (0..options.databases).map(|_| Protected::default()).collect(),
             segments: Arc::new(Segments::reserve(options.reserve_bytes)?),
@@ -253,9 +281,8 @@ impl Keyspace {
             gate: gate::Gate::default(),
             reclaim: Reclaim::new(),
             work: work::Work::default(),
-            grow_mark: mark(options.grow_percent),
-            shrink_mark: mark(options.shrink_percent),
-            options,
+            load: Load::new(options.grow_percent, options.shrink_percent),
+            databases: options.databases,
         }))
     }
 
@@ -267,11 +294,27 @@ impl Keyspace {
 
     /// Number of databases.
     pub fn databases(&self) -> DbId {
-        self.options.databases
+        self.databases
     }
 
     fn percents(&self) -> (usize, usize) {
-        (self.options.grow_percent.into(), self.options.shrink_percent.into())
+        (self.load.grow_percent.load(Relaxed), self.load.shrink_percent.load(Relaxed))
+    }
+
+    /// Changes the fill at which tables grow and shrink, and has every database looked at.
+    pub fn set_load_limits(&self, batch: &Batch<'_>, grow_percent: u8, shrink_percent: u8) {
+        self.load.change(&Load::new(grow_percent, shrink_percent));
+        for db in 0..self.databases {
+            if let Some(engines) = batch.engines(db) {
+                engines.space.check.store(true, Relaxed);
+            }
+        }
+        self.work.request_check();
+    }
+
+    /// Whether keys are being moved between engines.
+    pub fn is_migrating(&self) -> bool {
+        self.work.migrating.load(Relaxed) != 0
     }
 
     fn replace_engines(&self, batch: &Batch<'_>, db: DbId, new: Box<Engines>) {

@@ -20,6 +20,9 @@ const SLICE_US: u64 = 2_000;
 /// Pause after a panic, so that one that comes back each time does not take a core.
 const AFTER_A_PANIC: Duration = Duration::from_millis(100);
 
+/// Longest pause between two slices.
+const REST_MAX: Duration = Duration::from_millis(200);
+
 /// Work that somebody asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Chore {
@@ -160,9 +163,22 @@ fn work(shared: &Shared) {
                 Chore::Panic => panic!("asked for by DEBUG FAULT"),
             }
         }
+        let begun = clock::mono_ns();
         let more = shared.keyspace.maintain(&mut participant, SLICE_US, clock::now_ms(), &mut purge);
+        if more && shared.keyspace.is_migrating() {
+            rest(shared, clock::mono_ns() - begun);
+        }
         if !more && shared.helper.pending() == 0 {
             shared.keyspace.wait_for_work(None);
         }
+    }
+}
+
+/// After a slice of moving keys that took so long: waits as `migration-cpu-percent` wants it. Workers whose inserts need
+/// the room do not wait for this thread.
+fn rest(shared: &Shared, took_ns: u64) {
+    let percent = u64::from(shared.config.load().migration_cpu_percent.clamp(1, 100));
+    if percent < 100 {
+        std::thread::sleep(Duration::from_nanos(took_ns * (100 - percent) / percent).min(REST_MAX));
     }
 }

@@ -31,7 +31,12 @@ fn message(client: &mut Client) -> (String, String) {
 
 /// Expires `name` in this client's database and reads events until that one; returns what came before.
 fn before_marker(writer: &mut Client, listener: &mut Client, name: &str) -> Vec<String> {
-    assert_eq!(writer.command(&format!("SET {name} x PX 1")).text(), "OK");
+    before_marker_in(1, writer, listener, name)
+}
+
+/// The same with a marker that expires in so many milliseconds: everything due until then has come before it.
+fn before_marker_in(ms: u64, writer: &mut Client, listener: &mut Client, name: &str) -> Vec<String> {
+    assert_eq!(writer.command(&format!("SET {name} x PX {ms}")).text(), "OK");
     let mut seen = Vec::new();
     loop {
         let (_, key) = message(listener);
@@ -154,8 +159,8 @@ fn what_happened_to_a_key_before_its_time_counts() {
             }
         }
         allowed.insert(if renamed { "new" } else { "old" });
-        std::thread::sleep(Duration::from_millis(120));
-        let mut seen = before_marker(&mut writer, &mut listener, "marker");
+        // Beyond the times that the keys had at first.
+        let mut seen = before_marker_in(120, &mut writer, &mut listener, "marker");
         seen.sort();
         let mut allowed: Vec<&str> = allowed.into_iter().collect();
         allowed.sort_unstable();
@@ -216,8 +221,9 @@ fn a_key_past_its_time_is_never_served() {
     }
     // With the wheel off, reading alone decides.
     writer.command("DEBUG SET-ACTIVE-EXPIRE 0");
-    writer.command("SET k v PX 5");
-    std::thread::sleep(Duration::from_millis(10));
+    let due = now_ms() + 5;
+    writer.command(&format!("SET k v PXAT {due}"));
+    wait_until("its time has passed", PATIENCE, || now_ms() > due);
     assert_eq!(reader.command("EXISTS k"), Value::Int(0));
 }
 

@@ -3,18 +3,24 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use tokio::sync::mpsc;
 
 use crate::config::Config;
 use crate::keyspace::{Keyspace, Options};
+use crate::memory::allocator;
 use crate::server::connection::panic_text;
 use crate::server::listen::{self, UnixSocket};
 use crate::server::process;
 use crate::server::tcp::{self, Bound};
 use crate::server::worker::{self, HANDOVER_MAX, Inlets};
 use crate::shared::{Shared, Shutdown};
+use crate::sys::startup;
+
+/// When the start counts as over.
+const SETTLED_AFTER: Duration = Duration::from_millis(200);
 
 /// Starts everything and returns when the process was asked to end, with its exit code.
 ///
@@ -157,7 +163,13 @@ fn wait_for_end(shared: &Arc<Shared>, mut running: mpsc::Receiver<()>) {
             return shared.begin_shutdown(Shutdown { code: 1 });
         };
         let mut asked = shared.watch_shutdown();
+        let settled = async {
+            tokio::time::sleep(SETTLED_AFTER).await;
+            let_go_of_the_start();
+            std::future::pending::<()>().await;
+        };
         tokio::select! {
+            () = settled => {}
             _ = term.recv() => tracing::warn!("Received SIGTERM scheduling shutdown..."),
             _ = int.recv() => tracing::warn!("Received SIGINT scheduling shutdown..."),
             _ = asked.wait_for(Option::is_some) => {}
@@ -173,4 +185,12 @@ fn wait_for_end(shared: &Arc<Shared>, mut running: mpsc::Receiver<()>) {
             }
         }
     });
+}
+
+/// Memory that only the start needed goes back: code that ran once, and what it allocated.
+fn let_go_of_the_start() {
+    if let Err(error) = startup::let_go() {
+        tracing::debug!("the pages of the start stay mapped: {error}");
+    }
+    allocator::purge();
 }

@@ -52,10 +52,6 @@ bitflags::bitflags! {
         const NO_TOUCH = 1 << 6;
         /// A watched key was changed: EXEC will fail.
         const DIRTY_CAS = 1 << 7;
-        /// CLIENT UNBLOCK asks for a time-out.
-        const UNBLOCK_TIMEOUT = 1 << 8;
-        /// CLIENT UNBLOCK asks for an error.
-        const UNBLOCK_ERROR = 1 << 9;
         /// Connected by the unix socket.
         const UNIX = 1 << 10;
         /// Close after the replies that are due were written.

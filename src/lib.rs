@@ -9,12 +9,14 @@
 //! * [`values`]: the data types; know no key.
 //! * [`expiry`]: timers; [`eviction`]: recency and frequency.
 //! * [`effects`]: what a command did becomes what others hear of; [`events`]: who they are.
+//! * [`blocking`]: clients that wait for a key.
 //! * [`config`], [`observe`], [`clients`], [`shared`], [`memory`], [`clock`]: what all of these use.
 #![warn(missing_docs)]
 
 /// The version of Redis whose behaviour this is, as clients are told it.
 pub const REDIS_VERSION: &str = "7.2.4";
 
+pub mod blocking;
 pub mod clients;
 pub mod clock;
 pub mod commands;

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering::*}
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
+use crate::blocking::Waiters;
 use crate::clients::Clients;
 use crate::config::{Config, OomScore};
 use crate::effects::Class;
@@ -88,6 +89,8 @@ pub struct Shared {
     pub identities: Arc<Identities>,
     /// WATCH.
     pub watches: Watches,
+    /// Clients in blocking commands.
+    pub waiters: Waiters,
     /// Counters.
     pub stats: Stats,
     /// Slow commands, large requests, large replies.
@@ -137,6 +140,7 @@ impl Shared {
             pubsub: PubSub::default(),
             monitors: Monitors::default(),
             watches: Watches::default(),
+            waiters: Waiters::default(),
             stats: Stats::new(usize::from(workers)),
             logs: CommandLogs::default(),
             latency: Latency::default(),
@@ -171,7 +175,10 @@ impl Shared {
     /// Whether any effect has a consumer; while nobody listens the effects path is this branch.
     #[inline]
     pub fn anyone_listens(&self) -> bool {
-        self.notify.load(Relaxed) != 0 || !self.watches.is_empty() || self.pubsub.hears_expiry()
+        self.notify.load(Relaxed) != 0
+            || !self.watches.is_empty()
+            || !self.waiters.is_empty()
+            || self.pubsub.hears_expiry()
     }
 
     /// Whether anybody reads the propagation stream (AOF, replicas). While nobody does,

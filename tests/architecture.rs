@@ -32,6 +32,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "cluster",
             "clients",
             "values",
+            "blocking",
         ],
     ),
     // What all workers share; it holds one of each, so that nothing else needs to.
@@ -55,6 +56,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "scripting",
             "server",
             "clients",
+            "blocking",
         ],
     ),
     (
@@ -77,11 +79,14 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "replication",
             "eviction",
             "clients",
+            "blocking",
         ],
     ),
     ("scripting", &["shared", "commands", "protocol", "config", "security"]),
     // What the workers know of each other's connections.
     ("clients", &["config", "protocol"]),
+    // Who waits for which key, and with what; commands run them.
+    ("blocking", &["clients", "keyspace", "protocol", "values"]),
     ("protocol", &["values"]),
     ("keyspace", &["values", "memory"]),
     ("values", &["memory"]),

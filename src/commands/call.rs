@@ -17,7 +17,7 @@ use crate::commands::keyspec::{self, KeyList};
 use crate::commands::local::{Lane, Local};
 use crate::commands::session::Session;
 use crate::commands::table::{self, Found};
-use crate::commands::timing;
+use crate::commands::{timing, waiting};
 use crate::config::{Allow, Config};
 use crate::expiry::{Expiry, Graveyard};
 use crate::keyspace::{Batch, DbId, KeyHash, LockSet};
@@ -121,13 +121,16 @@ pub fn run<'k>(
     match result {
         Ok(outcome) => {
             debug_assert!(!ctx.keys.any_emptied(), "{} did not state a removal", command.name);
-            crate::effects::deliver::apply(env.shared, &ctx.keys, &ctx.fx);
+            ctx.local.signalled |= crate::effects::deliver::apply(env.shared, &ctx.keys, &ctx.fx);
             settle(&mut ctx);
-            outcome
+            match outcome {
+                Outcome::Block(wait) => waiting::begin(&mut ctx, *wait),
+                outcome => outcome,
+            }
         }
         Err(error) => {
             debug_assert!(ctx.fx.is_empty(), "{} failed after it stated an effect", command.name);
-            crate::effects::deliver::apply(env.shared, &ctx.keys, &Default::default());
+            ctx.local.signalled |= crate::effects::deliver::apply(env.shared, &ctx.keys, &Default::default());
             drop(ctx);
             out.truncate_to(begin);
             fail(env.shared, worker, request.found.id, out, &error);

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
+use crate::blocking::Answer;
 use crate::clients::{ClientHandle, ClientId, Role, State};
 use crate::clock;
 use crate::commands::command::{Arity, Command, Group, Outcome};
@@ -12,7 +13,7 @@ use crate::commands::ctx::Ctx;
 use crate::commands::error::Error;
 use crate::commands::row::{acl, flags, help, not_built};
 use crate::commands::session::ReplyMode;
-use crate::commands::{number, table};
+use crate::commands::{number, table, waiting};
 use crate::shared::PauseMode;
 
 /// The commands of this family.
@@ -432,21 +433,16 @@ pub fn client_unblock(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
     // The reason is looked at before the id.
     ctx.args.seek(3);
     let how = if ctx.args.left() == 0 || ctx.args.token("TIMEOUT") {
-        State::UNBLOCK_TIMEOUT
+        Answer::TimedOut
     } else if ctx.args.token("ERROR") {
-        State::UNBLOCK_ERROR
+        Answer::Unblocked
     } else {
         return Err(Error::Line("ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR"));
     };
     ctx.args.seek(2);
     let id = ctx.args.int()?;
-    let client = ClientId::try_from(id).ok().and_then(|id| ctx.shared.clients.get(id));
-    let blocked = client.filter(|c| c.state().contains(State::BLOCKED));
-    if let Some(client) = &blocked {
-        client.set(how);
-        client.wake();
-    }
-    ctx.reply.int(i64::from(blocked.is_some()));
+    let ended = ClientId::try_from(id).is_ok_and(|id| waiting::end_client(ctx.shared, id, how));
+    ctx.reply.int(i64::from(ended));
     Ok(Outcome::Done)
 }
 

@@ -4,6 +4,7 @@
 //! subcommands, ACL checks, key extraction and the set of locks all read this table and
 //! nothing else, so a fact about a command is written once.
 
+use crate::blocking::Wait;
 use crate::commands::ctx::Ctx;
 use crate::commands::error::Error;
 use crate::commands::keyspec::KeyFinder;
@@ -18,6 +19,8 @@ pub enum Outcome {
     Done,
     /// Reply, then close the connection.
     Close,
+    /// Nothing to answer with: the client waits, if it may.
+    Block(Box<Wait>),
 }
 
 /// Number of arguments, the command's name included.

@@ -1,7 +1,8 @@
 //! Everything that a handler may touch, as disjoint fields.
 
+use crate::blocking::{Kinds, OnTimeout, Wait};
 use crate::commands::args::Args;
-use crate::commands::command::Command;
+use crate::commands::command::{Command, Outcome};
 use crate::commands::error::Error;
 use crate::commands::keys::{Collection, Keys, Ttl};
 use crate::commands::local::Local;
@@ -19,6 +20,15 @@ pub enum Origin {
     Client,
     /// A connection's EXEC.
     Exec,
+    /// A client that waited, as one of its keys was signalled.
+    Woken,
+}
+
+impl Origin {
+    /// Whether a command that finds nothing may wait, or answers as on a time-out.
+    pub fn may_block(self) -> bool {
+        matches!(self, Origin::Client | Origin::Woken)
+    }
 }
 
 /// The context of one command.
@@ -70,9 +80,21 @@ impl<'a> Ctx<'a, '_> {
         self.keys.open(db, hash, key)
     }
 
-    /// Whether a blocking command may block here, or must answer as on a time-out.
-    pub fn may_block(&self) -> bool {
-        self.origin == Origin::Client
+    /// Nothing is there: the client waits until one of its keys is of these kinds. Where it may
+    /// not, `call` answers as on a time-out.
+    pub fn wait(&self, kinds: Kinds, timeout_ms: u64, on_timeout: OnTimeout) -> Outcome {
+        Outcome::Block(Box::new(Wait { kinds, timeout_ms, on_timeout, argv: None, behind: false }))
+    }
+
+    /// Whether others wait for key `i` who will be served first: then a blocking command must
+    /// not take from it, but wait behind them, which is what [`wait_behind`](Self::wait_behind) says.
+    pub fn is_contested(&self, i: usize) -> bool {
+        self.origin == Origin::Client && self.shared.waiters.is_contested(self.keys.db(i), self.keys.key(i))
+    }
+
+    /// The same as [`wait`](Self::wait) for a client that did not look into a contested key.
+    pub fn wait_behind(&self, kinds: Kinds, timeout_ms: u64, on_timeout: OnTimeout) -> Outcome {
+        Outcome::Block(Box::new(Wait { kinds, timeout_ms, on_timeout, argv: None, behind: true }))
     }
 
     /// States that `n` elements of the collection at key `i` changed, and that the key went

@@ -27,6 +27,8 @@ pub enum Fate {
     Close,
     /// It needs the exclusive gate: raise it and dispatch again.
     Gate,
+    /// It waits; the worker's `local` has its waiter, and there is no reply yet.
+    Blocked,
     /// CLIENT PAUSE holds it back until this time (Unix ms): dispatch it again then.
     Paused(u64),
 }
@@ -77,18 +79,21 @@ pub fn dispatch(
     if call::is_monitored(env, found) {
         call::feed_monitors(env, &hands.local.redacted, session, source);
     }
+    if matches!(outcome, Outcome::Block(_)) {
+        return Fate::Blocked;
+    }
     // Confirmations of subscriptions are pushes, which CLIENT REPLY does not concern.
     let keep = table::container(found.id).command.name.ends_with("subscribe");
     silence(session, out, if keep { out.position() } else { begin });
     match outcome {
-        Outcome::Done => Fate::Done,
+        Outcome::Done | Outcome::Block(_) => Fate::Done,
         Outcome::Close => Fate::Close,
     }
 }
 
 /// CLIENT REPLY OFF and SKIP: the reply is dropped, what others pushed is not in here.
 #[inline]
-fn silence(session: &mut Session, out: &mut OutBuf, begin: usize) {
+pub(super) fn silence(session: &mut Session, out: &mut OutBuf, begin: usize) {
     match session.reply_mode {
         ReplyMode::On | ReplyMode::SkipNext => {}
         ReplyMode::Off => out.truncate_to(begin),

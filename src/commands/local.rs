@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::blocking::Waiter;
 use crate::expiry::{Expiry, Graveyard, Identities};
 
 /// The part of a worker's state that handlers see. Never shared, so nothing here is locked.
@@ -16,6 +17,10 @@ pub struct Local {
     pub touch: crate::commands::keys::Touch,
     /// Arguments of the running command that no log may show.
     pub redacted: smallvec::SmallVec<[usize; 2]>,
+    /// Keys that clients wait for were signalled: serve them once nothing is locked.
+    pub signalled: bool,
+    /// The client of the running command waits now, and this is how.
+    pub waiter: Option<Arc<Waiter>>,
     /// Counts that are added to the worker's counters with the next run of commands.
     pub tally: Tally,
     /// DEBUG FAULT EXPIRY: the next slice of this worker's expiry panics.
@@ -57,6 +62,8 @@ impl Lane {
                 scratch: Vec::new(),
                 touch: crate::commands::keys::Touch::Lru,
                 redacted: Default::default(),
+                signalled: false,
+                waiter: None,
                 tally: Tally::default(),
                 panic_in_expiry: false,
             },

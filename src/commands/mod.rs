@@ -60,6 +60,7 @@ pub mod table;
 pub mod timing;
 pub mod transaction;
 pub mod ttl;
+pub mod waiting;
 
 use command::Command;
 

@@ -1,9 +1,11 @@
 //! Replication.
 
+use crate::blocking::OnTimeout;
 use crate::commands::command::{Arity, Command, Group, Outcome};
 use crate::commands::ctx::Ctx;
 use crate::commands::error::Error;
 use crate::commands::row::{acl, flags, not_built};
+use crate::commands::stream_entries::timeout;
 
 /// The commands of this family.
 pub static COMMANDS: &[Command] = &[
@@ -108,7 +110,7 @@ pub static COMMANDS: &[Command] = &[
         since: "7.2.0",
         group: Group::Generic,
         tips: &["request_policy:all_shards", "response_policy:agg_min"],
-        run: not_built,
+        run: waitaof,
         ..Command::DEFAULT
     },
 ];
@@ -122,14 +124,31 @@ pub fn role(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
     Ok(Outcome::Done)
 }
 
-/// WAIT. No replica can connect yet, so none can acknowledge within any time: the answer is
-/// known at once.
+/// WAIT. No replica can connect yet, so none acknowledges within any time.
 pub fn wait(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
-    ctx.args.int()?;
-    let timeout = ctx.args.int().map_err(|_| Error::Line("ERR timeout is not an integer or out of range"))?;
-    if timeout < 0 {
-        return Err(Error::Line("ERR timeout is negative"));
+    let replicas = ctx.args.int()?;
+    let timeout_ms = timeout(ctx.args.next()?, ctx.now)?;
+    if replicas <= 0 {
+        ctx.reply.int(0);
+        return Ok(Outcome::Done);
     }
-    ctx.reply.int(0);
-    Ok(Outcome::Done)
+    Ok(ctx.wait(0, timeout_ms, OnTimeout::NoReplica))
+}
+
+/// WAITAOF. There is no AOF yet, so only waiting for replicas can be asked for.
+pub fn waitaof(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
+    let out_of_range = Error::Line("ERR value is out of range, value must between 0 and 1");
+    let local = ctx.args.int_in(0..=1, out_of_range)?;
+    let replicas = ctx.args.int_in(0..=i64::MAX, Error::MustBePositive)?;
+    let timeout_ms = timeout(ctx.args.next()?, ctx.now)?;
+    if local > 0 {
+        return Err(Error::Line(
+            "ERR WAITAOF cannot be used when numlocal is set but appendonly is disabled.",
+        ));
+    }
+    if replicas == 0 {
+        OnTimeout::NoFile.write(&mut ctx.reply);
+        return Ok(Outcome::Done);
+    }
+    Ok(ctx.wait(0, timeout_ms, OnTimeout::NoFile))
 }

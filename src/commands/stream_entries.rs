@@ -2,6 +2,7 @@
 
 use smallvec::SmallVec;
 
+use crate::blocking::{OnTimeout, STREAM};
 use crate::commands::args::Args;
 use crate::commands::command::Outcome;
 use crate::commands::ctx::Ctx;
@@ -14,7 +15,7 @@ use crate::commands::stream_args::{
 use crate::config::Config;
 use crate::effects::Class;
 use crate::values::stream::{Keep, Limits, StreamId};
-use crate::values::{Stream, Value};
+use crate::values::{Blob, Stream, Value};
 
 /// Largest entry, with room for the headers of its elements, so that it fits into one node.
 const ENTRY_BYTES_MAX: usize = 1 << 30;
@@ -350,8 +351,8 @@ pub fn xsetid(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
 pub(super) struct ReadOptions<'k> {
     /// Most entries of one stream.
     pub count: usize,
-    /// Whether to wait.
-    pub block: bool,
+    /// Milliseconds to wait if nothing is there; 0 for as long as it takes.
+    pub block: Option<u64>,
     /// Group and consumer.
     pub group: Option<(&'k [u8], &'k [u8])>,
     /// NOACK
@@ -366,12 +367,11 @@ pub(super) struct ReadOptions<'k> {
 pub(super) fn read_options<'k>(ctx: &Ctx<'_, 'k>, grouped: bool) -> Result<ReadOptions<'k>, Error> {
     let mut args = ctx.args;
     let mut out =
-        ReadOptions { count: usize::MAX, block: false, group: None, noack: false, streams: 0, first: 0 };
+        ReadOptions { count: usize::MAX, block: None, group: None, noack: false, streams: 0, first: 0 };
     while args.left() > 0 {
         let more = args.left() - 1;
         if more >= 1 && args.token("BLOCK") {
-            timeout(args.next()?, ctx.now)?;
-            out.block = true;
+            out.block = Some(timeout(args.next()?, ctx.now)?);
         } else if more >= 1 && args.token("COUNT") {
             out.count = match args.int()? {
                 n if n <= 0 => usize::MAX,
@@ -422,15 +422,14 @@ fn unbalanced(grouped: bool) -> Error {
     ))
 }
 
-fn timeout(text: &[u8], now: u64) -> Result<(), Error> {
+/// A time-out in milliseconds.
+pub(super) fn timeout(text: &[u8], now: u64) -> Result<u64, Error> {
     let ms = number::parse_i64(text).ok_or(Error::Line("ERR timeout is not an integer or out of range"))?;
-    if ms < 0 {
-        return Err(Error::Line("ERR timeout is negative"));
+    let ms = u64::try_from(ms).map_err(|_| Error::Line("ERR timeout is negative"))?;
+    match ms.checked_add(now) {
+        Some(at) if i64::try_from(at).is_ok() => Ok(ms),
+        _ => Err(Error::Line("ERR timeout is out of range")),
     }
-    if ms.checked_add_unsigned(now).is_none() {
-        return Err(Error::Line("ERR timeout is out of range"));
-    }
-    Ok(())
 }
 
 /// XREAD
@@ -439,6 +438,7 @@ pub fn xread(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
     let options = read_options(ctx, false)?;
     // What to read where: nothing, or from this id on.
     let mut wanted: SmallVec<[Option<StreamId>; 4]> = SmallVec::new();
+    let mut last_ids: SmallVec<[Option<StreamId>; 4]> = SmallVec::new();
     for i in 0..options.streams {
         let text = args.at(options.first + options.streams + i);
         let newest = read(&mut ctx.keys, i, |s| s.map(newest_and_last))?;
@@ -453,10 +453,11 @@ pub fn xread(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
         };
         let has_more = newest.is_some_and(|(newest, _)| newest.is_some_and(|newest| newest > after));
         wanted.push(if has_more { after.next() } else { None });
+        last_ids.push((text == b"$").then_some(after));
     }
     let served = wanted.iter().flatten().count();
     if served == 0 {
-        return nothing_to_read(ctx, options.block, "XREAD with BLOCK");
+        return Ok(wait_for_entries(ctx, &options, &last_ids));
     }
     reply_streams(ctx, served);
     for (i, from) in wanted.iter().enumerate() {
@@ -489,11 +490,28 @@ pub(super) fn reply_streams(ctx: &mut Ctx<'_, '_>, n: usize) {
     }
 }
 
-/// There is nothing now: waiting is not built, where it would be allowed.
-pub(super) fn nothing_to_read(ctx: &mut Ctx<'_, '_>, block: bool, what: &str) -> Result<Outcome, Error> {
-    if block && ctx.may_block() {
-        return Err(Error::not_built(what));
+/// XREAD has found nothing. Where it said `$`, it will be asking for what comes after now.
+fn wait_for_entries(
+    ctx: &mut Ctx<'_, '_>,
+    options: &ReadOptions<'_>,
+    last_ids: &[Option<StreamId>],
+) -> Outcome {
+    let Some(ms) = options.block else {
+        ctx.reply.null_array();
+        return Outcome::Done;
+    };
+    let mut outcome = ctx.wait(STREAM, ms, OnTimeout::NullArray);
+    if let Outcome::Block(wait) = &mut outcome
+        && last_ids.iter().any(Option::is_some)
+    {
+        let mut argv = ctx.args.source().to_owned();
+        let first = options.first + options.streams;
+        for (i, id) in last_ids.iter().enumerate() {
+            if let Some(id) = id {
+                argv[first + i] = Blob::copy_from(&id_text(*id));
+            }
+        }
+        wait.argv = Some(argv);
     }
-    ctx.reply.null_array();
-    Ok(Outcome::Done)
+    outcome
 }

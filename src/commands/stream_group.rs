@@ -2,6 +2,7 @@
 
 use smallvec::SmallVec;
 
+use crate::blocking::{LIST, OTHER, OnTimeout, STREAM, ZSET};
 use crate::commands::call::shown;
 use crate::commands::command::Outcome;
 use crate::commands::ctx::Ctx;
@@ -11,7 +12,7 @@ use crate::commands::number;
 use crate::commands::stream_args::{
     edit, id, id_or_end, id_text, interval, parse, read, reply_entry, reply_id, start, word,
 };
-use crate::commands::stream_entries::{newest_and_last, nothing_to_read, read_options, reply_streams};
+use crate::commands::stream_entries::{newest_and_last, read_options, reply_streams};
 use crate::effects::Class;
 use crate::values::stream::{Group, Pending, StreamId};
 use crate::values::{Stream, Value};
@@ -221,8 +222,18 @@ pub fn xreadgroup(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
         });
     }
     let served = wanted.iter().filter(|(_, served)| *served).count();
-    if served == 0 && options.block && ctx.may_block() {
-        return nothing_to_read(ctx, true, "XREADGROUP with BLOCK");
+    // Consumers that came earlier get the new entries first.
+    let behind = options.block.is_some()
+        && (0..wanted.len()).any(|i| matches!(wanted[i], (None, true)) && ctx.is_contested(i));
+    if let Some(ms) = options.block.filter(|_| served == 0 || behind) {
+        for i in 0..wanted.len() {
+            see_consumer(ctx, i, group, consumer)?;
+        }
+        return Ok(if behind {
+            ctx.wait_behind(STREAM | OTHER | LIST | ZSET, ms, OnTimeout::NullArray)
+        } else {
+            ctx.wait(STREAM | OTHER | LIST | ZSET, ms, OnTimeout::NullArray)
+        });
     }
     if served > 0 {
         reply_streams(ctx, served);

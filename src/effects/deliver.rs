@@ -5,21 +5,23 @@ use crate::effects::{Class, Effects};
 use crate::keyspace::DbId;
 use crate::shared::Shared;
 
-/// Delivers what a command stated. Keys that it found expired come first.
+/// Delivers what a command stated. Keys that it found expired come first. True if clients wait
+/// for one of its keys: they are to be served once the locks are released.
 #[inline]
-pub fn apply(shared: &Shared, keys: &Keys<'_, '_>, fx: &Effects) {
+#[must_use]
+pub fn apply(shared: &Shared, keys: &Keys<'_, '_>, fx: &Effects) -> bool {
     if fx.is_empty() && !keys.any_expired() {
-        return;
+        return false;
     }
     if !shared.anyone_listens() {
-        return;
+        return false;
     }
-    deliver(shared, keys, fx);
+    deliver(shared, keys, fx)
 }
 
 #[cold]
 #[inline(never)]
-fn deliver(shared: &Shared, keys: &Keys<'_, '_>, fx: &Effects) {
+fn deliver(shared: &Shared, keys: &Keys<'_, '_>, fx: &Effects) -> bool {
     for i in keys.expired() {
         expired(shared, keys.db(i), keys.key(i));
     }
@@ -44,6 +46,25 @@ fn deliver(shared: &Shared, keys: &Keys<'_, '_>, fx: &Effects) {
         let i = usize::from(event.key);
         key_event(shared, keys.db(i), keys.key(i), event.class, event.name);
     }
+    !shared.waiters.is_empty() && signal(shared, keys, fx)
+}
+
+/// Signals every key that changed. What became of it, and for whom that is good, is seen when its
+/// waiters are served; so no handler can forget to make a key ready.
+fn signal(shared: &Shared, keys: &Keys<'_, '_>, fx: &Effects) -> bool {
+    let mut any = false;
+    for &db in &fx.databases {
+        any |= shared.waiters.signal_database(db);
+    }
+    let changed = fx.events.iter().filter(|_| fx.dirty > 0).map(|event| event.key);
+    for i in changed.chain(fx.ready.iter().copied()) {
+        let i = usize::from(i);
+        any |= shared.waiters.signal(keys.db(i), keys.key(i));
+    }
+    for i in keys.expired() {
+        any |= shared.waiters.signal(keys.db(i), keys.key(i));
+    }
+    any
 }
 
 /// A key's time came, whoever found out: a command, the wheel or a migration.
@@ -54,6 +75,7 @@ pub fn expired(shared: &Shared, db: DbId, key: &[u8]) {
     shared.watches.touch(db, key);
     key_event(shared, db, key, Class::EXPIRED, "expired");
     shared.pubsub.publish_expired(db, key);
+    shared.waiters.signal(db, key);
 }
 
 /// The time of fields of a hash came, whoever found out. The key went with them if they were `all`.

@@ -11,6 +11,8 @@ const HISTORY_MAX: usize = 160;
 pub const COMMAND: &str = "command";
 /// A command that should be fast.
 pub const FAST_COMMAND: &str = "fast-command";
+/// Answering a client that waited in a blocking command.
+pub const COMMAND_UNBLOCKING: &str = "command-unblocking";
 /// Working off due keys.
 pub const EXPIRE_CYCLE: &str = "expire-cycle";
 

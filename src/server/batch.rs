@@ -10,6 +10,7 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 use tokio::sync::Notify;
 
+use crate::blocking::Waiter;
 use crate::clock;
 use crate::commands::args::Source;
 use crate::commands::call::Env;
@@ -18,7 +19,7 @@ use crate::commands::keys::Touch;
 use crate::commands::local::Lane;
 use crate::commands::session::Session;
 use crate::commands::table::{self, Lookup};
-use crate::commands::timing;
+use crate::commands::{timing, waiting};
 use crate::config::{Config, EvictionPolicy};
 use crate::effects::deliver;
 use crate::expiry::Gone;
@@ -103,6 +104,11 @@ pub enum Ran {
     All,
     /// Up to this request, which asked for the end of the connection.
     Closed,
+    /// Up to the request before this one, whose client waits now: `local.waiter` says how.
+    Blocked {
+        /// Index of the request behind it.
+        next: usize,
+    },
     /// Up to this request, which CLIENT PAUSE holds back until then.
     Paused {
         /// Index of the request that waits.
@@ -177,8 +183,29 @@ impl Runner {
             let micros = (clock::mono_ns() - begun) / 1000;
             shared.latency.note(EXPIRE_CYCLE, micros, threshold, || now);
         }
+        self.serve_ready();
         self.after(now);
         more
+    }
+
+    /// Serves keys that became ready other than by a command.
+    pub fn serve_ready(&mut self) {
+        if !self.shared.waiters.has_ready() {
+            return;
+        }
+        let Runner { shared, participant, lane, config, .. } = self;
+        let config: &Config = config.load();
+        let env = Env { shared, config, now: clock::now_ms(), touch: touch(config) };
+        let batch = participant.enter();
+        waiting::serve(env, lane.hands(), &batch);
+    }
+
+    /// Writes what a client that waited is answered. False if its connection is to be closed.
+    pub fn answer(&mut self, session: &mut Session, out: &mut OutBuf, waiter: &Waiter) -> bool {
+        let Runner { shared, lane, config, .. } = self;
+        let config: &Config = config.load();
+        let env = Env { shared, config, now: clock::now_ms(), touch: touch(config) };
+        waiting::reply(env, lane.local.worker, session, out, waiter)
     }
 
     /// The settings as they are now.
@@ -205,12 +232,14 @@ impl Runner {
                 Some(Fate::Done | Fate::Refused) => {}
                 Some(Fate::Close) => break Ran::Closed,
                 Some(Fate::Paused(until_ms)) => break Ran::Paused { at, until_ms },
+                Some(Fate::Blocked) => break Ran::Blocked { next: at },
                 Some(Fate::Gate) => {
                     record(turn.lane, env, session, &mut segment, None);
                     match turn.exclusive(env, session, out, work.source(at), &mut segment) {
                         Fate::Close => break Ran::Closed,
                         Fate::Paused(until_ms) => break Ran::Paused { at, until_ms },
-                        Fate::Done | Fate::Refused | Fate::Gate => {}
+                        // What runs behind the gate never waits.
+                        Fate::Done | Fate::Refused | Fate::Gate | Fate::Blocked => {}
                     }
                     at += 1;
                     env.now = clock::now_ms();
@@ -317,9 +346,11 @@ impl Turn<'_> {
             let fate = dispatch(env, self.lane.hands(), &batch, session, out, lookup, source, hash);
             match fate {
                 Fate::Gate | Fate::Paused(_) => return Some(fate),
-                Fate::Done | Fate::Close | Fate::Refused => {}
+                Fate::Done | Fate::Close | Fate::Refused | Fate::Blocked => {}
             }
-            if let Some(found) = lookup.found().filter(|_| fate != Fate::Refused) {
+            // One that waits counts when it is answered.
+            let ran = !matches!(fate, Fate::Refused | Fate::Blocked);
+            if let Some(found) = lookup.found().filter(|_| ran) {
                 let ran = timing::Ran { found, source, redacted: &self.lane.local.redacted };
                 timing::requested(env, session, ran);
                 timing::replied(env, session, out.len().saturating_sub(before), ran);
@@ -329,6 +360,12 @@ impl Turn<'_> {
                 }
             }
             *at += 1;
+            if self.lane.local.signalled {
+                serve(self.lane, env, session, &batch, segment);
+            }
+            if fate == Fate::Blocked {
+                return Some(fate);
+            }
             if fate == Fate::Close || session.killed() {
                 return Some(Fate::Close);
             }
@@ -353,8 +390,19 @@ impl Turn<'_> {
             segment.ids.push(found.id);
             record(self.lane, env, session, segment, Some((source, found)));
         }
+        if self.lane.local.signalled {
+            serve(self.lane, env, session, &batch, segment);
+        }
         fate
     }
+}
+
+/// Serves the clients that the last command made ready; their time is not its time.
+#[cold]
+fn serve(lane: &mut Lane, env: Env<'_>, session: &Session, batch: &Batch<'_>, segment: &mut Segment) {
+    record(lane, env, session, segment, None);
+    waiting::serve(env, lane.hands(), batch);
+    segment.began_ns = clock::mono_ns();
 }
 
 /// Reads the clock and divides the time since the last reading among the commands that ran.

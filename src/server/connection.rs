@@ -11,16 +11,18 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::Notify;
 
+use crate::blocking::{Answer, Waiter};
 use crate::clients::{ClientHandle, State};
 use crate::clock;
 use crate::commands::session::Session;
+use crate::commands::waiting;
 use crate::protocol::limits::{Limits, ProtocolError};
 use crate::protocol::owned::OwnedRequest;
 use crate::protocol::request::{Parser, Progress, Requests};
@@ -69,6 +71,7 @@ impl Desk {
         self.scratch.resize(SCRATCH_BYTES, 0);
         self.runner.lane.local.tally = Default::default();
         self.runner.lane.local.redacted.clear();
+        self.runner.lane.local.waiter = None;
     }
 }
 
@@ -89,12 +92,41 @@ enum Wake {
     Writable,
     Mail,
     Resume,
+    Gone,
 }
 
-/// A request that waits for the end of CLIENT PAUSE.
+/// Why requests are held back.
+enum Reason {
+    /// CLIENT PAUSE.
+    Pause,
+    /// The request before them waits for its answer.
+    Waits(Arc<Waiter>),
+}
+
+/// Requests that wait their turn. Nothing is received meanwhile.
 struct Held {
     args: Vec<Vec<Blob>>,
-    timer: Pin<Box<tokio::time::Sleep>>,
+    reason: Reason,
+    timer: Option<Pin<Box<tokio::time::Sleep>>>,
+}
+
+impl Held {
+    /// Whether they may go on.
+    fn poll(&mut self, cx: &mut Context<'_>, shared: &Shared) -> bool {
+        if let Some(timer) = &mut self.timer
+            && timer.as_mut().poll(cx).is_ready()
+        {
+            self.timer = None;
+            match &self.reason {
+                Reason::Pause => return true,
+                Reason::Waits(waiter) => waiting::end(shared, waiter, Answer::TimedOut),
+            }
+        }
+        match &self.reason {
+            Reason::Pause => shared.pause.active(clock::now_ms()).is_none(),
+            Reason::Waits(waiter) => waiter.is_answered(),
+        }
+    }
 }
 
 /// A connected client.
@@ -116,6 +148,8 @@ pub struct Connection {
     /// A second registration of the socket, made only while replies wait.
     writable: Option<AsyncFd<std::os::fd::OwnedFd>>,
     held: Option<Box<Held>>,
+    /// Bytes came in while requests were held.
+    unread: bool,
 }
 
 impl Connection {
@@ -139,6 +173,7 @@ impl Connection {
             pending: OutBuf::default(),
             writable: None,
             held: None,
+            unread: false,
         })
     }
 
@@ -149,7 +184,8 @@ impl Connection {
                 Wake::Readable => self.readable().await,
                 Wake::Writable => self.flush(),
                 Wake::Mail => self.mail(),
-                Wake::Resume => self.resume(),
+                Wake::Resume => self.resume().await,
+                Wake::Gone => Err(End::Gone),
             };
             if let Err(end) = step {
                 break end;
@@ -191,19 +227,19 @@ impl Connection {
 
     /// Sleeps until there is something to do.
     async fn wait(&mut self) -> Wake {
-        let Connection { io, session, writable, held, desk, .. } = self;
+        let Connection { io, session, writable, held, shared, unread, .. } = self;
         let handle = &*session.handle;
         poll_fn(|cx| {
             // First, so that a client which always has something to say cannot outlast its end.
             if handle.state().intersects(State::ENDING) {
                 return Poll::Ready(Wake::Mail);
             }
-            if let Some(held) = held {
-                if held.timer.as_mut().poll(cx).is_ready() {
-                    return Poll::Ready(Wake::Resume);
+            if held.is_none() {
+                if io.poll_read_ready(cx).is_ready() {
+                    return Poll::Ready(Wake::Readable);
                 }
-            } else if io.poll_read_ready(cx).is_ready() {
-                return Poll::Ready(Wake::Readable);
+            } else if poll_gone(io, cx, unread) {
+                return Poll::Ready(Wake::Gone);
             }
             if let Some(writable) = writable
                 && writable.poll_write_ready(cx).is_ready()
@@ -216,7 +252,9 @@ impl Connection {
             if handle.has_mail() || handle.state().intersects(State::ENDING) {
                 return Poll::Ready(Wake::Mail);
             }
-            if held.is_some() && pause_is_over(desk) {
+            if let Some(held) = held
+                && held.poll(cx, shared)
+            {
                 return Poll::Ready(Wake::Resume);
             }
             Poll::Pending
@@ -421,24 +459,46 @@ impl Connection {
                 Err(if self.session.killed() { End::Killed } else { End::Asked })
             }
             Ran::Paused { at, until_ms } => {
-                let wait = Duration::from_millis(until_ms.saturating_sub(clock::now_ms()).max(1));
-                self.held =
-                    Some(Box::new(Held { args: work.copies(at), timer: Box::pin(tokio::time::sleep(wait)) }));
+                let ms = until_ms.saturating_sub(clock::now_ms()).max(1);
+                self.hold(work.copies(at), Reason::Pause, ms);
+                Ok(())
+            }
+            Ran::Blocked { next } => {
+                let Some(waiter) = desk.runner.lane.local.waiter.take() else { return Err(End::Killed) };
+                let ms = waiter.what.timeout_ms;
+                self.hold(work.copies(next), Reason::Waits(waiter), ms);
                 Ok(())
             }
         }
     }
 
-    /// A pause ended: runs what it held back.
-    fn resume(&mut self) -> Result<(), End> {
-        self.guarded(Connection::run_held)
+    /// Holds requests back, for so many milliseconds at most unless that is 0.
+    fn hold(&mut self, args: Vec<Vec<Blob>>, reason: Reason, ms: u64) {
+        let timer = (ms > 0).then(|| Box::pin(tokio::time::sleep(Duration::from_millis(ms))));
+        self.held = Some(Box::new(Held { args, reason, timer }));
+    }
+
+    /// A pause or a wait ended: runs what was held back, and looks at what came in meanwhile.
+    async fn resume(&mut self) -> Result<(), End> {
+        self.guarded(Connection::run_held)?;
+        if self.held.is_none() && std::mem::take(&mut self.unread) {
+            return self.readable().await;
+        }
+        Ok(())
     }
 
     fn run_held(&mut self, desk: &mut Desk) -> Result<(), End> {
         let Some(held) = self.held.take() else {
             return Ok(());
         };
-        self.run(desk, Work::Kept(&held.args))?;
+        if let Reason::Waits(waiter) = &held.reason
+            && !desk.runner.answer(&mut self.session, &mut desk.out, waiter)
+        {
+            return Err(End::Killed);
+        }
+        if !held.args.is_empty() {
+            self.run(desk, Work::Kept(&held.args))?;
+        }
         if self.held.is_none() && !self.tail.is_empty() {
             let tail = std::mem::take(&mut self.tail);
             let consumed = self.consume(desk, &tail)?;
@@ -457,9 +517,22 @@ impl Connection {
         let mut mail = self.session.handle.take_mail();
         self.pending.append(&mut mail);
         if self.session.handle.state().contains(State::CLOSE_AFTER_REPLY) {
+            self.guarded(Connection::last_answer)?;
             return Err(End::Asked);
         }
         self.send()
+    }
+
+    /// What a client that waited was given is still sent when everything ends.
+    fn last_answer(&mut self, desk: &mut Desk) -> Result<(), End> {
+        if let Some(Held { reason: Reason::Waits(waiter), .. }) = self.held.as_deref()
+            && waiter.is_answered()
+            && !desk.runner.answer(&mut self.session, &mut desk.out, waiter)
+        {
+            return Err(End::Killed);
+        }
+        self.collect(desk);
+        Ok(())
     }
 
     /// Moves the worker's output buffer to this connection if the socket cannot take it now.
@@ -588,6 +661,9 @@ impl Connection {
     fn finish(mut self, end: End) {
         let (id, shared) = (self.session.id(), Arc::clone(&self.shared));
         let gone = Rc::clone(&self.desk.borrow().gone);
+        if let Some(Held { reason: Reason::Waits(waiter), .. }) = self.held.as_deref() {
+            waiting::abandon(&self.shared, waiter);
+        }
         if end == End::Asked {
             part(&self.io);
         }
@@ -626,8 +702,18 @@ fn part(io: &AsyncFd<Stream>) {
     }
 }
 
-fn pause_is_over(desk: &RefCell<Desk>) -> bool {
-    desk.borrow().runner.shared.pause.active(clock::now_ms()).is_none()
+/// While requests are held nothing is received, but the end of the connection is noticed.
+fn poll_gone(io: &AsyncFd<Stream>, cx: &mut Context<'_>, unread: &mut bool) -> bool {
+    while let Poll::Ready(ready) = io.poll_read_ready(cx) {
+        match ready {
+            Ok(mut guard) if !guard.ready().is_read_closed() => {
+                *unread = true;
+                guard.clear_ready();
+            }
+            _ => return true,
+        }
+    }
+    false
 }
 
 fn limits(config: &crate::config::Config, authenticated: bool) -> Limits {

@@ -1,14 +1,13 @@
 //! Commands that move elements between lists, pop from the first of several, or wait.
 
 use super::{limits, pop_event, push_event, take};
+use crate::blocking::{LIST, OnTimeout};
 use crate::commands::args::Args;
 use crate::commands::command::{Flags, Outcome};
 use crate::commands::ctx::Ctx;
 use crate::commands::element;
 use crate::commands::error::Error;
-use crate::commands::row::not_built;
 use crate::effects::Class;
-use crate::protocol::Reply;
 use crate::values::list::End;
 use crate::values::{Kind, List};
 
@@ -88,23 +87,26 @@ fn pop_options(ctx: &mut Ctx<'_, '_>) -> Result<(End, usize), Error> {
 /// LMPOP
 pub fn lmpop(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
     let (end, count) = pop_options(ctx)?;
-    if !pop_first(ctx, end, Some(count))? {
-        ctx.reply.null_array();
+    match first_list(ctx)? {
+        Some(i) => pop_from(ctx, i, end, Some(count))?,
+        None => ctx.reply.null_array(),
     }
     Ok(Outcome::Done)
 }
 
-/// Pops from the first key that has elements. The reply is the key and an array of `count`
-/// elements, or without a count the key and one element. Whether there was any.
-fn pop_first(ctx: &mut Ctx<'_, '_>, end: End, count: Option<usize>) -> Result<bool, Error> {
-    let mut first = None;
+/// The first key that has elements.
+fn first_list(ctx: &mut Ctx<'_, '_>) -> Result<Option<usize>, Error> {
     for i in 0..ctx.keys.len() {
         if ctx.keys.expect_kind(i, Kind::List)? {
-            first = Some(i);
-            break;
+            return Ok(Some(i));
         }
     }
-    let Some(i) = first else { return Ok(false) };
+    Ok(None)
+}
+
+/// Pops from key `i`, which is a list. The reply is the key and an array of `count` elements, or
+/// without a count the key and one element.
+fn pop_from(ctx: &mut Ctx<'_, '_>, i: usize, end: End, count: Option<usize>) -> Result<(), Error> {
     let limits = limits(ctx.config);
     ctx.reply.array(2);
     ctx.reply.bulk(ctx.keys.key(i));
@@ -126,17 +128,7 @@ fn pop_first(ctx: &mut Ctx<'_, '_>, end: End, count: Option<usize>) -> Result<bo
             ctx.fx.instead(&[name, &key]);
         }
     }
-    Ok(true)
-}
-
-/// What a blocking command does when nothing is there: inside a transaction it answers as on
-/// a time-out.
-fn wait(ctx: &mut Ctx<'_, '_>, timed_out: fn(&mut Reply<'_>)) -> Result<Outcome, Error> {
-    if ctx.may_block() {
-        return not_built(ctx);
-    }
-    timed_out(&mut ctx.reply);
-    Ok(Outcome::Done)
+    Ok(())
 }
 
 /// BLPOP
@@ -150,39 +142,53 @@ pub fn brpop(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
 }
 
 fn blocking_pop(ctx: &mut Ctx<'_, '_>, end: End) -> Result<Outcome, Error> {
-    element::timeout(ctx.args.at(ctx.args.count() - 1), ctx.now)?;
-    if pop_first(ctx, end, None)? {
-        return Ok(Outcome::Done);
-    }
-    wait(ctx, |reply| reply.null_array())
+    let timeout_ms = element::timeout(ctx.args.at(ctx.args.count() - 1), ctx.now)?;
+    pop_or_wait(ctx, end, None, timeout_ms)
 }
 
 /// BLMPOP
 pub fn blmpop(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
-    element::timeout(ctx.args.next()?, ctx.now)?;
+    let timeout_ms = element::timeout(ctx.args.next()?, ctx.now)?;
     let (end, count) = pop_options(ctx)?;
-    if pop_first(ctx, end, Some(count))? {
-        return Ok(Outcome::Done);
+    pop_or_wait(ctx, end, Some(count), timeout_ms)
+}
+
+fn pop_or_wait(
+    ctx: &mut Ctx<'_, '_>,
+    end: End,
+    count: Option<usize>,
+    timeout_ms: u64,
+) -> Result<Outcome, Error> {
+    match first_list(ctx)? {
+        None => Ok(ctx.wait(LIST, timeout_ms, OnTimeout::NullArray)),
+        Some(i) if ctx.is_contested(i) => Ok(ctx.wait_behind(LIST, timeout_ms, OnTimeout::NullArray)),
+        Some(i) => {
+            pop_from(ctx, i, end, count)?;
+            Ok(Outcome::Done)
+        }
     }
-    wait(ctx, |reply| reply.null_array())
 }
 
 /// BLMOVE
 pub fn blmove(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
     ctx.args.seek(3);
     let (from, to) = (end(&mut ctx.args)?, end(&mut ctx.args)?);
-    element::timeout(ctx.args.next()?, ctx.now)?;
-    if move_element(ctx, from, to)? {
-        return Ok(Outcome::Done);
-    }
-    wait(ctx, |reply| reply.null())
+    let timeout_ms = element::timeout(ctx.args.next()?, ctx.now)?;
+    move_or_wait(ctx, from, to, timeout_ms)
 }
 
 /// BRPOPLPUSH
 pub fn brpoplpush(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
-    element::timeout(ctx.args.at(3), ctx.now)?;
-    if move_element(ctx, End::Tail, End::Head)? {
+    let timeout_ms = element::timeout(ctx.args.at(3), ctx.now)?;
+    move_or_wait(ctx, End::Tail, End::Head, timeout_ms)
+}
+
+fn move_or_wait(ctx: &mut Ctx<'_, '_>, from: End, to: End, timeout_ms: u64) -> Result<Outcome, Error> {
+    if ctx.keys.expect_kind(0, Kind::List)? && ctx.is_contested(0) {
+        return Ok(ctx.wait_behind(LIST, timeout_ms, OnTimeout::Null));
+    }
+    if move_element(ctx, from, to)? {
         return Ok(Outcome::Done);
     }
-    wait(ctx, |reply| reply.null())
+    Ok(ctx.wait(LIST, timeout_ms, OnTimeout::Null))
 }

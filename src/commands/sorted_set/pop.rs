@@ -1,12 +1,12 @@
 //! Popping from the ends of sorted sets.
 
+use crate::blocking::{OnTimeout, ZSET};
 use crate::commands::command::Outcome;
 use crate::commands::ctx::Ctx;
 use crate::commands::element;
 use crate::commands::error::Error;
 use crate::commands::number;
 use crate::commands::sorted_set::bounds::Form;
-use crate::commands::table;
 use crate::effects::Class;
 use crate::values::{Kind, SortedSet};
 
@@ -71,31 +71,40 @@ pub fn zmpop(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
 pub fn bzmpop(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
     let timeout = ctx.args.next()?;
     let (end, count) = many_options(ctx)?;
-    element::timeout(timeout, ctx.now)?;
-    match first_key(ctx)? {
-        Some(i) => pop(ctx, i, end, count, Answer::KeyAndPairs)?,
-        None => block(ctx)?,
-    }
-    Ok(Outcome::Done)
+    let timeout_ms = element::timeout(timeout, ctx.now)?;
+    pop_or_wait(ctx, end, count, Answer::KeyAndPairs, timeout_ms)
 }
 
 /// BZPOPMIN
 pub fn bzpopmin(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
-    pop_or_block(ctx, End::Min)
+    pop_one_or_wait(ctx, End::Min)
 }
 
 /// BZPOPMAX
 pub fn bzpopmax(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
-    pop_or_block(ctx, End::Max)
+    pop_one_or_wait(ctx, End::Max)
 }
 
-fn pop_or_block(ctx: &mut Ctx<'_, '_>, end: End) -> Result<Outcome, Error> {
-    element::timeout(ctx.args.at(ctx.args.count() - 1), ctx.now)?;
+fn pop_one_or_wait(ctx: &mut Ctx<'_, '_>, end: End) -> Result<Outcome, Error> {
+    let timeout_ms = element::timeout(ctx.args.at(ctx.args.count() - 1), ctx.now)?;
+    pop_or_wait(ctx, end, 1, Answer::Triple, timeout_ms)
+}
+
+fn pop_or_wait(
+    ctx: &mut Ctx<'_, '_>,
+    end: End,
+    count: usize,
+    answer: Answer,
+    timeout_ms: u64,
+) -> Result<Outcome, Error> {
     match first_key(ctx)? {
-        Some(i) => pop(ctx, i, end, 1, Answer::Triple)?,
-        None => block(ctx)?,
+        None => Ok(ctx.wait(ZSET, timeout_ms, OnTimeout::NullArray)),
+        Some(i) if ctx.is_contested(i) => Ok(ctx.wait_behind(ZSET, timeout_ms, OnTimeout::NullArray)),
+        Some(i) => {
+            pop(ctx, i, end, count, answer)?;
+            Ok(Outcome::Done)
+        }
     }
-    Ok(Outcome::Done)
 }
 
 /// `numkeys key… MIN|MAX [COUNT n]`
@@ -128,15 +137,6 @@ fn first_key(ctx: &mut Ctx<'_, '_>) -> Result<Option<usize>, Error> {
         }
     }
     Ok(None)
-}
-
-/// Nothing to pop: where blocking is not allowed, as on a time-out.
-fn block(ctx: &mut Ctx<'_, '_>) -> Result<(), Error> {
-    if ctx.may_block() {
-        return Err(Error::not_built(&format!("{} waiting for data", table::full_name(ctx.id))));
-    }
-    ctx.reply.null_array();
-    Ok(())
 }
 
 /// Pops from key `i`, which is a sorted set.

@@ -58,7 +58,6 @@ pub struct Clients {
     pub connected: usize,
     pub blocked: usize,
     pub tracking: usize,
-    pub in_timeout_table: usize,
     pub recent_max_input: usize,
     pub recent_max_output: usize,
     pub memory_normal: usize,

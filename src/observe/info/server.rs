@@ -67,8 +67,10 @@ pub(super) fn clients(text: &mut Text, facts: &Facts<'_>) {
     text.field("client_recent_max_output_buffer", clients.recent_max_output);
     text.field("blocked_clients", clients.blocked);
     text.field("tracking_clients", clients.tracking);
-    text.field("clients_in_timeout_table", clients.in_timeout_table);
-    text.zeros(&["total_blocking_keys", "total_blocking_keys_on_nokey"]);
+    text.field("clients_in_timeout_table", facts.shared.waiters.figures().timed);
+    let waiting = facts.shared.waiters.figures();
+    text.field("total_blocking_keys", waiting.keys);
+    text.field("total_blocking_keys_on_nokey", waiting.keys_on_nokey);
 }
 
 pub(super) fn persistence(text: &mut Text, facts: &Facts<'_>) {

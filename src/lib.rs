@@ -6,7 +6,7 @@
 //! * [`protocol`]: RESP2 and RESP3 as values; no I/O.
 //! * [`commands`]: the table of commands, dispatch, one file per family.
 //! * [`keyspace`]: databases, the two engines, shards, packed entries, migration.
-//! * [`values`]: the data types; know no key.
+//! * [`values`]: the data types; know no key. [`rdb`]: values as bytes, as in RDB files.
 //! * [`expiry`]: timers; [`eviction`]: recency and frequency.
 //! * [`effects`]: what a command did becomes what others hear of; [`events`]: who they are.
 //! * [`blocking`]: clients that wait for a key.
@@ -30,6 +30,7 @@ pub mod keyspace;
 pub mod memory;
 pub mod observe;
 pub mod protocol;
+pub mod rdb;
 pub mod server;
 pub mod shared;
 pub mod sys;

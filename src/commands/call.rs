@@ -96,7 +96,7 @@ pub fn run<'k>(
         touch = Touch::No;
     }
     let mut keys = Keys::new(Guards::None, hands.expiry, hands.graveyard, env.now, touch);
-    match command.access {
+    match command.access_for(&args) {
         Access::None => {}
         Access::Whole => keys.guards = Guards::Open(batch),
         Access::Read | Access::Keys => lock(&mut keys, batch, db, &args, request),

@@ -5,6 +5,7 @@
 //! nothing else, so a fact about a command is written once.
 
 use crate::blocking::Wait;
+use crate::commands::args::Args;
 use crate::commands::ctx::Ctx;
 use crate::commands::error::Error;
 use crate::commands::keyspec::KeyFinder;
@@ -313,6 +314,8 @@ pub struct Command {
     pub find: Option<KeyFinder>,
     /// What is locked.
     pub access: Access,
+    /// Tells it from the arguments, for a command that needs less than `access` more often than not.
+    pub access_of: Option<fn(&Args<'_>) -> Access>,
     /// Arguments as the documentation shows them, with types; the grammar is in
     /// [`syntax`](crate::commands::syntax). Parsed by `COMMAND DOCS` when asked.
     pub syntax: &'static str,
@@ -348,6 +351,7 @@ impl Command {
         keys: &[],
         find: None,
         access: Access::None,
+        access_of: None,
         syntax: "",
         summary: "",
         since: "1.0.0",
@@ -360,6 +364,15 @@ impl Command {
         subcommands: &[],
         run: missing,
     };
+
+    /// What is locked for a request with these arguments.
+    #[inline]
+    pub fn access_for(&self, args: &Args<'_>) -> Access {
+        match self.access_of {
+            None => self.access,
+            Some(tell) => tell(args),
+        }
+    }
 
     /// All ACL categories: the declared ones and those implied by the flags.
     pub fn categories(&self) -> Categories {

@@ -9,7 +9,7 @@ use crate::commands::error::Error;
 use crate::commands::keys::{NewString, Ttl};
 use crate::commands::object;
 use crate::commands::row::flags;
-use crate::commands::{call, config};
+use crate::commands::{call, config, reload};
 use crate::eviction::access;
 use crate::keyspace::{Content, DbId, EntryRef, Meta};
 use crate::observe::info::engine_state;
@@ -52,7 +52,7 @@ const SUBCOMMANDS: &[(&str, usize, usize, &str, &str, Run)] = &[
     ("POPULATE", 1, 3, "<count> [<prefix>] [<size>]", "Creates keys <prefix>:<n>.", populate),
     ("PROTOCOL", 1, 1, "<type>", PROTOCOL_HELP, protocol),
     ("QUICKLIST-PACKED-THRESHOLD", 1, 1, "<size>", "Size from which list elements stand alone.", not_built),
-    ("RELOAD", 0, usize::MAX, "[option ...]", "Saves and loads again.", not_built),
+    ("RELOAD", 0, usize::MAX, "[option ...]", "Writes all values and reads them again.", reload::reload),
     ("REPLYBUFFER", 2, 2, "<what> <value>", "Nothing: clients have no reply buffers.", replybuffer),
     ("SEGFAULT", 0, 0, "", "Ends the process by SIGSEGV.", segfault),
     ("SET-ACTIVE-EXPIRE", 1, 1, "<0|1>", "Background expiry off or on.", set_active_expire),

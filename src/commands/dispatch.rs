@@ -4,7 +4,7 @@
 //! subscriber mode, then queueing in a transaction, then a pause.
 
 use crate::clients::State;
-use crate::commands::args::Source;
+use crate::commands::args::{Args, Source};
 use crate::commands::call::{self, Env, Hands, Request};
 use crate::commands::command::{Access, Flags, Outcome};
 use crate::commands::connection;
@@ -66,7 +66,7 @@ pub fn dispatch(
     {
         return Fate::Paused(until);
     }
-    if needs_gate(found, session) && !batch.is_exclusive() {
+    if needs_gate(found, session, source) && !batch.is_exclusive() {
         return Fate::Gate;
     }
     if session.reply_mode == ReplyMode::SkipNext {
@@ -104,8 +104,12 @@ pub(super) fn silence(session: &mut Session, out: &mut OutBuf, begin: usize) {
     }
 }
 
-fn needs_gate(found: Found, session: &Session) -> bool {
-    found.command.access == Access::Whole || (session.transaction.is_some() && found.command.name == "exec")
+fn needs_gate(found: Found, session: &Session, source: Source<'_>) -> bool {
+    let whole = match found.command.access_of {
+        None => found.command.access == Access::Whole,
+        Some(tell) => tell(&Args::new(source, 1)) == Access::Whole,
+    };
+    whole || (session.transaction.is_some() && found.command.name == "exec")
 }
 
 /// Commands that act at once although a transaction is open.

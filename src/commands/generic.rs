@@ -3,6 +3,7 @@
 use crate::commands::args::Args;
 use crate::commands::command::{Access, Arity, Command, Group, KeySpec, Outcome};
 use crate::commands::ctx::Ctx;
+use crate::commands::dump;
 use crate::commands::error::Error;
 use crate::commands::keys::{NewString, Ttl};
 use crate::commands::keyspec;
@@ -69,7 +70,7 @@ pub static COMMANDS: &[Command] = &[
         group: Group::Generic,
         complexity: "O(1) to find the key, O(N*M) to write N elements of mean size M",
         tips: &["nondeterministic_output"],
-        run: not_built,
+        run: dump::dump,
         ..Command::DEFAULT
     },
     Command {
@@ -219,7 +220,7 @@ pub static COMMANDS: &[Command] = &[
             ("5.0.0", "Option `ABSTTL`."),
             ("5.0.0", "Options `IDLETIME`, `FREQ`."),
         ],
-        run: not_built,
+        run: dump::restore,
         ..Command::DEFAULT
     },
     Command {
@@ -240,7 +241,7 @@ pub static COMMANDS: &[Command] = &[
             ("5.0.0", "Options `IDLETIME`, `FREQ`."),
         ],
         internal: true,
-        run: not_built,
+        run: dump::restore,
         ..Command::DEFAULT
     },
     Command {

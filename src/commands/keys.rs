@@ -195,6 +195,25 @@ impl<'a, 'k> Keys<'a, 'k> {
         self.slots.len() - 1
     }
 
+    /// Lets go of the key that was opened last, so that a command may look at many. One of which
+    /// there is something to tell is kept, unless that is to be `forgotten`.
+    pub fn close(&mut self, i: usize, forgotten: bool) {
+        if i + 1 != self.slots.len() {
+            return;
+        }
+        let slot = &self.slots[i];
+        if forgotten || !(slot.created || slot.expired || slot.emptied || slot.parts.is_some()) {
+            self.slots.pop();
+        }
+    }
+
+    /// Sets what is known of the accesses to key `i`.
+    pub fn set_access(&mut self, i: usize, access: u16) {
+        if let Some(pos) = self.locate(i) {
+            self.with_guard(i, |g, _| g.set_access(pos, access));
+        }
+    }
+
     /// How accesses are recorded.
     pub(crate) fn touch(&self) -> Touch {
         self.policy

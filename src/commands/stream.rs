@@ -2,8 +2,8 @@
 
 use crate::commands::command::{Access, Arity, Command, Group, KeySpec};
 use crate::commands::keyspec;
-use crate::commands::row::{acl, flags, help, key_flags, not_built};
-use crate::commands::{stream_entries, stream_group};
+use crate::commands::row::{acl, flags, help, key_flags};
+use crate::commands::{stream_entries, stream_group, stream_info};
 
 /// The commands of this family.
 pub static COMMANDS: &[Command] = &[
@@ -207,7 +207,7 @@ pub static COMMANDS: &[Command] = &[
                 group: Group::Stream,
                 history: &[("7.2.0", "Field `inactive`.")],
                 tips: &["nondeterministic_output"],
-                run: not_built,
+                run: stream_info::consumers,
                 ..Command::DEFAULT
             },
             Command {
@@ -222,7 +222,7 @@ pub static COMMANDS: &[Command] = &[
                 since: "5.0.0",
                 group: Group::Stream,
                 history: &[("7.0.0", "Fields `entries-read`, `lag`.")],
-                run: not_built,
+                run: stream_info::groups,
                 ..Command::DEFAULT
             },
             Command {
@@ -255,7 +255,7 @@ pub static COMMANDS: &[Command] = &[
                     ),
                     ("7.2.0", "Field `active-time`; `seen-time` means the last attempt."),
                 ],
-                run: not_built,
+                run: stream_info::stream,
                 ..Command::DEFAULT
             },
         ],

@@ -59,7 +59,7 @@ fn fill(client: &mut Client) -> Vec<&'static str> {
         format!("HSET fields {paired}"),
         "ZADD zset 1 a 2.5 b inf c -inf d".to_owned(),
         format!("ZADD ranks {scored}"),
-        "PFADD hll a b c".to_owned(),
+        "PFADD hll a b c d e f g h i j k l m n o p q r s t".to_owned(),
         "GEOADD geo 13.36 38.11 P 15.08 37.50 C".to_owned(),
         "XADD stream 1-1 a 1 b 2".to_owned(),
         "XADD stream 1-2 a 3 b 4".to_owned(),

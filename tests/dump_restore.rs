@@ -279,3 +279,30 @@ fn reload_keeps_everything() {
         client.command("DBSIZE").int() == Some(19)
     });
 }
+
+#[test]
+fn deadlines_of_fields_survive() {
+    let tandem = Options::tandem().set("enable-debug-command", "local").start();
+    let mut client = tandem.client();
+    client.command("HSET hash a 1 b 2 c 3");
+    client.command("HPEXPIREAT hash 99999999999999 FIELDS 1 a");
+    client.command("HPEXPIREAT hash 88888888888888 FIELDS 1 b");
+    let payload = dump(&mut client, "hash");
+    assert_eq!(payload[payload.len() - VERSION_AT], 12, "older servers refuse it by its version");
+    assert_eq!(restore(&mut client, "copy", &payload).text(), "OK");
+    client.command("DEBUG RELOAD");
+    for key in ["hash", "copy"] {
+        let times = client.command(&format!("HPEXPIRETIME {key} FIELDS 3 a b c")).items();
+        let times: Vec<_> = times.iter().map(Value::int).collect();
+        assert_eq!(times, [Some(99_999_999_999_999), Some(88_888_888_888_888), Some(-1)], "{key}");
+    }
+    // They are timed again, too.
+    client.command("HSET brief a 1 b 2");
+    client.command("HPEXPIRE brief 300 FIELDS 2 a b");
+    let payload = dump(&mut client, "brief");
+    assert_eq!(restore(&mut client, "brief2", &payload).text(), "OK");
+    client.command("DEBUG RELOAD");
+    common::wait_until("the hashes are gone", std::time::Duration::from_secs(20), || {
+        client.command("DBSIZE").int() == Some(2)
+    });
+}

@@ -34,7 +34,7 @@ pub(super) fn limits(config: &Config) -> Limits {
 pub(super) fn payload(ctx: &mut Ctx<'_, '_>, i: usize) -> Option<Vec<u8>> {
     if ctx.keys.kind(i) == Some(Kind::Hash) {
         // Fields past their deadline are gone before anybody sees them.
-        ctx.keys.read::<Hash, _>(i, |_| ()).ok()?;
+        ctx.keys.read::<Hash, _>(i, |hash| hash.filter(|h| h.shown() > 0).map(|_| ())).ok()??;
     }
     let compress = ctx.config.rdbcompression;
     let written = ctx.keys.with_entry(i, |entry| {

@@ -11,6 +11,7 @@ use crate::commands::generic;
 use crate::commands::keys::Ttl;
 use crate::keyspace::{DbId, EntryRef};
 use crate::rdb::{self, Limits, Plain, Restored};
+use crate::values::Value;
 
 const BAD_OPTION: Error =
     Error::Line("ERR DEBUG RELOAD only supports the MERGE, NOFLUSH and NOSAVE options.");
@@ -68,7 +69,9 @@ fn round_trip(ctx: &mut Ctx<'_, '_>, db: DbId) -> Result<Vec<Loaded>, Error> {
     loop {
         cursor = ctx.keyspace().scan(db, cursor, 1000, &mut |entry| {
             // A key that is past its deadline is not loaded again, as in Redis.
-            if failed.is_none() && !generic::is_expired(&entry, now) {
+            let gone = generic::is_expired(&entry, now)
+                || matches!(entry.value(), Some(Value::Hash(hash)) if hash.shown() == 0);
+            if failed.is_none() && !gone {
                 match through(&entry, compress, &limits) {
                     Ok(one) => loaded.push(one),
                     Err(error) => failed = Some(error),

@@ -18,7 +18,7 @@ pub enum Plain<'a> {
 /// An element larger than this gets a node of its own, without a listpack around it.
 const PLAIN_NODE_ABOVE: usize = 8192;
 
-/// Writes the form's number and the value.
+/// Writes the form's number and the value. Fields of a hash that are hidden are left out.
 pub fn encode(out: &mut Writer, value: Plain<'_>) {
     match value {
         Plain::Text(text) => string(out, text),
@@ -93,7 +93,7 @@ fn hash(out: &mut Writer, value: &Hash) {
     }
     let Some(earliest) = value.next_deadline() else {
         out.byte(kind::HASH);
-        out.count(value.len());
+        out.count(value.shown());
         for field in value.iter() {
             elem(out, field.name);
             elem(out, field.value);
@@ -102,7 +102,7 @@ fn hash(out: &mut Writer, value: &Hash) {
     };
     out.byte(kind::HASH_DEADLINES);
     out.fixed(earliest);
-    out.count(value.len());
+    out.count(value.shown());
     for field in value.iter() {
         // No deadline is 0; the others count from 1 at the earliest.
         out.length(field.deadline.map_or(0, |at| at.saturating_sub(earliest) + 1));

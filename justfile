@@ -4,6 +4,10 @@
 run:
     cargo run --release -- --config sidecar.yaml
 
+# A binary without shared libraries: target/static/tandem
+static:
+    scripts/build-static
+
 # Everything that CI runs.
 test *ARGS:
     scripts/test {{ARGS}}

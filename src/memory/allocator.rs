@@ -13,9 +13,10 @@ use tikv_jemalloc_ctl::{epoch, stats};
 /// To be installed as `#[global_allocator]`.
 pub use tikv_jemallocator::Jemalloc as Allocator;
 
-/// Settings that jemalloc reads when it starts. As many arenas as `workers: auto` has workers
-/// at most; dirty pages go back after a second, by a thread of its own, so also in an idle process.
-const SETTINGS: &CStr = c"narenas:4,tcache_max:4096,dirty_decay_ms:1000,muzzy_decay_ms:0,background_thread:true,max_background_threads:1";
+/// Settings that jemalloc reads when it starts. Two arenas: each costs some 150 KiB in an idle process, and the workers
+/// rarely meet there, since keys and small values live in segments and each thread has a cache. Dirty pages go back after
+/// a second, by a thread of its own, so also in an idle process.
+const SETTINGS: &CStr = c"narenas:2,tcache_max:4096,dirty_decay_ms:1000,muzzy_decay_ms:0,background_thread:true,max_background_threads:1";
 
 /// The symbol under which jemalloc looks for its settings.
 #[repr(transparent)]

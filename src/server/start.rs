@@ -189,8 +189,9 @@ fn wait_for_end(shared: &Arc<Shared>, mut running: mpsc::Receiver<()>) {
 
 /// Memory that only the start needed goes back: code that ran once, and what it allocated.
 fn let_go_of_the_start() {
+    allocator::purge();
+    // Last: what runs after it comes back.
     if let Err(error) = startup::let_go() {
         tracing::debug!("the pages of the start stay mapped: {error}");
     }
-    allocator::purge();
 }

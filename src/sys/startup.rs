@@ -8,14 +8,18 @@
 use std::ffi::c_void;
 use std::io;
 
+use smallvec::SmallVec;
+
 /// Unmaps the pages of code and constants; those in use come back by themselves. Gives the bytes that were let go of.
 ///
 /// # Errors
 /// If the system does not tell what is mapped.
 pub fn let_go() -> io::Result<usize> {
-    let maps = std::fs::read_to_string("/proc/self/smaps")?;
+    let ranges = droppable(&std::fs::read_to_string("/proc/self/smaps")?);
     let mut bytes = 0;
-    for range in droppable(&maps) {
+    // From the end: the program itself comes before its libraries, and is to be dropped after them. Nothing is freed after
+    // that: each page of code that runs from here on is one that stays.
+    for range in ranges.iter().rev() {
         let at = std::ptr::with_exposed_provenance_mut::<c_void>(range.start);
         // SAFETY: a private mapping of a file without write permission, none of whose pages differs from the file:
         // unmapped, they are read from it again, with the same content.
@@ -36,8 +40,8 @@ struct Range {
 }
 
 /// The mappings of files that hold nothing of this process' own, in text as /proc/self/smaps has it.
-fn droppable(smaps: &str) -> Vec<Range> {
-    let mut found = Vec::new();
+fn droppable(smaps: &str) -> SmallVec<[Range; 64]> {
+    let mut found = SmallVec::new();
     let mut current: Option<Range> = None;
     for line in smaps.lines() {
         if let Some(header) = header(line) {
@@ -103,7 +107,7 @@ Anonymous:             0 kB
 
     #[test]
     fn only_untouched_files_are_dropped() {
-        assert_eq!(droppable(SMAPS), [Range { start: 0x1000, len: 0x2000, resident: 4096 }]);
+        assert_eq!(droppable(SMAPS)[..], [Range { start: 0x1000, len: 0x2000, resident: 4096 }]);
     }
 
     #[test]

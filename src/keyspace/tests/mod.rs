@@ -4,6 +4,7 @@ mod concurrent;
 mod twin;
 
 use super::*;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// Purges everything that is due and remembers it.
 #[derive(Default)]
@@ -328,4 +329,69 @@ fn no_space_is_an_error_that_changes_nothing() {
     }
     settle(&ks, &mut who, 0, &mut Keep);
     set(&who.enter(), 0, b"again", Content::Bytes(&[6; 1000]), Meta::default());
+}
+
+/// What a handler's bug leaves behind: locks and gate are let go of, and what it had changed so far is whole.
+#[test]
+fn a_panic_lets_go_of_locks_and_gate() {
+    let ks = keyspace();
+    let mut who = ks.register();
+    let meta = Meta::default();
+    for i in 0..2000_u32 {
+        set(&who.enter(), 0, &i.to_le_bytes(), Content::Bytes(b"before"), meta);
+    }
+    for exclusive in [false, true] {
+        let panicked = catch_unwind(AssertUnwindSafe(|| {
+            let batch = if exclusive { who.enter_exclusive() } else { who.enter() };
+            let named: Vec<_> = (0..8_u32).map(|i| (0, batch.hash_key(&i.to_le_bytes()))).collect();
+            let mut locks = LockSet::new();
+            batch.lock_many(&named, &mut locks);
+            let guard = locks.guard(0);
+            let pos = guard.find(named[0].1, &0_u32.to_le_bytes()).expect("there");
+            drop(guard.replace(pos, named[0].1, Content::Bytes(b"half done"), meta).expect("space"));
+            panic!("on purpose");
+        }));
+        assert!(panicked.is_err());
+        // Another thread gets every lock and the gate.
+        let other = Arc::clone(&ks);
+        std::thread::spawn(move || {
+            let mut who = other.register();
+            assert_eq!(get(&who.enter(), 0, &0_u32.to_le_bytes()).as_deref(), Some(&b"half done"[..]));
+            for i in 0..2000_u32 {
+                set(&who.enter_exclusive(), 0, &i.to_le_bytes(), Content::Bytes(b"before"), meta);
+            }
+        })
+        .join()
+        .expect("nothing is locked");
+    }
+    assert_eq!(who.enter().len(0), 2000);
+}
+
+/// Tells nobody: it panics instead.
+struct Mute;
+
+impl Purge for Mute {
+    fn enabled(&self) -> bool {
+        true
+    }
+    fn expired(&mut self, _: DbId, _: EntryRef<'_>) {
+        panic!("on purpose");
+    }
+}
+
+#[test]
+fn a_migration_outlives_who_hears_of_it() {
+    let ks = keyspace();
+    let mut who = ks.register_helper();
+    for i in 0..600_u32 {
+        let deadline = i.is_multiple_of(2).then_some(1000);
+        set(&who.enter(), 0, &i.to_le_bytes(), Content::Bytes(b"v"), Meta { deadline, ..Meta::default() });
+    }
+    assert!(ks.force_resize(&mut who, 0, true));
+    settle(&ks, &mut who, 2000, &mut Mute);
+    let stats = who.enter().stats(0);
+    assert_eq!((stats.state, stats.keys, stats.keys_purged), (State::Steady, 300, 300));
+    for i in 0..600_u32 {
+        assert_eq!(get(&who.enter(), 0, &i.to_le_bytes()).is_some(), i % 2 == 1);
+    }
 }

@@ -232,6 +232,16 @@ fn a_request_in_drops_has_an_end() {
 }
 
 #[test]
+fn waiting_in_a_blocking_command_is_no_unfinished_request() {
+    let server = Options::tandem().set("partial-frame-timeout", "500").set("timeout", "1").start();
+    let mut waiting = server.client();
+    waiting.send_raw(b"BLPOP list 2.5\r\n*1\r\n$4\r\nPI").expect("send");
+    assert_eq!(waiting.read().expect("the time-out of the command").value, Value::Null);
+    waiting.send_raw(b"NG\r\n").expect("send");
+    assert_eq!(waiting.read().expect("the rest").value.text(), "PONG");
+}
+
+#[test]
 fn a_pause_is_no_unfinished_request() {
     let server = Options::tandem().set("partial-frame-timeout", "500").start();
     let mut admin = server.client();

@@ -107,6 +107,25 @@ fn a_second_interrupt_ends_it_at_once() {
 }
 
 #[test]
+fn who_waits_in_a_blocking_command_does_not_hold_up_the_end() {
+    let mut server = Options::tandem().workers(4).start();
+    let mut waiting: Vec<Client> = (0..8).map(|_| server.client()).collect();
+    for client in &mut waiting {
+        client.send_raw(b"PING\r\nBLPOP nothing 0\r\nPING never\r\n").expect("send");
+    }
+    let mut admin = server.client();
+    wait_until("all wait", PATIENCE, || {
+        admin.command("INFO clients").text().contains("\r\nblocked_clients:8\r\n")
+    });
+    server.signal("TERM");
+    for client in &mut waiting {
+        assert_eq!(client.read_to_end().expect("the end"), b"+PONG\r\n");
+    }
+    assert_eq!(server.wait_exit().code(), Some(0));
+    assert!(!server.log().contains("read too slowly"), "{}", server.log());
+}
+
+#[test]
 fn a_command_ends_it_and_others_get_their_replies() {
     let mut server = Options::tandem().workers(4).start();
     let mut stream = server.stream().expect("connect");

@@ -4,17 +4,23 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use crate::blocking::Answer;
-use crate::clients::{ClientHandle, ClientId, Role, State};
+use crate::clients::{ClientHandle, State};
 use crate::clock;
 use crate::commands::command::{Arity, Command, Group, Outcome};
 use crate::commands::connection::check_name;
 use crate::commands::ctx::Ctx;
 use crate::commands::error::Error;
 use crate::commands::row::{acl, flags, help, not_built};
-use crate::commands::session::ReplyMode;
-use crate::commands::{number, table, waiting};
-use crate::shared::PauseMode;
+use crate::commands::table;
+
+mod filter;
+mod modes;
+
+use filter::{Filter, client_kill, client_number, role};
+use modes::{
+    client_import_source, client_no_evict, client_no_touch, client_pause, client_reply, client_unblock,
+    client_unpause,
+};
 
 /// The commands of this family.
 pub static COMMANDS: &[Command] = &[Command {
@@ -344,108 +350,6 @@ pub fn client_capa(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
     Ok(Outcome::Done)
 }
 
-/// CLIENT REPLY
-pub fn client_reply(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
-    if ctx.args.token("ON") {
-        ctx.session.reply_mode = ReplyMode::On;
-        ctx.session.handle.clear(State::REPLY_OFF);
-        ctx.reply.ok();
-    } else if ctx.args.token("OFF") {
-        ctx.session.reply_mode = ReplyMode::Off;
-        ctx.session.handle.set(State::REPLY_OFF);
-    } else if ctx.args.token("SKIP") {
-        if ctx.session.reply_mode != ReplyMode::Off {
-            ctx.session.reply_mode = ReplyMode::SkipNext;
-        }
-    } else {
-        return Err(Error::Syntax);
-    }
-    Ok(Outcome::Done)
-}
-
-/// CLIENT NO-EVICT
-pub fn client_no_evict(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
-    let on = on_off(ctx)?;
-    ctx.session.handle.put(State::NO_EVICT, on);
-    ctx.reply.ok();
-    Ok(Outcome::Done)
-}
-
-/// CLIENT NO-TOUCH
-pub fn client_no_touch(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
-    let on = on_off(ctx)?;
-    ctx.session.no_touch = on;
-    ctx.session.handle.put(State::NO_TOUCH, on);
-    ctx.reply.ok();
-    Ok(Outcome::Done)
-}
-
-/// CLIENT IMPORT-SOURCE
-pub fn client_import_source(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
-    let _ = on_off(ctx)?;
-    Err(Error::Line("ERR Server is not in import mode"))
-}
-
-fn on_off(ctx: &mut Ctx<'_, '_>) -> Result<bool, Error> {
-    if ctx.args.token("ON") {
-        Ok(true)
-    } else if ctx.args.token("OFF") {
-        Ok(false)
-    } else {
-        Err(Error::Syntax)
-    }
-}
-
-/// CLIENT PAUSE
-pub fn client_pause(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
-    let ms = ctx.args.next()?;
-    let ms = number::parse_i64(ms).ok_or(Error::Line("ERR timeout is not an integer or out of range"))?;
-    let ms = u64::try_from(ms).map_err(|_| Error::Line("ERR timeout is negative"))?;
-    let mode = if ctx.args.left() == 0 || ctx.args.token("ALL") {
-        PauseMode::All
-    } else if ctx.args.token("WRITE") {
-        PauseMode::Writes
-    } else {
-        return Err(Error::Line("ERR CLIENT PAUSE mode must be WRITE or ALL"));
-    };
-    ctx.args.end()?;
-    let until = clock::now_ms()
-        .checked_add(ms)
-        .filter(|t| *t < i64::MAX.unsigned_abs())
-        .ok_or(Error::Line("ERR timeout is out of range"))?;
-    ctx.shared.pause.begin(until, mode);
-    ctx.reply.ok();
-    Ok(Outcome::Done)
-}
-
-/// CLIENT UNPAUSE
-pub fn client_unpause(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
-    ctx.shared.pause.end();
-    for client in ctx.shared.clients.list() {
-        client.wake();
-    }
-    ctx.reply.ok();
-    Ok(Outcome::Done)
-}
-
-/// CLIENT UNBLOCK
-pub fn client_unblock(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
-    // The reason is looked at before the id.
-    ctx.args.seek(3);
-    let how = if ctx.args.left() == 0 || ctx.args.token("TIMEOUT") {
-        Answer::TimedOut
-    } else if ctx.args.token("ERROR") {
-        Answer::Unblocked
-    } else {
-        return Err(Error::Line("ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR"));
-    };
-    ctx.args.seek(2);
-    let id = ctx.args.int()?;
-    let ended = ClientId::try_from(id).is_ok_and(|id| waiting::end_client(ctx.shared, id, how));
-    ctx.reply.int(i64::from(ended));
-    Ok(Outcome::Done)
-}
-
 /// CLIENT INFO
 pub fn client_info(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
     let mut text = describe(&ctx.session.handle, clock::mono_ms());
@@ -479,122 +383,6 @@ pub fn client_list(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
     }
     ctx.reply.verbatim("txt", text.as_bytes());
     Ok(Outcome::Done)
-}
-
-fn client_number(arg: &[u8]) -> Result<ClientId, Error> {
-    number::parse_i64(arg)
-        .and_then(|id| ClientId::try_from(id).ok())
-        .filter(|id| *id > 0)
-        .ok_or(Error::Line("ERR Invalid client ID"))
-}
-
-fn role(name: &[u8]) -> Result<Role, Error> {
-    Ok(match name.to_ascii_lowercase().as_slice() {
-        b"normal" => Role::Normal,
-        b"pubsub" => Role::PubSub,
-        b"slave" | b"replica" => Role::Replica,
-        b"master" => Role::Master,
-        _ => return Err(Error::quoting("ERR Unknown client type '", name, "'")),
-    })
-}
-
-/// Which clients CLIENT LIST shows and CLIENT KILL closes: those that meet every condition.
-#[derive(Default)]
-struct Filter {
-    ids: Vec<ClientId>,
-    role: Option<Role>,
-    addr: Option<Box<[u8]>>,
-    laddr: Option<Box<[u8]>>,
-    user: Option<Box<[u8]>>,
-    max_age_s: Option<u64>,
-    skip_me: bool,
-}
-
-impl Filter {
-    fn accepts(&self, client: &ClientHandle, me: ClientId) -> bool {
-        (self.ids.is_empty() || self.ids.contains(&client.id))
-            && self.role.is_none_or(|r| client.role() == r)
-            && self.addr.as_deref().is_none_or(|a| client.addr.as_bytes() == a)
-            && self.laddr.as_deref().is_none_or(|a| client.laddr.as_bytes() == a)
-            && self.user.as_deref().is_none_or(|u| client.labels().user == u)
-            && self.max_age_s.is_none_or(|s| (clock::mono_ms() - client.created_ms) / 1000 >= s)
-            && !(self.skip_me && client.id == me)
-    }
-}
-
-/// CLIENT KILL
-pub fn client_kill(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
-    let old_form = ctx.args.left() == 1;
-    let filter = if old_form {
-        Filter { addr: Some(ctx.args.next()?.into()), ..Filter::default() }
-    } else {
-        kill_filter(ctx)?
-    };
-    let me = ctx.session.id();
-    let mut killed = 0;
-    let mut myself = false;
-    for client in ctx.shared.clients.list() {
-        if !filter.accepts(&client, me) {
-            continue;
-        }
-        killed += 1;
-        if client.id == me {
-            // The reply still goes out.
-            myself = true;
-        } else {
-            client.kill();
-        }
-    }
-    match (old_form, killed) {
-        (true, 0) => return Err(Error::Line("ERR No such client")),
-        (true, _) => ctx.reply.ok(),
-        (false, n) => ctx.reply.int(n),
-    }
-    Ok(if myself { Outcome::Close } else { Outcome::Done })
-}
-
-fn kill_filter(ctx: &mut Ctx<'_, '_>) -> Result<Filter, Error> {
-    let mut filter = Filter { skip_me: true, ..Filter::default() };
-    while ctx.args.left() > 0 {
-        if ctx.args.left() < 2 {
-            return Err(Error::Syntax);
-        }
-        if ctx.args.token("ID") {
-            let id = ctx.args.next()?;
-            let id = client_number(id).map_err(|_| Error::Line("ERR client-id should be greater than 0"))?;
-            filter.ids.push(id);
-        } else if ctx.args.token("TYPE") {
-            filter.role = Some(role(ctx.args.next()?)?);
-        } else if ctx.args.token("ADDR") {
-            filter.addr = Some(ctx.args.next()?.into());
-        } else if ctx.args.token("LADDR") {
-            filter.laddr = Some(ctx.args.next()?.into());
-        } else if ctx.args.token("USER") {
-            let user = ctx.args.next()?;
-            if user != b"default" {
-                return Err(Error::quoting("ERR No such user '", user, "'"));
-            }
-            filter.user = Some(user.into());
-        } else if ctx.args.token("MAXAGE") {
-            let age =
-                ctx.args.int().map_err(|_| Error::Line("ERR maxage is not an integer or out of range"))?;
-            filter.max_age_s = Some(
-                u64::try_from(age)
-                    .ok()
-                    .filter(|a| *a > 0)
-                    .ok_or(Error::Line("ERR maxage should be greater than 0"))?,
-            );
-        } else if ctx.args.token("SKIPME") {
-            let yes = ctx.args.token("YES");
-            if !yes && !ctx.args.token("NO") {
-                return Err(Error::Syntax);
-            }
-            filter.skip_me = yes;
-        } else {
-            return Err(Error::Syntax);
-        }
-    }
-    Ok(filter)
 }
 
 /// One line of CLIENT LIST.

@@ -176,7 +176,9 @@ fn what_is_locked_follows_from_what_is_done() {
         let may_change = KeyFlags::RW | KeyFlags::OW | KeyFlags::RM;
         let changes = command.keys.iter().any(|spec| spec.flags.intersects(may_change));
         match command.access {
-            Access::None => assert!(!keyspec::has_keys(command), "{name} names keys and locks none"),
+            Access::None | Access::Walk | Access::Queued => {
+                assert!(!keyspec::has_keys(command), "{name} names keys and locks none")
+            }
             Access::Read => {
                 assert!(keyspec::has_keys(command) && !changes, "{name}");
                 assert!(!command.flags.contains(Flags::WRITE), "{name}");

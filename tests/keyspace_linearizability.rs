@@ -2,10 +2,11 @@
 //! linearizable: each operation takes effect at one moment between its call and its return.
 //!
 //! Keys are independent registers, so each key's history is checked for itself. Every write is
-//! of a value of its own, which makes the search small; a depth-first search over "what could
-//! have come next" with a memo of (operations done, value) finds an order or proves that none is.
+//! of a value of its own, which makes the search small.
 
-use std::collections::HashSet;
+#[path = "common/linearizable.rs"]
+mod linearizable;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use tandem::keyspace::{Batch, Content, DbId, EntryRef, Keyspace, LockSet, Meta, Options, Purge};
@@ -38,44 +39,15 @@ struct Event {
 
 /// Whether some order that respects real time explains a key's history.
 fn linearizable(events: &[Event]) -> bool {
-    let mut events = events.to_vec();
-    events.sort_by_key(|e| e.called);
-    let mut seen = HashSet::new();
-    // State: all before `low` are done, and of those behind it the set `done`; then the value.
-    let mut stack = vec![(0_usize, Vec::<usize>::new(), 0_u64)];
-    while let Some((low, done, value)) = stack.pop() {
-        if low == events.len() {
-            return true;
-        }
-        if !seen.insert((low, done.clone(), value)) {
-            continue;
-        }
-        let mut earliest_return = u64::MAX;
-        for (i, event) in events.iter().enumerate().skip(low) {
-            if event.called > earliest_return {
-                break;
-            }
-            if done.contains(&i) {
-                continue;
-            }
-            earliest_return = earliest_return.min(event.returned);
-            let after = match event.what {
-                What::Set(v) => v,
-                What::Get(v) if v == value => value,
-                What::Del(v) if v == value => 0,
-                _ => continue,
-            };
-            let (mut low, mut done) = (low, done.clone());
-            done.push(i);
-            done.sort_unstable();
-            while done.first() == Some(&low) {
-                done.remove(0);
-                low += 1;
-            }
-            stack.push((low, done, after));
-        }
-    }
-    false
+    let events: Vec<_> = events
+        .iter()
+        .map(|e| linearizable::Event { what: e.what, called: e.called, returned: e.returned })
+        .collect();
+    linearizable::is_linearizable(&events, 0, |&value, what| match *what {
+        What::Set(v) => Some(v),
+        What::Get(v) => (v == value).then_some(value),
+        What::Del(v) => (v == value).then_some(0),
+    })
 }
 
 fn xorshift(state: &mut u64) -> u64 {

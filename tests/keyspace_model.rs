@@ -209,21 +209,27 @@ impl Database {
         Engines { active: p / 2, growing: (p % 2 == 1).then_some(p / 2 + 1) }
     }
 
-    fn choose(&self, engines: Engines, key: usize) -> &Shard {
-        let old = self.engines[engines.active].shard(key);
+    fn choose(&self, engines: Engines, key: usize) -> &Engine {
+        let old = &self.engines[engines.active];
         match engines.growing {
-            Some(growing) if old.state.load(Ordering::Acquire) == MOVED => self.engines[growing].shard(key),
+            Some(growing) if old.shard(key).state.load(Ordering::Acquire) == MOVED => &self.engines[growing],
             _ => old,
         }
     }
 
     /// `Batch::lock`; begins with a pointer that may be old.
-    fn lock(&self, mut engines: Engines, key: usize) -> MutexGuard<'_, Keys> {
+    fn lock(&self, engines: Engines, key: usize) -> MutexGuard<'_, Keys> {
+        self.lock_in(engines, key).1
+    }
+
+    /// The same, with the engine where the key lives.
+    fn lock_in(&self, mut engines: Engines, key: usize) -> (&Engine, MutexGuard<'_, Keys>) {
         loop {
-            let shard = self.choose(engines, key);
+            let engine = self.choose(engines, key);
+            let shard = engine.shard(key);
             let keys = shard.keys.lock().expect("no panic elsewhere");
             match shard.state.load(Ordering::Relaxed) {
-                LIVE => return keys,
+                LIVE => return (engine, keys),
                 state => assert_eq!(state, MOVED, "nobody gets to a target that is not complete"),
             }
             drop(keys);
@@ -241,6 +247,23 @@ impl Database {
 
     fn get(&self, key: usize) -> Option<u32> {
         self.lock(self.load(), key)[key]
+    }
+
+    /// `LockSet::fill` of both keys, ascending, a shard that holds both once; then EXEC.
+    fn transfer(&self) {
+        let engines = self.load();
+        let (engine, mut first) = self.lock_in(engines, 0);
+        // `ShardGuard::covers`: the engine of the first guard says whether it holds the second key.
+        let covers = std::ptr::eq(engine.shard(0), engine.shard(1));
+        let mut second = (!covers).then(|| self.lock(engines, 1));
+        let (a, b) = (first[0], second.as_ref().map_or(first[1], |s| s[1]));
+        assert_eq!(a, b, "half of another's transaction");
+        let after = a.map(|n| n + 1);
+        first[0] = after;
+        match &mut second {
+            Some(second) => second[1] = after,
+            None => first[1] = after,
+        }
     }
 
     /// Lazy or timed expiry: whoever finds the key removes it and tells.
@@ -432,6 +455,28 @@ fn expiry_against_purge_fires_once() {
             migrator.join().expect("no panic");
             assert_eq!(db.fired.load(Ordering::Relaxed), 1);
             assert_eq!((db.get(0), db.get(1)), (Some(1), None));
+            db.check();
+        });
+    }
+}
+
+/// Two transactions of both keys, each in the order of the shards, and a resize: nobody waits in
+/// a circle, and nobody sees one half.
+#[test]
+fn several_locks_in_one_order_against_a_resize() {
+    for bits in [[0, 1], [1, 0], [1, 1]] {
+        model(move || {
+            let db = Arc::new(Database::new(&bits));
+            db.set(0, 1);
+            db.set(1, 1);
+            let other = Arc::clone(&db);
+            let migrator = thread::spawn(move || other.resize(0));
+            let other = Arc::clone(&db);
+            let second = thread::spawn(move || other.transfer());
+            db.transfer();
+            second.join().expect("no panic");
+            migrator.join().expect("no panic");
+            assert_eq!((db.get(0), db.get(1)), (Some(3), Some(3)));
             db.check();
         });
     }

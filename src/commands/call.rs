@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use smallvec::SmallVec;
 
 use crate::commands::args::{Args, Source};
-use crate::commands::command::{Access, Flags, Outcome};
+use crate::commands::command::{Access, Command, Flags, Outcome};
 use crate::commands::ctx::{Ctx, Origin};
 use crate::commands::error::Error;
 use crate::commands::keys::{Guards, Keys, Touch};
@@ -17,13 +17,13 @@ use crate::commands::keyspec::{self, KeyList};
 use crate::commands::local::{Lane, Local};
 use crate::commands::session::Session;
 use crate::commands::table::{self, Found};
+use crate::commands::transaction::Queued;
 use crate::commands::{timing, waiting};
 use crate::config::{Allow, Config};
 use crate::expiry::{Expiry, Graveyard};
 use crate::keyspace::{Batch, DbId, KeyHash, LockSet};
 use crate::protocol::{OutBuf, Reply};
 use crate::shared::Shared;
-use crate::values::Blob;
 
 /// What stays the same for a whole batch.
 #[derive(Clone, Copy)]
@@ -77,13 +77,35 @@ pub struct Request<'k> {
 }
 
 /// Runs one command and writes its reply, or its error, to `out`.
-pub fn run<'k>(
+pub fn run(
     env: Env<'_>,
     hands: Hands<'_>,
     batch: &Batch<'_>,
     session: &mut Session,
     out: &mut OutBuf,
+    request: Request<'_>,
+) -> Outcome {
+    let db = session.db;
+    run_locked(env, hands, batch, session, out, request, |keys, args, session| {
+        match request.found.command.access_for(args) {
+            Access::None | Access::Walk => {}
+            Access::Whole => keys.guards = Guards::Open(batch),
+            Access::Queued => lock_queued(keys, batch, session),
+            Access::Read | Access::Keys => lock(keys, batch, db, args, request),
+        }
+    })
+}
+
+/// The same with keys that `lock` puts into the view.
+#[inline(always)]
+fn run_locked<'a, 'k>(
+    env: Env<'a>,
+    hands: Hands<'a>,
+    batch: &'a Batch<'_>,
+    session: &'a mut Session,
+    out: &'a mut OutBuf,
     request: Request<'k>,
+    lock: impl FnOnce(&mut Keys<'a, 'k>, &Args<'k>, &Session),
 ) -> Outcome {
     let command = request.found.command;
     let worker = hands.local.worker;
@@ -96,11 +118,7 @@ pub fn run<'k>(
         touch = Touch::No;
     }
     let mut keys = Keys::new(Guards::None, hands.expiry, hands.graveyard, env.now, touch);
-    match command.access_for(&args) {
-        Access::None => {}
-        Access::Whole => keys.guards = Guards::Open(batch),
-        Access::Read | Access::Keys => lock(&mut keys, batch, db, &args, request),
-    }
+    lock(&mut keys, &args, session);
     let mut ctx = Ctx {
         args,
         keys,
@@ -131,7 +149,8 @@ pub fn run<'k>(
         Err(error) => {
             debug_assert!(ctx.fx.is_empty(), "{} failed after it stated an effect", command.name);
             ctx.local.signalled |= crate::effects::deliver::apply(env.shared, &ctx.keys, &Default::default());
-            drop(ctx);
+            drop(ctx.keys);
+            let out = ctx.reply.out();
             out.truncate_to(begin);
             fail(env.shared, worker, request.found.id, out, &error);
             Outcome::Done
@@ -139,23 +158,36 @@ pub fn run<'k>(
     }
 }
 
-/// Runs a command inside another one (EXEC) behind the gate, with its reply in the same place.
-pub fn nested(ctx: &mut Ctx<'_, '_>, found: Found, args: &[Blob], origin: Origin) -> Outcome {
+/// Runs a command inside another one (EXEC), with its reply in the same place. Its keys were
+/// locked by that one, which gives their place among them, or the gate is raised.
+/// Takes and gives the time between two commands, in monotonic nanoseconds.
+pub fn nested(ctx: &mut Ctx<'_, '_>, queued: Queued<'_>, origin: Origin, begun_ns: u64) -> (Outcome, u64) {
+    let Queued { found, args, places, words, first } = queued;
     let env = Env { shared: ctx.shared, config: ctx.config, now: ctx.now, touch: ctx.keys.touch() };
     let batch = ctx.batch;
-    let (expiry, graveyard) = ctx.keys.parts();
-    let hands = Hands { local: ctx.local, expiry, graveyard };
+    let (guards, expiry, graveyard) = ctx.keys.parts();
+    let mut hands = Hands { local: ctx.local, expiry, graveyard };
     let request = Request { found, source: Source::Owned(args), hash: None, origin };
-    if let Some(error) = refusal(env, ctx.session, found) {
-        reject(env.shared, hands.local.worker, Some(found.id), ctx.reply.out(), &error);
-        return Outcome::Done;
-    }
-    let mut hands = hands;
     let worker = hands.local.worker;
     let outer = std::mem::take(&mut hands.local.redacted);
-    let begun = crate::clock::mono_ns();
-    let outcome = run(env, hands.reborrow(), batch, ctx.session, ctx.reply.out(), request);
-    let took = crate::clock::mono_ns() - begun;
+    let out = ctx.reply.out();
+    let outcome = match guards {
+        Guards::Many(set) => {
+            run_locked(env, hands.reborrow(), batch, ctx.session, out, request, |keys, args, _| {
+                for (&(db, hash), &word) in places.iter().zip(words) {
+                    keys.push(db, hash, args.at(word as usize));
+                }
+                keys.guards = match places.len() {
+                    0 => Guards::None,
+                    1 => Guards::Lent(set.lend(first)),
+                    n => Guards::LentMany(Box::new(set.lend_range(first..first + n))),
+                };
+            })
+        }
+        _ => run(env, hands.reborrow(), batch, ctx.session, out, request),
+    };
+    let now_ns = crate::clock::mono_ns();
+    let took = now_ns.saturating_sub(begun_ns);
     let redacted = std::mem::replace(&mut hands.local.redacted, outer);
     let ran = timing::Ran { found, source: request.source, redacted: &redacted };
     timing::took(env, ctx.session, took / 1000, ran);
@@ -164,7 +196,7 @@ pub fn nested(ctx: &mut Ctx<'_, '_>, found: Found, args: &[Blob], origin: Origin
     }
     let track = ctx.config.latency_tracking;
     ctx.shared.stats.lane(worker).command(found.id).record(1, took, track);
-    outcome
+    (outcome, now_ns)
 }
 
 /// Whether somebody in MONITOR is to see this command.
@@ -207,30 +239,79 @@ fn lock_declared<'a, 'k>(
     args: &Args<'k>,
     request: Request<'k>,
 ) {
-    let mut list = KeyList::new();
-    // A key count that makes no sense is refused by the handler, with its own words.
-    if keyspec::keys_of(request.found.command, args, &mut list).is_err() {
-        return;
-    }
-    match &list[..] {
+    let mut named = NamedKeys::new();
+    name_keys(batch, db, request.found.command, args, &mut named);
+    match &named[..] {
         [] => {}
         [only] => {
-            let key = args.at(only.index);
-            let hash = request.hash.unwrap_or_else(|| batch.hash_key(key));
-            keys.guards = Guards::One(batch.lock(db, hash));
-            keys.push(db, hash, key);
+            keys.guards = Guards::One(batch.lock(only.db, only.hash));
+            keys.push(only.db, only.hash, args.at(only.word));
         }
         many => {
-            let named: SmallVec<[(DbId, KeyHash); 8]> =
-                many.iter().map(|k| (db, batch.hash_key(args.at(k.index)))).collect();
+            let places: SmallVec<[(DbId, KeyHash); 8]> = many.iter().map(|k| (k.db, k.hash)).collect();
             let mut set = LockSet::new();
-            batch.lock_many(&named, &mut set);
+            if request.found.command.flags.contains(Flags::WRITE) {
+                batch.prepare(db, places.len());
+            }
+            batch.lock_many(&places, &mut set);
             keys.guards = Guards::Many(set);
-            for (k, (_, hash)) in many.iter().zip(&named) {
-                keys.push(db, *hash, args.at(k.index));
+            for k in many {
+                keys.push(k.db, k.hash, args.at(k.word));
             }
         }
     }
+}
+
+/// A key that a request names.
+#[derive(Clone, Copy)]
+pub struct Named {
+    /// Its database.
+    pub db: DbId,
+    /// Its hash.
+    pub hash: KeyHash,
+    /// Index of the argument.
+    pub word: usize,
+}
+
+/// Keys that a request names, in order.
+pub type NamedKeys = SmallVec<[Named; 4]>;
+
+/// Resolves the keys of a request. A key count that makes no sense names none: the handler
+/// refuses it with its own words. So does one whose other database does not exist.
+pub fn name_keys(batch: &Batch<'_>, db: DbId, command: &Command, args: &Args<'_>, out: &mut NamedKeys) {
+    let mut list = KeyList::new();
+    if keyspec::keys_of(command, args, &mut list).is_err() {
+        return;
+    }
+    out.extend(list.iter().map(|k| Named { db, hash: batch.hash_key(args.at(k.index)), word: k.index }));
+    if let (Some(elsewhere), Some(&last)) = (command.elsewhere, out.last()) {
+        if out.len() == 1 {
+            out.push(last);
+        }
+        let there = elsewhere(args).and_then(|n| DbId::try_from(n).ok());
+        if let (Some(there), Some(last)) = (there, out.last_mut())
+            && there < batch.keyspace().databases()
+        {
+            last.db = there;
+        }
+    }
+}
+
+/// The keys of a transaction and those that its client watches, for EXEC. Behind the gate each
+/// command locks what it needs.
+#[inline(never)]
+fn lock_queued<'a>(keys: &mut Keys<'a, '_>, batch: &'a Batch<'_>, session: &Session) {
+    let Some(transaction) = &session.transaction else { return };
+    batch.prepare(session.db, transaction.keys_written());
+    keys.guards = if batch.is_exclusive() {
+        Guards::Open(batch)
+    } else {
+        let mut set = LockSet::new();
+        let mut places: SmallVec<[(DbId, KeyHash); 16]> = transaction.places().into();
+        places.extend(session.watched.iter().flat_map(|w| w.places()));
+        batch.lock_many(&places, &mut set);
+        Guards::Many(set)
+    };
 }
 
 /// Counters that follow from what happened to the keys.
@@ -279,7 +360,7 @@ pub fn refusal(env: Env<'_>, session: &Session, found: Found) -> Option<Error> {
             table::full_name(found.id),
         )));
     }
-    if flags.contains(Flags::DENYOOM) && env.shared.sampler.is_over() {
+    if env.shared.sampler.is_over() && may_take_memory(session, found) {
         return Some(Error::OutOfMemory);
     }
     if flags.contains(Flags::PROTECTED) && !protected_allowed(env.config, session, found) {
@@ -292,9 +373,17 @@ pub fn refusal(env: Env<'_>, session: &Session, found: Found) -> Option<Error> {
     None
 }
 
+/// Whether a command, or one of those that EXEC runs, is refused when memory is short.
+#[cold]
+fn may_take_memory(session: &Session, found: Found) -> bool {
+    let queued = || session.transaction.as_ref().map_or(Flags::empty(), |t| t.flags());
+    let flags = if found.command.access == Access::Queued { queued() } else { found.command.flags };
+    flags.contains(Flags::DENYOOM)
+}
+
 fn allowed_while_subscribed(found: Found) -> bool {
     matches!(
-        found.command.name,
+        table::container(found.id).command.name,
         "subscribe"
             | "unsubscribe"
             | "psubscribe"

@@ -427,11 +427,12 @@ pub fn describe(client: &Arc<ClientHandle>, now_ms: u64) -> String {
     );
     let _ = write!(
         line,
-        " cmd={command} user={} redir=-1 resp={} lib-name={} lib-ver={}",
+        " cmd={command} user={} redir=-1 resp={} lib-name={} lib-ver={} watch={}",
         text(&labels.user),
         f.resp.load(Relaxed),
         text(&labels.lib_name),
         text(&labels.lib_ver),
+        f.watch.load(Relaxed),
     );
     line
 }

@@ -288,12 +288,16 @@ pub struct KeySpec {
 /// What the dispatcher locks before the handler runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
-    /// Nothing: PING, CLIENT, CONFIG; also SCAN and KEYS, which visit shards one at a time.
+    /// Nothing: PING, CLIENT, CONFIG.
     None,
+    /// Nothing, but it visits shards, one at a time: SCAN, KEYS, INFO. So nothing may be locked.
+    Walk,
     /// The declared keys, which are only read.
     Read,
     /// The declared keys.
     Keys,
+    /// What the queued commands and WATCH name: EXEC.
+    Queued,
     /// Everything: the exclusive gate. Keys are opened by name as they turn up.
     Whole,
 }
@@ -312,6 +316,9 @@ pub struct Command {
     pub keys: &'static [KeySpec],
     /// Finds the keys where the specifications cannot, or not exactly; replaces them then.
     pub find: Option<KeyFinder>,
+    /// Where the arguments name a database for the last key (or, if only one is declared, for
+    /// the same name there): its number, as far as it can be read.
+    pub elsewhere: Option<fn(&Args<'_>) -> Option<i64>>,
     /// What is locked.
     pub access: Access,
     /// Tells it from the arguments, for a command that needs less than `access` more often than not.
@@ -350,6 +357,7 @@ impl Command {
         acl: Categories::empty(),
         keys: &[],
         find: None,
+        elsewhere: None,
         access: Access::None,
         access_of: None,
         syntax: "",

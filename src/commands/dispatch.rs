@@ -3,6 +3,8 @@
 //! The order of the checks is Redis': existence, arity, protected commands, authentication,
 //! subscriber mode, then queueing in a transaction, then a pause.
 
+use std::sync::atomic::Ordering::Relaxed;
+
 use crate::clients::State;
 use crate::commands::args::{Args, Source};
 use crate::commands::call::{self, Env, Hands, Request};
@@ -12,6 +14,7 @@ use crate::commands::ctx::Origin;
 use crate::commands::error::Error;
 use crate::commands::session::{ReplyMode, Session};
 use crate::commands::table::{self, Found, Lookup};
+use crate::commands::transaction;
 use crate::keyspace::{Batch, KeyHash};
 use crate::protocol::{OutBuf, Reply};
 use crate::shared::PauseMode;
@@ -59,7 +62,7 @@ pub fn dispatch(
         return refuse(env, &hands, session, out, Some(found.id), &error);
     }
     if session.transaction.is_some() && !runs_in_multi(found) {
-        return queue(env, &hands, session, out, found, source);
+        return queue(env, &hands, batch, session, out, found, source);
     }
     if let Some((mode, until)) = env.shared.pause.active(env.now)
         && held_back(mode, found, session)
@@ -105,16 +108,20 @@ pub(super) fn silence(session: &mut Session, out: &mut OutBuf, begin: usize) {
 }
 
 fn needs_gate(found: Found, session: &Session, source: Source<'_>) -> bool {
-    let whole = match found.command.access_of {
-        None => found.command.access == Access::Whole,
-        Some(tell) => tell(&Args::new(source, 1)) == Access::Whole,
-    };
-    whole || (session.transaction.is_some() && found.command.name == "exec")
+    match found.command.access_for(&Args::new(source, 1)) {
+        Access::Whole => true,
+        Access::Queued => {
+            let watched = session.watched.as_ref().map_or(0, |w| w.len());
+            session.transaction.as_ref().is_some_and(|t| t.needs_gate(watched))
+        }
+        _ => false,
+    }
 }
 
 /// Commands that act at once although a transaction is open.
 fn runs_in_multi(found: Found) -> bool {
-    matches!(found.command.name, "exec" | "discard" | "multi" | "watch" | "quit" | "reset")
+    let name = table::container(found.id).command.name;
+    matches!(name, "exec" | "discard" | "multi" | "watch" | "quit" | "reset")
 }
 
 fn held_back(mode: PauseMode, found: Found, session: &Session) -> bool {
@@ -123,7 +130,8 @@ fn held_back(mode: PauseMode, found: Found, session: &Session) -> bool {
         return table::container(found.id).command.name != "client";
     }
     if found.command.name == "exec" {
-        return session.transaction.as_ref().is_some_and(|t| t.writes());
+        let queued = session.transaction.as_ref().map_or(Flags::empty(), |t| t.flags());
+        return queued.intersects(Flags::WRITE | Flags::MAY_REPLICATE);
     }
     found.command.flags.intersects(Flags::WRITE | Flags::MAY_REPLICATE)
 }
@@ -132,6 +140,7 @@ fn held_back(mode: PauseMode, found: Found, session: &Session) -> bool {
 fn queue(
     env: Env<'_>,
     hands: &Hands<'_>,
+    batch: &Batch<'_>,
     session: &mut Session,
     out: &mut OutBuf,
     found: Found,
@@ -143,13 +152,26 @@ fn queue(
         return refuse(env, hands, session, out, Some(found.id), &error);
     }
     if let Some(transaction) = session.transaction.as_mut() {
-        transaction.queue(found, source.to_owned());
-        let queued = i32::try_from(transaction.len()).unwrap_or(i32::MAX);
-        session.handle.figures.multi.store(queued, std::sync::atomic::Ordering::Relaxed);
+        transaction.queue(found, source.to_owned(), session.db, batch);
+        let figures = &session.handle.figures;
+        figures.multi.store(i32::try_from(transaction.len()).unwrap_or(i32::MAX), Relaxed);
+        figures.multi_mem.store(transaction.bytes(), Relaxed);
+        if transaction.bytes() as u64 > env.config.client_query_buffer_limit {
+            return close_oversized(env, hands, session);
+        }
     }
     Reply::new(out, session.resp3).simple("QUEUED");
     silence(session, out, begin);
     Fate::Refused
+}
+
+/// Queued commands count as what the client is sending.
+#[cold]
+fn close_oversized(env: Env<'_>, hands: &Hands<'_>, session: &Session) -> Fate {
+    let client = &session.handle;
+    tracing::info!(client = client.id, addr = %client.addr, "closing client: queued more than the query buffer limit");
+    env.shared.stats.lane(hands.local.worker).query_buffer_closed += 1;
+    Fate::Close
 }
 
 #[cold]
@@ -162,10 +184,20 @@ fn refuse(
     error: &Error,
 ) -> Fate {
     let begin = out.position();
-    if let Some(transaction) = session.transaction.as_mut() {
-        transaction.abort();
+    match session.transaction.as_mut() {
+        Some(_) if id.and_then(table::by_id).is_some_and(|f| f.command.access == Access::Queued) => {
+            transaction::end(session, env.shared);
+            let line = error.line();
+            let why = line.strip_prefix("ERR ").unwrap_or(&line);
+            let error = Error::text(format!("EXECABORT Transaction discarded because of: {why}"));
+            call::reject(env.shared, hands.local.worker, id, out, &error);
+        }
+        Some(transaction) => {
+            transaction.abort();
+            call::reject(env.shared, hands.local.worker, id, out, error);
+        }
+        None => call::reject(env.shared, hands.local.worker, id, out, error),
     }
-    call::reject(env.shared, hands.local.worker, id, out, error);
     silence(session, out, begin);
     Fate::Refused
 }

@@ -20,7 +20,8 @@ pub static COMMANDS: &[Command] = &[
         flags: flags!(WRITE | DENYOOM),
         acl: acl!(KEYSPACE),
         keys: &[KeySpec::key(1, key_flags!(RO | ACCESS)), KeySpec::key(2, key_flags!(OW | UPDATE))],
-        access: Access::Whole,
+        access: Access::Keys,
+        elsewhere: Some(keyspec::database_of_copy),
         syntax: "source@0 destination@1 [DB destination-db:int] [REPLACE]",
         summary: "Copies a value to another key.",
         since: "6.2.0",
@@ -154,7 +155,8 @@ pub static COMMANDS: &[Command] = &[
         flags: flags!(WRITE | FAST),
         acl: acl!(KEYSPACE),
         keys: &[KeySpec::key(1, key_flags!(RW | ACCESS | UPDATE))],
-        access: Access::Whole,
+        access: Access::Keys,
+        elsewhere: Some(keyspec::database_of_move),
         syntax: "key db:int",
         summary: "Moves a key to another database.",
         since: "1.0.0",
@@ -167,6 +169,7 @@ pub static COMMANDS: &[Command] = &[
         arity: Arity::Exactly(1),
         flags: flags!(READONLY | TOUCHES_ARBITRARY_KEYS),
         acl: acl!(KEYSPACE),
+        access: Access::Walk,
         summary: "Some key of the database.",
         since: "1.0.0",
         group: Group::Generic,
@@ -390,16 +393,16 @@ fn database(ctx: &Ctx<'_, '_>, n: i32) -> Result<DbId, Error> {
     DbId::try_from(n).ok().filter(|db| *db < ctx.shared.keyspace.databases()).ok_or(Error::DbIndex)
 }
 
-/// MOVE. Behind the gate: its second key is in another database.
+/// MOVE. Its second key is the same in the other database.
 pub fn r#move(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
-    let key = ctx.args.next()?;
+    ctx.args.next()?;
     let to = ctx.args.int32()?;
     let to = database(ctx, to)?;
     if to == ctx.db {
         return Err(Error::SameObject);
     }
-    let from = ctx.open(ctx.db, key);
-    let target = ctx.open(to, key);
+    let (from, target) = (0, 1);
+    debug_assert_eq!(ctx.keys.db(target), to);
     let moved = ctx.keys.exists(from) && !ctx.keys.exists(target) && ctx.keys.rename(from, target)?;
     if moved {
         ctx.fx.changed(from, Class::GENERIC, "move_from");
@@ -410,7 +413,7 @@ pub fn r#move(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
     Ok(Outcome::Done)
 }
 
-/// COPY. Behind the gate: its second key may be in another database.
+/// COPY. Its second key may be in another database.
 pub fn copy(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
     let (source, target) = (ctx.args.next()?, ctx.args.next()?);
     let mut db = ctx.db;
@@ -428,8 +431,8 @@ pub fn copy(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
     if db == ctx.db && source == target {
         return Err(Error::SameObject);
     }
-    let from = ctx.open(ctx.db, source);
-    let to = ctx.open(db, target);
+    let (from, to) = (0, 1);
+    debug_assert_eq!(ctx.keys.db(to), db);
     let copied = ctx.keys.exists(from) && (replace || !ctx.keys.exists(to));
     if copied {
         ctx.keys.remove(to);
@@ -523,7 +526,24 @@ fn flush_option(args: &mut Args<'_>) -> Result<(), Error> {
     args.end()
 }
 
+/// States which watched keys of `db` change if it is emptied or exchanged with `other`: those
+/// that are there, before or after.
+fn state_replaced(ctx: &mut Ctx<'_, '_>, db: DbId, other: Option<DbId>) {
+    for key in ctx.shared.watches.of_database(db) {
+        let here = ctx.open(db, &key);
+        let mut changes = ctx.keys.exists(here);
+        if let Some(other) = other {
+            let there = ctx.open(other, &key);
+            changes |= ctx.keys.exists(there);
+        }
+        if changes {
+            ctx.fx.replaced(db, key);
+        }
+    }
+}
+
 fn flush(ctx: &mut Ctx<'_, '_>, db: DbId) {
+    state_replaced(ctx, db, None);
     let dropped = ctx.keyspace().flush(db);
     ctx.keys.database_flushed(db);
     ctx.fx.database(db, dropped as u64);
@@ -535,6 +555,8 @@ pub fn swapdb(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
     let second = ctx.args.int32().map_err(|_| Error::Line("ERR invalid second DB index"))?;
     let (a, b) = (database(ctx, first)?, database(ctx, second)?);
     if a != b {
+        state_replaced(ctx, a, Some(b));
+        state_replaced(ctx, b, Some(a));
         ctx.keyspace().swap(a, b);
         ctx.shared.identities.swap(a, b);
     }

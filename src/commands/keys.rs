@@ -11,7 +11,9 @@ use smallvec::SmallVec;
 
 use crate::commands::error::Error;
 use crate::expiry::{Expiry, Graveyard};
-use crate::keyspace::{Batch, Content, DbId, EntryRef, KeyHash, LockSet, Meta, Pos, ShardGuard, Taken};
+use crate::keyspace::{
+    Batch, Content, DbId, EntryRef, KeyHash, Lent, LentSet, LockSet, Meta, Pos, ShardGuard, Taken,
+};
 use crate::values::{Blob, Kind, Value};
 
 pub use typed::Collection;
@@ -25,6 +27,10 @@ pub enum Guards<'a> {
     One(ShardGuard<'a>),
     /// The shards of several keys, each once.
     Many(LockSet<'a>),
+    /// One shard, locked by the transaction that this command is part of.
+    Lent(Lent<'a>),
+    /// The shards of several keys, in the same way.
+    LentMany(Box<LentSet<'a>>),
     /// The gate is raised: a shard is locked for the time of one operation.
     Open(&'a Batch<'a>),
 }
@@ -220,8 +226,8 @@ impl<'a, 'k> Keys<'a, 'k> {
     }
 
     /// What a command run inside this one needs.
-    pub(crate) fn parts(&mut self) -> (&mut Expiry, &mut Graveyard) {
-        (self.expiry, self.graveyard)
+    pub(crate) fn parts(&mut self) -> (&mut Guards<'a>, &mut Expiry, &mut Graveyard) {
+        (&mut self.guards, self.expiry, self.graveyard)
     }
 
     /// Number of keys.
@@ -305,6 +311,8 @@ impl<'a, 'k> Keys<'a, 'k> {
         match &mut self.guards {
             Guards::One(g) => f(g, slot),
             Guards::Many(set) => f(set.guard(i), slot),
+            Guards::Lent(lent) => lent.with(|g| f(g, slot)),
+            Guards::LentMany(set) => set.guard(i).with(|g| f(g, slot)),
             Guards::Open(batch) => f(&mut batch.lock(slot.db, slot.hash), slot),
             Guards::None => unreachable!("invariant: a slot is only pushed with its guard"),
         }

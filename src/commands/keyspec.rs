@@ -294,6 +294,25 @@ pub fn of_xread(command: &Command, args: &Args<'_>, out: &mut KeyList) -> Result
     Ok(())
 }
 
+/// MOVE: the database comes last.
+pub fn database_of_move(args: &Args<'_>) -> Option<i64> {
+    (args.count() == 3).then(|| number::parse_i64(args.at(2))).flatten()
+}
+
+/// COPY: behind the last `DB`.
+pub fn database_of_copy(args: &Args<'_>) -> Option<i64> {
+    let mut db = None;
+    let mut i = 3;
+    while i < args.count() {
+        if is_word(args, i, "db") && i + 1 < args.count() {
+            db = number::parse_i64(args.at(i + 1));
+            i += 1;
+        }
+        i += 1;
+    }
+    db
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

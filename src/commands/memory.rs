@@ -21,6 +21,7 @@ pub static COMMANDS: &[Command] = &[Command {
         Command {
             name: "doctor",
             arity: Arity::Exactly(2),
+            access: Access::Walk,
             summary: "What the memory figures mean, in words.",
             since: "4.0.0",
             group: Group::Server,
@@ -63,6 +64,7 @@ pub static COMMANDS: &[Command] = &[Command {
         Command {
             name: "stats",
             arity: Arity::Exactly(2),
+            access: Access::Walk,
             summary: "Where the memory goes.",
             since: "4.0.0",
             group: Group::Server,

@@ -1,6 +1,6 @@
 //! KEYS and SCAN: walks over a database in hash order, a few buckets at a time.
 
-use crate::commands::command::{Arity, Command, Group, Outcome};
+use crate::commands::command::{Access, Arity, Command, Group, Outcome};
 use crate::commands::ctx::Ctx;
 use crate::commands::error::Error;
 use crate::commands::generic::is_expired;
@@ -16,6 +16,7 @@ pub static COMMANDS: &[Command] = &[
         arity: Arity::Exactly(2),
         flags: flags!(READONLY),
         acl: acl!(KEYSPACE | DANGEROUS),
+        access: Access::Walk,
         syntax: "pattern:pattern",
         summary: "Names of all keys that match a pattern.",
         since: "1.0.0",
@@ -30,6 +31,7 @@ pub static COMMANDS: &[Command] = &[
         arity: Arity::AtLeast(2),
         flags: flags!(READONLY | TOUCHES_ARBITRARY_KEYS),
         acl: acl!(KEYSPACE),
+        access: Access::Walk,
         syntax: "cursor:int [MATCH pattern:pattern] [COUNT count:int] [TYPE type^6.0.0]",
         summary: "Walks through the keys in steps.",
         since: "2.8.0",

@@ -2,7 +2,7 @@
 
 use crate::clients::{Role, State};
 use crate::clock;
-use crate::commands::command::{Arity, Command, Group, Outcome};
+use crate::commands::command::{Access, Arity, Command, Group, Outcome};
 use crate::commands::ctx::{Ctx, Origin};
 use crate::commands::error::Error;
 use crate::commands::lolwut::lolwut;
@@ -19,6 +19,7 @@ pub static COMMANDS: &[Command] = &[
         arity: Arity::AtLeast(1),
         flags: flags!(LOADING | STALE | SENTINEL),
         acl: acl!(DANGEROUS),
+        access: Access::Walk,
         syntax: "[section]...",
         summary: "Facts and counters of the server.",
         since: "1.0.0",

@@ -206,7 +206,7 @@ fn slot_of(word: u64) -> usize {
 }
 
 fn single_key_of(command: &Command) -> Option<u8> {
-    if !matches!(command.access, Access::Keys | Access::Read) {
+    if !matches!(command.access, Access::Keys | Access::Read) || command.elsewhere.is_some() {
         return None;
     }
     match command.keys {

@@ -1,14 +1,19 @@
 //! MULTI, EXEC, DISCARD, WATCH and UNWATCH.
 
+use std::sync::atomic::Ordering::Relaxed;
+
 use crate::clients::State;
-use crate::commands::call;
+use crate::clock;
+use crate::commands::args::{Args, Source};
+use crate::commands::call::{self, NamedKeys};
 use crate::commands::command::{Access, Arity, Command, Flags, Group, KeySpec, Outcome};
 use crate::commands::ctx::{Ctx, Origin};
 use crate::commands::error::Error;
 use crate::commands::row::{acl, flags, key_flags};
 use crate::commands::session::Session;
-use crate::commands::table::Found;
-use crate::keyspace::DbId;
+use crate::commands::table::{self, Found};
+use crate::expiry::is_past;
+use crate::keyspace::{Batch, DbId, KeyHash};
 use crate::shared::Shared;
 use crate::values::Blob;
 
@@ -31,6 +36,7 @@ pub static COMMANDS: &[Command] = &[
         arity: Arity::Exactly(1),
         flags: flags!(NOSCRIPT | LOADING | STALE | SKIP_SLOWLOG),
         acl: acl!(TRANSACTION),
+        access: Access::Queued,
         summary: "Runs the queued commands in one step.",
         since: "1.2.0",
         group: Group::Transactions,
@@ -77,19 +83,99 @@ pub static COMMANDS: &[Command] = &[
     },
 ];
 
+/// A transaction of more keys, those of WATCH included, raises the gate instead of locking them.
+pub const KEYS_LOCKED_MAX: usize = 4096;
+
 /// An open transaction.
 #[derive(Default)]
 pub struct Transaction {
-    queue: Vec<(Found, Vec<Blob>)>,
+    queue: Vec<Entry>,
+    /// Keys of all commands, one after the other: where they live, and which word they are.
+    places: Vec<(DbId, KeyHash)>,
+    words: Vec<u32>,
+    keys_written: usize,
     aborted: bool,
+    /// Some command's keys are not known beforehand.
+    whole: bool,
     bytes: usize,
+}
+
+struct Entry {
+    found: Found,
+    args: Vec<Blob>,
+    /// Its keys end here in `places`.
+    end: usize,
+}
+
+/// A queued command, as EXEC runs it.
+#[derive(Clone, Copy)]
+pub struct Queued<'t> {
+    /// The command.
+    pub found: Found,
+    /// Its words.
+    pub args: &'t [Blob],
+    /// Where its keys live.
+    pub places: &'t [(DbId, KeyHash)],
+    /// Which of its words they are.
+    pub words: &'t [u32],
+    /// Number of its first key among those of the transaction.
+    pub first: usize,
+}
+
+/// Whether a command inside a transaction needs the gate: its keys are not known, it visits
+/// shards, or the keys of those behind it depend on how it ends.
+fn needs_all(found: Found, access: Access) -> bool {
+    matches!(access, Access::Whole | Access::Walk) || found.command.name == "select"
 }
 
 impl Transaction {
     /// Adds a command.
-    pub fn queue(&mut self, found: Found, args: Vec<Blob>) {
-        self.bytes += args.iter().map(|a| a.len() + size_of::<Blob>()).sum::<usize>();
-        self.queue.push((found, args));
+    pub fn queue(&mut self, found: Found, args: Vec<Blob>, db: DbId, batch: &Batch<'_>) {
+        self.bytes += args.iter().map(|a| a.len() + size_of::<Blob>()).sum::<usize>() + size_of::<Entry>();
+        let cursor = Args::new(Source::Owned(&args), table::words(found.id));
+        let access = found.command.access_for(&cursor);
+        self.whole |= needs_all(found, access);
+        let mut named = NamedKeys::new();
+        if matches!(access, Access::Keys | Access::Read) {
+            call::name_keys(batch, db, found.command, &cursor, &mut named);
+        }
+        if found.command.flags.contains(Flags::WRITE) {
+            self.keys_written += named.len();
+        }
+        self.places.extend(named.iter().map(|k| (k.db, k.hash)));
+        self.words.extend(named.iter().map(|k| u32::try_from(k.word).unwrap_or(u32::MAX)));
+        self.bytes += named.len() * (size_of::<(DbId, KeyHash)>() + size_of::<u32>());
+        self.queue.push(Entry { found, args, end: self.places.len() });
+    }
+
+    /// The commands, in order.
+    fn queued(&self) -> impl Iterator<Item = Queued<'_>> {
+        let mut first = 0;
+        self.queue.iter().map(move |entry| {
+            let keys = std::mem::replace(&mut first, entry.end)..entry.end;
+            Queued {
+                found: entry.found,
+                args: &entry.args,
+                places: &self.places[keys.clone()],
+                words: &self.words[keys.clone()],
+                first: keys.start,
+            }
+        })
+    }
+
+    /// Where the keys of all commands live, in their order.
+    pub fn places(&self) -> &[(DbId, KeyHash)] {
+        &self.places
+    }
+
+    /// How many keys may be created.
+    pub fn keys_written(&self) -> usize {
+        self.keys_written
+    }
+
+    /// Whether EXEC has to raise the gate.
+    pub fn needs_gate(&self, watched: usize) -> bool {
+        !self.aborted && (self.whole || self.places.len() + watched > KEYS_LOCKED_MAX)
     }
 
     /// A command was refused while it was to be queued: EXEC will fail.
@@ -107,21 +193,52 @@ impl Transaction {
         self.queue.is_empty()
     }
 
-    /// Memory of the queued arguments.
+    /// Memory of the queued commands.
     pub fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// Whether any queued command may write.
-    pub fn writes(&self) -> bool {
-        self.queue.iter().any(|(f, _)| f.command.flags.intersects(Flags::WRITE | Flags::MAY_REPLICATE))
+    /// Flags of all queued commands together.
+    pub fn flags(&self) -> Flags {
+        self.queue.iter().fold(Flags::empty(), |all, e| all | e.found.command.flags)
     }
 }
 
-/// The keys that a client watches, with whether they had expired already when it began.
+struct WatchedKey {
+    db: DbId,
+    hash: KeyHash,
+    key: Box<[u8]>,
+    /// When it will have changed by itself. None too if it was past that when WATCH looked.
+    deadline: Option<u64>,
+}
+
+/// The keys that a client watches.
 #[derive(Default)]
 pub struct Watched {
-    keys: Vec<(DbId, Box<[u8]>, bool)>,
+    keys: Vec<WatchedKey>,
+}
+
+impl Watched {
+    /// Where they live.
+    pub fn places(&self) -> impl Iterator<Item = (DbId, KeyHash)> {
+        self.keys.iter().map(|k| (k.db, k.hash))
+    }
+
+    /// How many they are.
+    pub fn len(&self) -> usize {
+        self.keys.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.keys.is_empty()
+    }
+
+    /// Whether one of them is past its time, even if nobody has removed it yet. Its deadline is
+    /// still that which WATCH saw: a new one would have been a change.
+    fn any_expired(&self, now: u64) -> bool {
+        self.keys.iter().any(|k| k.deadline.is_some_and(|d| is_past(d, now)))
+    }
 }
 
 /// MULTI
@@ -131,7 +248,7 @@ pub fn multi(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
     }
     ctx.session.transaction = Some(Box::default());
     ctx.session.handle.set(State::MULTI);
-    ctx.session.handle.figures.multi.store(0, std::sync::atomic::Ordering::Relaxed);
+    ctx.session.handle.figures.multi.store(0, Relaxed);
     ctx.reply.ok();
     Ok(Outcome::Done)
 }
@@ -150,17 +267,18 @@ pub fn discard(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
 pub fn end(session: &mut Session, shared: &Shared) {
     session.transaction = None;
     session.handle.clear(State::MULTI);
-    session.handle.figures.multi.store(-1, std::sync::atomic::Ordering::Relaxed);
+    session.handle.figures.multi.store(-1, Relaxed);
+    session.handle.figures.multi_mem.store(0, Relaxed);
     stop_watching(session, shared);
 }
 
 /// Forgets the watched keys.
 pub fn stop_watching(session: &mut Session, shared: &Shared) {
     if let Some(watched) = session.watched.take() {
-        for (db, key, _) in &watched.keys {
-            shared.watches.remove(*db, key, session.handle.id);
+        for watched in &watched.keys {
+            shared.watches.remove(watched.db, &watched.key, session.handle.id);
         }
-        session.handle.figures.watch.store(0, std::sync::atomic::Ordering::Relaxed);
+        session.handle.figures.watch.store(0, Relaxed);
     }
     session.handle.clear(State::DIRTY_CAS);
 }
@@ -174,18 +292,18 @@ pub fn watch(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
     for i in 0..ctx.keys.len() {
         let db = ctx.keys.db(i);
         let key: Box<[u8]> = ctx.keys.key(i).into();
-        let absent = !ctx.keys.exists(i);
+        let deadline = ctx.keys.deadline(i);
         let watched = ctx.session.watched.get_or_insert_default();
-        if watched.keys.iter().any(|(d, k, _)| *d == db && *k == key) {
+        if watched.keys.iter().any(|w| w.db == db && w.key == key) {
             continue;
         }
         // The key is locked, so no change can fall between this and the registration.
-        ctx.shared.watches.add(db, &key, &ctx.session.handle);
-        watched.keys.push((db, key, absent));
+        ctx.shared.watches.add(db, &key, &ctx.session.handle, deadline.is_none());
+        let hash = ctx.keys.hash(i);
+        watched.keys.push(WatchedKey { db, hash, key, deadline: deadline.flatten() });
     }
-    let count = ctx.session.watched.as_ref().map_or(0, |w| w.keys.len());
-    let count = u32::try_from(count).unwrap_or(u32::MAX);
-    ctx.session.handle.figures.watch.store(count, std::sync::atomic::Ordering::Relaxed);
+    let count = ctx.session.watched.as_ref().map_or(0, |w| w.len());
+    ctx.session.handle.figures.watch.store(u32::try_from(count).unwrap_or(u32::MAX), Relaxed);
     ctx.reply.ok();
     Ok(Outcome::Done)
 }
@@ -197,39 +315,31 @@ pub fn unwatch(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
     Ok(Outcome::Done)
 }
 
-/// EXEC. Runs behind the exclusive gate, so nobody sees half of it.
+/// EXEC. The shards of all keys, those watched included, are locked (or the gate is raised), so
+/// nobody sees half of it, and nobody changes a watched key between the look at it and the end.
 pub fn exec(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
     let Some(transaction) = ctx.session.transaction.take() else {
         return Err(Error::Line("ERR EXEC without MULTI"));
     };
-    let stale = ctx.session.handle.state().contains(State::DIRTY_CAS) || watched_key_expired(ctx);
-    end(ctx.session, ctx.shared);
-    if transaction.aborted {
-        return Err(Error::Line("EXECABORT Transaction discarded because of previous errors."));
-    }
-    if stale {
+    let expired = ctx.session.watched.as_ref().is_some_and(|w| w.any_expired(ctx.now));
+    let stale = expired || ctx.session.handle.state().contains(State::DIRTY_CAS);
+    if transaction.aborted || stale {
+        end(ctx.session, ctx.shared);
+        if transaction.aborted {
+            return Err(Error::Line("EXECABORT Transaction discarded because of previous errors."));
+        }
         ctx.reply.null_array();
         return Ok(Outcome::Done);
     }
-    ctx.reply.array(transaction.queue.len());
+    stop_watching(ctx.session, ctx.shared);
+    ctx.reply.array(transaction.len());
     let mut closing = false;
-    for (found, args) in &transaction.queue {
-        closing |= call::nested(ctx, *found, args, Origin::Exec) == Outcome::Close;
+    let mut begun_ns = clock::mono_ns();
+    for queued in transaction.queued() {
+        let (outcome, ended_ns) = call::nested(ctx, queued, Origin::Exec, begun_ns);
+        closing |= outcome == Outcome::Close;
+        begun_ns = ended_ns;
     }
+    end(ctx.session, ctx.shared);
     Ok(if closing { Outcome::Close } else { Outcome::Done })
-}
-
-/// A watched key that was there and is past its time now counts as changed, even if nobody
-/// has removed it yet.
-fn watched_key_expired(ctx: &mut Ctx<'_, '_>) -> bool {
-    let Some(watched) = ctx.session.watched.take() else {
-        return false;
-    };
-    let mut expired = false;
-    for (db, key, absent) in &watched.keys {
-        let i = ctx.open(*db, key);
-        expired |= !absent && !ctx.keys.exists(i);
-    }
-    ctx.session.watched = Some(watched);
-    expired
 }

@@ -33,8 +33,8 @@ fn deliver(shared: &Shared, keys: &Keys<'_, '_>, fx: &Effects) -> bool {
             key_event(shared, keys.db(i), keys.key(i), Class::NEW, "new");
         }
     }
-    for &db in &fx.databases {
-        shared.watches.touch_database(db);
+    for (db, key) in &fx.replaced {
+        shared.watches.touch(*db, key);
     }
     if fx.dirty > 0 {
         for event in &fx.events {
@@ -72,7 +72,7 @@ pub fn expired(shared: &Shared, db: DbId, key: &[u8]) {
     if !shared.anyone_listens() {
         return;
     }
-    shared.watches.touch(db, key);
+    shared.watches.expired(db, key);
     key_event(shared, db, key, Class::EXPIRED, "expired");
     shared.pubsub.publish_expired(db, key);
     shared.waiters.signal(db, key);

@@ -43,8 +43,10 @@ pub struct Effects {
     pub(crate) ready: SmallVec<[u16; 1]>,
     pub(crate) dirty: u64,
     pub(crate) propagation: Propagation,
-    /// Databases that were emptied or exchanged as a whole (watchers of any key of them fail).
+    /// Databases that were emptied or exchanged as a whole.
     pub(crate) databases: SmallVec<[DbId; 2]>,
+    /// Watched keys that were there in such a database, before or after.
+    pub(crate) replaced: Vec<(DbId, Box<[u8]>)>,
 }
 
 impl Effects {
@@ -76,6 +78,11 @@ impl Effects {
     pub fn database(&mut self, db: DbId, keys: u64) {
         self.dirty += keys;
         self.databases.push(db);
+    }
+
+    /// A watched key went or came with its whole database.
+    pub fn replaced(&mut self, db: DbId, key: Box<[u8]>) {
+        self.replaced.push((db, key));
     }
 
     /// Propagate this command instead of the received one; several calls, several commands.

@@ -9,7 +9,13 @@ use parking_lot::Mutex;
 use crate::clients::{ClientHandle, ClientId, State};
 use crate::keyspace::DbId;
 
-type Watched = HashMap<(DbId, Box<[u8]>), Vec<Arc<ClientHandle>>>;
+/// Who watches a key, and whether there was none when that began.
+struct Watcher {
+    client: Arc<ClientHandle>,
+    absent: bool,
+}
+
+type Watched = HashMap<(DbId, Box<[u8]>), Vec<Watcher>>;
 
 /// The table of watched keys. It names keys, not places, so engines may change under it.
 #[derive(Default)]
@@ -25,10 +31,11 @@ impl Watches {
         self.count.load(Relaxed) == 0
     }
 
-    /// Watches a key. Once per key and client: the caller keeps the client's own list.
-    pub fn add(&self, db: DbId, key: &[u8], client: &Arc<ClientHandle>) {
+    /// Watches a key, which is absent or not. Once per key and client: the caller keeps the
+    /// client's own list.
+    pub fn add(&self, db: DbId, key: &[u8], client: &Arc<ClientHandle>, absent: bool) {
         let mut keys = self.keys.lock();
-        keys.entry((db, key.into())).or_default().push(Arc::clone(client));
+        keys.entry((db, key.into())).or_default().push(Watcher { client: Arc::clone(client), absent });
         self.count.store(keys.len(), Relaxed);
     }
 
@@ -37,7 +44,7 @@ impl Watches {
         let mut keys = self.keys.lock();
         let name = (db, Box::from(key));
         if let Some(list) = keys.get_mut(&name) {
-            list.retain(|c| c.id != client);
+            list.retain(|w| w.client.id != client);
             if list.is_empty() {
                 keys.remove(&name);
             }
@@ -47,25 +54,30 @@ impl Watches {
 
     /// A key changed: the transactions that depend on it will fail.
     pub fn touch(&self, db: DbId, key: &[u8]) {
+        self.touch_if(db, key, |_| true);
+    }
+
+    /// A key was removed because its time had come. For those who found it past its time when
+    /// they began to watch, that is no change; had it been made anew, they would know.
+    pub fn expired(&self, db: DbId, key: &[u8]) {
+        self.touch_if(db, key, |w| !w.absent);
+    }
+
+    fn touch_if(&self, db: DbId, key: &[u8], concerned: impl Fn(&Watcher) -> bool) {
         if self.is_empty() {
             return;
         }
         let keys = self.keys.lock();
-        for client in keys.get(&(db, Box::from(key))).into_iter().flatten() {
-            client.set(State::DIRTY_CAS);
+        for watcher in keys.get(&(db, Box::from(key))).into_iter().flatten().filter(|w| concerned(w)) {
+            watcher.client.set(State::DIRTY_CAS);
         }
     }
 
-    /// A whole database was emptied or exchanged.
-    pub fn touch_database(&self, db: DbId) {
+    /// The watched keys of a database.
+    pub fn of_database(&self, db: DbId) -> Vec<Box<[u8]>> {
         if self.is_empty() {
-            return;
+            return Vec::new();
         }
-        let keys = self.keys.lock();
-        for (_, clients) in keys.iter().filter(|((d, _), _)| *d == db) {
-            for client in clients {
-                client.set(State::DIRTY_CAS);
-            }
-        }
+        self.keys.lock().keys().filter(|(d, _)| *d == db).map(|(_, key)| key.clone()).collect()
     }
 }

@@ -8,8 +8,9 @@
 use super::DbId;
 use super::batch::Batch;
 use super::hash::KeyHash;
-use super::shard::ShardGuard;
+use super::shard::{Lent, ShardGuard};
 use smallvec::SmallVec;
+use std::ops::Range;
 
 /// The guards of several keys.
 #[derive(Default)]
@@ -35,6 +36,30 @@ impl<'b> LockSet<'b> {
     #[inline]
     pub fn guard_ref(&self, i: usize) -> &ShardGuard<'b> {
         &self.guards[self.which[i] as usize]
+    }
+
+    /// Lends the guard of the i-th key.
+    pub fn lend(&mut self, i: usize) -> Lent<'_> {
+        self.guard(i).lend()
+    }
+
+    /// Lends the guards of some of the keys.
+    pub fn lend_range(&mut self, keys: Range<usize>) -> LentSet<'_> {
+        let mut held: SmallVec<[u32; 8]> = self.which[keys.clone()].into();
+        held.sort_unstable();
+        held.dedup();
+        let place = |guard: &u32| held.binary_search(guard).unwrap_or(0) as u32;
+        let which = self.which[keys].iter().map(place).collect();
+        let mut guards = SmallVec::with_capacity(held.len());
+        let (mut rest, mut passed) = (&mut self.guards[..], 0);
+        for &guard in &held {
+            let (_, from) = rest.split_at_mut(guard as usize - passed);
+            let Some((first, behind)) = from.split_first_mut() else { break };
+            guards.push(first.lend());
+            rest = behind;
+            passed = guard as usize + 1;
+        }
+        LentSet { guards, which }
     }
 
     /// Keys in the set.
@@ -68,5 +93,25 @@ impl<'b> LockSet<'b> {
             }
             self.which[i as usize] = self.guards.len() as u32 - 1;
         }
+    }
+}
+
+/// Some of the guards of a [`LockSet`], lent.
+pub struct LentSet<'b> {
+    guards: SmallVec<[Lent<'b>; 4]>,
+    which: SmallVec<[u32; 8]>,
+}
+
+impl<'b> LentSet<'b> {
+    /// The guard of the i-th key of the range that was lent.
+    #[inline]
+    pub fn guard(&mut self, i: usize) -> &mut Lent<'b> {
+        &mut self.guards[self.which[i] as usize]
+    }
+
+    /// The same for looking only.
+    #[inline]
+    pub fn guard_ref(&self, i: usize) -> &ShardGuard<'b> {
+        &self.guards[self.which[i] as usize]
     }
 }

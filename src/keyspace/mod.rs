@@ -43,8 +43,8 @@ mod tests;
 pub use batch::{Batch, Participant};
 pub use entry::EntryRef;
 pub use hash::KeyHash;
-pub use locks::LockSet;
-pub use shard::{Pos, ShardGuard};
+pub use locks::{LentSet, LockSet};
+pub use shard::{Lent, Pos, ShardGuard};
 
 use crate::values::Value;
 use engines::Engines;

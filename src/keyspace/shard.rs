@@ -31,6 +31,7 @@ use super::segment::Ref;
 use super::{Content, Meta, OutOfSpace, Taken};
 use crate::values::{Blob, Kind, Value};
 use parking_lot::{Condvar, Mutex};
+use std::mem::ManuallyDrop;
 use std::sync::atomic::{AtomicPtr, AtomicU8, AtomicU16, AtomicU32, AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -252,7 +253,37 @@ pub struct ShardGuard<'b> {
     batch: &'b Batch<'b>,
 }
 
+/// A guard that is lent to a command inside of a transaction: it ends without unlocking.
+/// Only calls reach it, so that nobody can put another guard in its place.
+pub struct Lent<'b>(ManuallyDrop<ShardGuard<'b>>);
+
+impl Lent<'_> {
+    /// Calls `f` with the guard.
+    #[inline]
+    pub fn with<R>(&mut self, f: impl FnOnce(&mut ShardGuard<'_>) -> R) -> R {
+        f(&mut self.0)
+    }
+}
+
+impl<'b> std::ops::Deref for Lent<'b> {
+    type Target = ShardGuard<'b>;
+    fn deref(&self) -> &ShardGuard<'b> {
+        &self.0
+    }
+}
+
 impl<'b> ShardGuard<'b> {
+    /// Lends the guard; it cannot be used until that ends.
+    pub(super) fn lend(&mut self) -> Lent<'_> {
+        let locked = Locked { shard: self.locked.shard, space: self.locked.space };
+        Lent(ManuallyDrop::new(ShardGuard {
+            locked,
+            engine: self.engine,
+            engines: self.engines,
+            batch: self.batch,
+        }))
+    }
+
     #[inline(always)]
     pub(super) fn new(
         locked: Locked<'b>,

@@ -138,6 +138,8 @@ impl Keys<'_, '_> {
             let guard = match &self.guards {
                 Guards::One(guard) => guard,
                 Guards::Many(set) => set.guard_ref(i),
+                Guards::Lent(lent) => lent,
+                Guards::LentMany(set) => set.guard_ref(i),
                 Guards::Open(_) => own.guard_ref(n),
                 Guards::None => unreachable!("invariant: a slot is only pushed with its guard"),
             };

@@ -19,8 +19,8 @@ use crate::server::worker::{self, HANDOVER_MAX, Inlets};
 use crate::shared::{Shared, Shutdown};
 use crate::sys::startup;
 
-/// When the start counts as over.
-const SETTLED_AFTER: Duration = Duration::from_millis(200);
+/// When the start counts as over; and then once more, when the allocator's thread has come to rest too.
+const SETTLED_AFTER: [Duration; 2] = [Duration::from_millis(200), Duration::from_millis(2300)];
 
 /// Starts everything and returns when the process was asked to end, with its exit code.
 ///
@@ -164,8 +164,10 @@ fn wait_for_end(shared: &Arc<Shared>, mut running: mpsc::Receiver<()>) {
         };
         let mut asked = shared.watch_shutdown();
         let settled = async {
-            tokio::time::sleep(SETTLED_AFTER).await;
-            let_go_of_the_start();
+            for wait in SETTLED_AFTER {
+                tokio::time::sleep(wait).await;
+                let_go_of_the_start();
+            }
             std::future::pending::<()>().await;
         };
         tokio::select! {

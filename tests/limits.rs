@@ -259,7 +259,7 @@ const IDLE_BYTES_MAX: u64 = 12 * 1024;
 
 #[test]
 fn idle_connections_are_cheap_and_leave_nothing() {
-    let clients = env_number("TANDEM_IDLE_CLIENTS", 1000);
+    let clients = env_number("TANDEM_IDLE_CLIENTS", 800);
     let server = Options::tandem().workers(2).start();
     let round = |clients: u64| {
         let mut all: Vec<Client> = (0..clients).map(|_| server.client()).collect();

@@ -6,7 +6,7 @@
 #![allow(unsafe_code)] // madvise takes addresses; what makes them harmless is checked here
 
 use std::ffi::c_void;
-use std::io;
+use std::io::{self, BufRead, BufReader};
 
 use smallvec::SmallVec;
 
@@ -15,7 +15,9 @@ use smallvec::SmallVec;
 /// # Errors
 /// If the system does not tell what is mapped.
 pub fn let_go() -> io::Result<usize> {
-    let ranges = droppable(&std::fs::read_to_string("/proc/self/smaps")?);
+    // Line by line through a small buffer: a large one would be freed, and wake the allocator's thread a second later.
+    let smaps = std::fs::File::open("/proc/self/smaps")?;
+    let ranges = droppable(BufReader::with_capacity(2048, smaps))?;
     let mut bytes = 0;
     // From the end: the program itself comes before its libraries, and is to be dropped after them. Nothing is freed after
     // that: each page of code that runs from here on is one that stays.
@@ -40,15 +42,25 @@ struct Range {
 }
 
 /// The mappings of files that hold nothing of this process' own, in text as /proc/self/smaps has it.
-fn droppable(smaps: &str) -> SmallVec<[Range; 64]> {
+fn droppable(mut smaps: impl BufRead) -> io::Result<SmallVec<[Range; 64]>> {
     let mut found = SmallVec::new();
     let mut current: Option<Range> = None;
-    for line in smaps.lines() {
-        if let Some(header) = header(line) {
+    let mut line = Vec::with_capacity(512);
+    loop {
+        line.clear();
+        if smaps.read_until(b'\n', &mut line)? == 0 {
+            return Ok(found);
+        }
+        // A path that is no UTF-8 belongs to nobody here.
+        let Ok(text) = std::str::from_utf8(&line) else {
+            current = None;
+            continue;
+        };
+        if let Some(header) = header(text) {
             current = header;
             continue;
         }
-        let Some((name, value)) = line.split_once(':') else { continue };
+        let Some((name, value)) = text.split_once(':') else { continue };
         let kib = || value.trim().trim_end_matches(" kB").parse::<usize>().ok();
         match (name, &mut current) {
             ("Rss", Some(range)) => range.resident = kib().unwrap_or(0) * 1024,
@@ -60,7 +72,6 @@ fn droppable(smaps: &str) -> SmallVec<[Range; 64]> {
             _ => {}
         }
     }
-    found
 }
 
 /// `start-end perms offset device inode path`: `Some` if the line is one, with the mapping if it can be dropped.
@@ -107,7 +118,10 @@ Anonymous:             0 kB
 
     #[test]
     fn only_untouched_files_are_dropped() {
-        assert_eq!(droppable(SMAPS)[..], [Range { start: 0x1000, len: 0x2000, resident: 4096 }]);
+        assert_eq!(
+            droppable(SMAPS.as_bytes()).expect("text")[..],
+            [Range { start: 0x1000, len: 0x2000, resident: 4096 }]
+        );
     }
 
     #[test]

@@ -139,6 +139,16 @@ fn errors_before_and_in_a_transaction() {
     let replies = all(&mut client, &commands).items();
     assert_eq!(replies[2], Value::Int(2));
     assert_eq!(replies.iter().filter(|r| matches!(r, Value::Error(_))).count(), 3);
+    // An EXEC that is refused itself ends the transaction.
+    all(&mut client, &["SET k old", "MULTI", "SET k new"]);
+    let why = "wrong number of arguments for 'exec' command";
+    let end = format!("EXECABORT Transaction discarded because of: {why}");
+    assert_eq!(error(client.command("EXEC now")), end);
+    assert_eq!(error(client.command("EXEC")), "ERR EXEC without MULTI");
+    assert_eq!(client.command("GET k").text(), "old");
+    // Only the command RESET acts at once, not each subcommand of that name.
+    assert_eq!(all(&mut client, &["MULTI", "SLOWLOG RESET"]).text(), "QUEUED");
+    assert_eq!(all(&mut client, &["LATENCY RESET", "EXEC"]).items().len(), 2);
     // In RESP3 an aborted one is a null too.
     client.command("HELLO 3");
     assert_eq!(all(&mut client, &["WATCH k", "SET k 1", "MULTI", "PING"]).text(), "QUEUED");

@@ -162,12 +162,12 @@ fn run_locked<'a, 'k>(
 /// locked by that one, which gives their place among them, or the gate is raised.
 /// Takes and gives the time between two commands, in monotonic nanoseconds.
 pub fn nested(ctx: &mut Ctx<'_, '_>, queued: Queued<'_>, origin: Origin, begun_ns: u64) -> (Outcome, u64) {
-    let Queued { found, args, places, words, first } = queued;
+    let Queued { found, source, places, words, first } = queued;
     let env = Env { shared: ctx.shared, config: ctx.config, now: ctx.now, touch: ctx.keys.touch() };
     let batch = ctx.batch;
     let (guards, expiry, graveyard) = ctx.keys.parts();
     let mut hands = Hands { local: ctx.local, expiry, graveyard };
-    let request = Request { found, source: Source::Owned(args), hash: None, origin };
+    let request = Request { found, source, hash: None, origin };
     let worker = hands.local.worker;
     let outer = std::mem::take(&mut hands.local.redacted);
     let out = ctx.reply.out();

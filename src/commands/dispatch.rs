@@ -152,7 +152,7 @@ fn queue(
         return refuse(env, hands, session, out, Some(found.id), &error);
     }
     if let Some(transaction) = session.transaction.as_mut() {
-        transaction.queue(found, source.to_owned(), session.db, batch);
+        transaction.queue(found, source, session.db, batch);
         let figures = &session.handle.figures;
         figures.multi.store(i32::try_from(transaction.len()).unwrap_or(i32::MAX), Relaxed);
         figures.multi_mem.store(transaction.bytes(), Relaxed);

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::blocking::Waiter;
+use crate::commands::transaction::Transaction;
 use crate::expiry::{Expiry, Graveyard, Identities};
 
 /// The part of a worker's state that handlers see. Never shared, so nothing here is locked.
@@ -21,6 +22,8 @@ pub struct Local {
     pub signalled: bool,
     /// The client of the running command waits now, and this is how.
     pub waiter: Option<Arc<Waiter>>,
+    /// An emptied transaction, so that MULTI need not ask for its memory.
+    pub transaction: Option<Box<Transaction>>,
     /// Counts that are added to the worker's counters with the next run of commands.
     pub tally: Tally,
     /// DEBUG FAULT EXPIRY: the next slice of this worker's expiry panics.
@@ -64,6 +67,7 @@ impl Lane {
                 redacted: Default::default(),
                 signalled: false,
                 waiter: None,
+                transaction: None,
                 tally: Tally::default(),
                 panic_in_expiry: false,
             },

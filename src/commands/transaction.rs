@@ -1,5 +1,6 @@
 //! MULTI, EXEC, DISCARD, WATCH and UNWATCH.
 
+use std::ops::Range;
 use std::sync::atomic::Ordering::Relaxed;
 
 use crate::clients::State;
@@ -14,6 +15,7 @@ use crate::commands::session::Session;
 use crate::commands::table::{self, Found};
 use crate::expiry::is_past;
 use crate::keyspace::{Batch, DbId, KeyHash};
+use crate::protocol::request::ArgRange;
 use crate::shared::Shared;
 use crate::values::Blob;
 
@@ -86,10 +88,20 @@ pub static COMMANDS: &[Command] = &[
 /// A transaction of more keys, those of WATCH included, raises the gate instead of locking them.
 pub const KEYS_LOCKED_MAX: usize = 4096;
 
+/// Bytes of words that stand together; with more, a command keeps its own.
+const TEXT_MAX: usize = 1 << 30;
+
+/// What a worker keeps of an ended transaction for the next one.
+const TEXT_KEPT_MAX: usize = 16 * 1024;
+const KEYS_KEPT_MAX: usize = 256;
+
 /// An open transaction.
 #[derive(Default)]
 pub struct Transaction {
     queue: Vec<Entry>,
+    /// The words of all commands, one after the other.
+    text: Vec<u8>,
+    ranges: Vec<ArgRange>,
     /// Keys of all commands, one after the other: where they live, and which word they are.
     places: Vec<(DbId, KeyHash)>,
     words: Vec<u32>,
@@ -102,9 +114,16 @@ pub struct Transaction {
 
 struct Entry {
     found: Found,
-    args: Vec<Blob>,
+    words: Words,
     /// Its keys end here in `places`.
     end: usize,
+}
+
+enum Words {
+    /// In `ranges`.
+    Packed(Range<usize>),
+    /// With a large value, which is not copied.
+    Kept(Vec<Blob>),
 }
 
 /// A queued command, as EXEC runs it.
@@ -113,7 +132,7 @@ pub struct Queued<'t> {
     /// The command.
     pub found: Found,
     /// Its words.
-    pub args: &'t [Blob],
+    pub source: Source<'t>,
     /// Where its keys live.
     pub places: &'t [(DbId, KeyHash)],
     /// Which of its words they are.
@@ -130,22 +149,37 @@ fn needs_all(found: Found, access: Access) -> bool {
 
 impl Transaction {
     /// Adds a command.
-    pub fn queue(&mut self, found: Found, args: Vec<Blob>, db: DbId, batch: &Batch<'_>) {
-        self.bytes += args.iter().map(|a| a.len() + size_of::<Blob>()).sum::<usize>() + size_of::<Entry>();
-        let cursor = Args::new(Source::Owned(&args), table::words(found.id));
+    pub fn queue(&mut self, found: Found, source: Source<'_>, db: DbId, batch: &Batch<'_>) {
+        self.bytes += source.iter().map(|a| a.len() + size_of::<ArgRange>()).sum::<usize>();
+        self.bytes += size_of::<Entry>();
+        let cursor = Args::new(source, table::words(found.id));
         let access = found.command.access_for(&cursor);
         self.whole |= needs_all(found, access);
-        let mut named = NamedKeys::new();
         if matches!(access, Access::Keys | Access::Read) {
+            let mut named = NamedKeys::new();
             call::name_keys(batch, db, found.command, &cursor, &mut named);
+            if found.command.flags.contains(Flags::WRITE) {
+                self.keys_written += named.len();
+            }
+            self.places.extend(named.iter().map(|k| (k.db, k.hash)));
+            self.words.extend(named.iter().map(|k| u32::try_from(k.word).unwrap_or(u32::MAX)));
+            self.bytes += named.len() * (size_of::<(DbId, KeyHash)>() + size_of::<u32>());
         }
-        if found.command.flags.contains(Flags::WRITE) {
-            self.keys_written += named.len();
+        let words = self.keep(source);
+        self.queue.push(Entry { found, words, end: self.places.len() });
+    }
+
+    fn keep(&mut self, source: Source<'_>) -> Words {
+        let fits = || source.iter().map(<[u8]>::len).sum::<usize>() + self.text.len() < TEXT_MAX;
+        if matches!(source, Source::Owned(_)) || !fits() {
+            return Words::Kept(source.to_owned());
         }
-        self.places.extend(named.iter().map(|k| (k.db, k.hash)));
-        self.words.extend(named.iter().map(|k| u32::try_from(k.word).unwrap_or(u32::MAX)));
-        self.bytes += named.len() * (size_of::<(DbId, KeyHash)>() + size_of::<u32>());
-        self.queue.push(Entry { found, args, end: self.places.len() });
+        let first = self.ranges.len();
+        for word in source.iter() {
+            self.ranges.push(ArgRange::in_buffer(self.text.len(), word.len()));
+            self.text.extend_from_slice(word);
+        }
+        Words::Packed(first..self.ranges.len())
     }
 
     /// The commands, in order.
@@ -153,14 +187,33 @@ impl Transaction {
         let mut first = 0;
         self.queue.iter().map(move |entry| {
             let keys = std::mem::replace(&mut first, entry.end)..entry.end;
+            let source = match &entry.words {
+                Words::Packed(words) => {
+                    Source::Buffer { buf: &self.text, side: &[], ranges: &self.ranges[words.clone()] }
+                }
+                Words::Kept(words) => Source::Owned(words),
+            };
             Queued {
                 found: entry.found,
-                args: &entry.args,
+                source,
                 places: &self.places[keys.clone()],
                 words: &self.words[keys.clone()],
                 first: keys.start,
             }
         })
+    }
+
+    /// Empties it for the next one, if it has not become large.
+    fn recycled(mut self: Box<Self>) -> Option<Box<Self>> {
+        let small = self.text.capacity() <= TEXT_KEPT_MAX
+            && self.ranges.capacity().max(self.places.capacity()).max(self.queue.capacity()) <= KEYS_KEPT_MAX;
+        self.queue.clear();
+        self.text.clear();
+        self.ranges.clear();
+        self.places.clear();
+        self.words.clear();
+        (self.keys_written, self.bytes, self.aborted, self.whole) = (0, 0, false, false);
+        small.then_some(self)
     }
 
     /// Where the keys of all commands live, in their order.
@@ -246,7 +299,7 @@ pub fn multi(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
     if ctx.session.transaction.is_some() {
         return Err(Error::Line("ERR MULTI calls can not be nested"));
     }
-    ctx.session.transaction = Some(Box::default());
+    ctx.session.transaction = Some(ctx.local.transaction.take().unwrap_or_default());
     ctx.session.handle.set(State::MULTI);
     ctx.session.handle.figures.multi.store(0, Relaxed);
     ctx.reply.ok();
@@ -341,5 +394,6 @@ pub fn exec(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
         begun_ns = ended_ns;
     }
     end(ctx.session, ctx.shared);
+    ctx.local.transaction = transaction.recycled();
     Ok(if closing { Outcome::Close } else { Outcome::Done })
 }

@@ -2,10 +2,8 @@
 
 mod common;
 
+use common::rdb::{FOOTER, in_version, seal};
 use common::{Client, Options, Value};
-
-/// Where the version stands, counted from the end of a payload.
-const VERSION_AT: usize = 10;
 
 fn call(client: &mut Client, args: &[&[u8]]) -> Value {
     client.call(args).expect("a reply").value
@@ -16,25 +14,6 @@ fn dump(client: &mut Client, key: &str) -> Vec<u8> {
         Value::Bulk(payload) => payload,
         other => panic!("DUMP {key}: {other:?}"),
     }
-}
-
-/// CRC-64 as RDB has it, bit by bit: a twin of the one that the server uses.
-fn crc64(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0, |crc, byte| {
-        (0..8).fold(crc ^ u64::from(*byte), |crc: u64, _| {
-            if crc & 1 == 1 { crc >> 1 ^ 0x95ac_9329_ac4b_c9b5 } else { crc >> 1 }
-        })
-    })
-}
-
-/// The same payload with another version and the checksum that belongs to it.
-fn in_version(mut payload: Vec<u8>, version: u16) -> Vec<u8> {
-    let at = payload.len() - VERSION_AT;
-    payload.truncate(at);
-    payload.extend_from_slice(&version.to_le_bytes());
-    let sum = crc64(&payload);
-    payload.extend_from_slice(&sum.to_le_bytes());
-    payload
 }
 
 /// Keys of all types and forms; what 7.0 has no form for is left out.
@@ -137,7 +116,7 @@ fn redis_reads_payloads_under_its_own_version() {
     let (mut theirs, mut ours) = (redis.client(), tandem.client());
     let keys = fill(&mut ours);
     let version_of = |payload: &[u8]| {
-        let at = payload.len() - VERSION_AT;
+        let at = payload.len() - FOOTER;
         u16::from_le_bytes([payload[at], payload[at + 1]])
     };
     let theirs_is = {
@@ -178,12 +157,12 @@ fn a_value_goes_through_its_own_payload() {
 fn restore_answers_as_redis_does() {
     let settings = |options: Options| options.set("notify-keyspace-events", "KEA");
     let (redis, tandem) = (settings(Options::redis()).start(), settings(Options::tandem()).start());
-    let good = in_version(b"\0\x05hello0123456789".to_vec(), 10);
+    let good = seal(b"\0\x05hello".to_vec(), 10);
     let mut bad = good.clone();
     bad[3] ^= 1;
-    let unknown = in_version(b"\x63\x05hello0123456789".to_vec(), 10);
-    let cut = in_version(b"\0\x15hello0123456789".to_vec(), 10);
-    let newer = in_version(b"\0\x05hello0123456789".to_vec(), 10_000);
+    let unknown = seal(b"\x63\x05hello".to_vec(), 10);
+    let cut = seal(b"\0\x15hello".to_vec(), 10);
+    let newer = seal(b"\0\x05hello".to_vec(), 10_000);
     let far = b"99999999999999".as_slice();
     let cases: Vec<Vec<&[u8]>> = vec![
         vec![b"k", b"0", &good],
@@ -288,7 +267,7 @@ fn deadlines_of_fields_survive() {
     assert_eq!(client.command("HPEXPIREAT hash 55555555555555 FIELDS 1 a").items(), [Value::Int(1)]);
     client.command("HPEXPIREAT hash 44444444444444 FIELDS 1 b");
     let payload = dump(&mut client, "hash");
-    assert_eq!(payload[payload.len() - VERSION_AT], 12, "older servers refuse it by its version");
+    assert_eq!(payload[payload.len() - FOOTER], 12, "older servers refuse it by its version");
     assert_eq!(restore(&mut client, "copy", &payload).text(), "OK");
     client.command("DEBUG RELOAD");
     for key in ["hash", "copy"] {

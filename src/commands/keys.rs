@@ -201,14 +201,12 @@ impl<'a, 'k> Keys<'a, 'k> {
         self.slots.len() - 1
     }
 
-    /// Lets go of the key that was opened last, so that a command may look at many. One of which
-    /// there is something to tell is kept, unless that is to be `forgotten`.
-    pub fn close(&mut self, i: usize, forgotten: bool) {
-        if i + 1 != self.slots.len() {
-            return;
-        }
-        let slot = &self.slots[i];
-        if forgotten || !(slot.created || slot.expired || slot.emptied || slot.parts.is_some()) {
+    /// Lets go of the last key if it was opened when there were `before` of them, so that a
+    /// command may look at many. One of which there is something to tell is kept, unless that is
+    /// to be `forgotten`.
+    pub fn close(&mut self, before: usize, forgotten: bool) {
+        let told = |s: &Slot<'_>| s.created || s.expired || s.emptied || s.parts.is_some();
+        if self.slots.len() > before && self.slots.last().is_some_and(|slot| forgotten || !told(slot)) {
             self.slots.pop();
         }
     }

@@ -106,10 +106,11 @@ fn through(entry: &EntryRef<'_>, compress: bool, limits: &Limits) -> Result<Load
 }
 
 fn insert(ctx: &mut Ctx<'_, '_>, db: DbId, one: Loaded) -> Result<(), Error> {
+    let before = ctx.keys.len();
     let i = ctx.open(db, &one.key);
     dump::put(ctx, i, one.value, one.deadline.map_or(Ttl::Clear, Ttl::At))?;
     ctx.keys.set_access(i, one.access);
     // The key was there before: nobody is told of it.
-    ctx.keys.close(i, true);
+    ctx.keys.close(before, true);
     Ok(())
 }

@@ -111,6 +111,8 @@ impl<'k> Pattern<'k> {
             return matches!(self, Pattern::Element).then(|| element.to_vec());
         };
         let key = [before, element, behind].concat();
+        // It may be open already: the source or where to store.
+        let before = ctx.keys.len();
         let i = ctx.open(ctx.db, &key);
         let found = match field {
             None => ctx.keys.string(i, |text| text.map(|t| t.to_vec())),
@@ -118,7 +120,7 @@ impl<'k> Pattern<'k> {
                 ctx.keys.read::<Hash, _>(i, |hash| hash.and_then(|h| h.get(field).map(|v| v.to_vec())))
             }
         };
-        ctx.keys.close(i, false);
+        ctx.keys.close(before, false);
         found.ok().flatten()
     }
 }

@@ -5,6 +5,7 @@
 #![allow(dead_code, reason = "each test crate uses its own part of this module")]
 #![allow(clippy::disallowed_methods, reason = "tests measure real time and have no src/clock.rs")]
 
+pub mod rdb;
 pub mod resp;
 pub mod rng;
 

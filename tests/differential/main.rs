@@ -23,6 +23,7 @@ mod generate;
 mod sorted;
 mod table;
 mod twins;
+mod values;
 
 use common::{Options, env_number};
 use generate::Generator;
@@ -36,7 +37,11 @@ fn templates(without: &[&str]) -> Vec<&'static Template> {
     let chosen = |template: &&Template| {
         (wanted.is_empty() || wanted.contains(&template.group)) && !without.contains(&template.group)
     };
-    let all = table::TEMPLATES.iter().chain(sorted::TEMPLATES).chain(collections::TEMPLATES);
+    let all = table::TEMPLATES
+        .iter()
+        .chain(sorted::TEMPLATES)
+        .chain(collections::TEMPLATES)
+        .chain(values::TEMPLATES);
     all.filter(chosen).collect()
 }
 

@@ -91,9 +91,9 @@ fn report(what: &str, keys: u64, who: &mut Participant) {
             let batch = who.enter();
             let names: [[u8; 16]; 16] = std::array::from_fn(|_| key(xorshift(&mut rnd) % keys));
             let hashes = names.map(|k| batch.hash_key(&k));
-            hashes.iter().for_each(|&h| batch.prefetch_shard(0, h));
-            hashes.iter().for_each(|&h| batch.prefetch_bucket(0, h));
-            hashes.iter().for_each(|&h| batch.prefetch_entry(0, h));
+            if let Some(ahead) = batch.ahead(0) {
+                ahead.keys(hashes.iter().copied());
+            }
             for (name, &hash) in names.iter().zip(&hashes) {
                 let guard = batch.lock(0, hash);
                 let pos = guard.find(hash, name).expect("there");

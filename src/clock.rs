@@ -6,7 +6,8 @@
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)]
 
 use std::sync::OnceLock;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use rustix::time::{ClockId, clock_gettime};
 
 /// Milliseconds since the Unix epoch, as deadlines are stored.
 #[inline]
@@ -17,18 +18,20 @@ pub fn now_ms() -> u64 {
 /// Microseconds since the Unix epoch.
 #[inline]
 pub fn now_us() -> u64 {
-    match SystemTime::now().duration_since(UNIX_EPOCH) {
-        Ok(d) => u64::try_from(d.as_micros()).unwrap_or(u64::MAX),
-        Err(_) => 0,
-    }
+    let t = clock_gettime(ClockId::Realtime);
+    // A clock before 1970 reads 0.
+    t.tv_sec.max(0).unsigned_abs() * 1_000_000 + t.tv_nsec.unsigned_abs() / 1_000
 }
 
 /// Nanoseconds of a monotonic clock whose zero is the first call in this process.
+///
+/// Asked directly and not by way of `Instant`, whose arithmetic costs a third of the call.
 #[inline]
 pub fn mono_ns() -> u64 {
-    static START: OnceLock<Instant> = OnceLock::new();
-    let start = START.get_or_init(Instant::now);
-    u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX)
+    static START: OnceLock<u64> = OnceLock::new();
+    let t = clock_gettime(ClockId::Monotonic);
+    let now = t.tv_sec.unsigned_abs() * 1_000_000_000 + t.tv_nsec.unsigned_abs();
+    now - START.get_or_init(|| now)
 }
 
 /// Milliseconds of the monotonic clock.

@@ -55,6 +55,12 @@ impl Pause {
         self.mode.store(0, Release);
     }
 
+    /// Whether there may be one: a load.
+    #[inline]
+    pub fn is_set(&self) -> bool {
+        self.until_ms.load(Relaxed) != 0
+    }
+
     /// The pause in force, with its end. One load when there is none.
     #[inline]
     pub fn active(&self, now_ms: u64) -> Option<(PauseMode, u64)> {

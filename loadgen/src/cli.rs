@@ -164,6 +164,7 @@ impl RunArgs {
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Part {
     Cpu,
+    Types,
     Memory,
     Growth,
 }
@@ -181,7 +182,10 @@ pub struct CompareArgs {
     /// Only these parts
     #[arg(long, value_enum, value_delimiter = ',')]
     pub only: Vec<Part>,
-    /// Rounds of the CPU part [default: 5, quick 3]
+    /// The rows of the types part, instead of those in loadgen/types.rows
+    #[arg(long, value_name = "FILE")]
+    pub rows: Option<PathBuf>,
+    /// Rounds of the CPU and types parts [default: 5, quick 3]
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=100))]
     pub rounds: Option<u32>,
     /// Rounds of the growth part [default: 2, quick 1]

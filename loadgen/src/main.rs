@@ -21,6 +21,7 @@ mod proc;
 mod reply;
 mod report;
 mod request;
+mod rows;
 mod run;
 mod server;
 mod tally;

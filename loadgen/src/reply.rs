@@ -65,8 +65,40 @@ impl Scanner {
                 }
             }
             Kind::Incr | Kind::Del => {}
+            Kind::Any => return self.take_whole(buf, sent),
         }
         self.take_any(buf, sent)
+    }
+
+    /// A reply of any type but an error.
+    fn take_whole(&mut self, buf: &[u8], sent: &Pending) -> Result<Option<(usize, Class)>> {
+        let mut at = 0;
+        let mut missing = 1;
+        while missing > 0 {
+            let Some(line) = buf[at..].iter().take(LINE_MAX).position(|&b| b == b'\n') else {
+                return Ok(None);
+            };
+            if buf[at] == b'-' {
+                return self.take_any(&buf[at..], sent);
+            }
+            missing -= 1;
+            let number =
+                buf.get(at + 1..at + line - 1).and_then(|s| std::str::from_utf8(s).ok()?.parse::<i64>().ok());
+            let end = at + line + 1;
+            at = match (buf[at], number) {
+                (b'+' | b':', _) => end,
+                (b'$', Some(n)) => usize::try_from(n).map_or(end, |n| end + n + 2),
+                (b'*', Some(n)) => {
+                    missing += n.max(0);
+                    end
+                }
+                _ => bail!("not a reply: {:?}", text(&buf[at..])),
+            };
+            if at > buf.len() {
+                return Ok(None);
+            }
+        }
+        Ok(Some((at, Class::Ok)))
     }
 
     fn take_any(&mut self, buf: &[u8], sent: &Pending) -> Result<Option<(usize, Class)>> {
@@ -199,6 +231,18 @@ mod tests {
                 assert_eq!(take(kind, &whole[..cut]), None, "{kind:?} {cut}");
             }
         }
+    }
+
+    #[test]
+    fn whole_replies_of_any_type() {
+        let whole = b"*3\r\n$3\r\nabc\r\n*2\r\n:1\r\n$-1\r\n*-1\r\n";
+        for cut in 0..whole.len() {
+            assert_eq!(take(Kind::Any, &whole[..cut]), None, "{cut}");
+        }
+        let two = [&whole[..], b"+OK\r\n"].concat();
+        assert_eq!(take(Kind::Any, &two), Some((whole.len(), Class::Ok)));
+        assert_eq!(take(Kind::Any, b"-ERR no\r\n"), Some((9, Class::Error)));
+        assert!(Scanner::new(3, false).take(b"$x\r\n", &sent(Kind::Any)).is_err());
     }
 
     #[test]

@@ -8,6 +8,7 @@ use std::str::FromStr;
 use anyhow::{Result, bail, ensure};
 
 use crate::keys::{Picker, Rng, scramble};
+use crate::rows::Command;
 
 /// The commands that can be sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
@@ -17,6 +18,8 @@ pub enum Kind {
     Set,
     Incr,
     Del,
+    /// A command of a row of the comparison by type: any reply but an error will do.
+    Any,
 }
 
 impl Kind {
@@ -28,6 +31,7 @@ impl Kind {
             Kind::Set => "SET",
             Kind::Incr => "INCR",
             Kind::Del => "DEL",
+            Kind::Any => "ANY",
         }
     }
 
@@ -35,7 +39,7 @@ impl Kind {
     fn prefix(self) -> &'static [u8; 4] {
         match self {
             Kind::Incr => b"ctr:",
-            Kind::Get | Kind::Set | Kind::Del => b"key:",
+            Kind::Get | Kind::Set | Kind::Del | Kind::Any => b"key:",
         }
     }
 }
@@ -179,9 +183,19 @@ pub struct Generator {
     templates: Vec<Template>,
     digits: usize,
     value_size: usize,
+    /// Commands that are sent in turn instead of a mix.
+    row: Vec<Command>,
+    turn: usize,
 }
 
 impl Generator {
+    /// Sends these commands in turn.
+    pub fn of_row(row: Vec<Command>, seed: u64) -> Self {
+        let shape = Shape { keys: 1, key_size: 16, value_size: 0, derived_values: false };
+        let live = Rc::new(Cell::new(1));
+        Generator { row, ..Generator::new(&Mix::only(Kind::Any), Picker::Uniform, &shape, live, seed) }
+    }
+
     /// `live` bounds the keys that are drawn; `shape.keys` bounds what it may ever become.
     pub fn new(mix: &Mix, picker: Picker, shape: &Shape, live: Rc<Cell<u64>>, seed: u64) -> Self {
         let mut sum = 0;
@@ -197,12 +211,20 @@ impl Generator {
             templates: Kind::ALL.iter().map(|&k| Template::new(k, shape)).collect(),
             digits: shape.digits(),
             value_size: shape.value_size,
+            row: Vec::new(),
+            turn: 0,
         }
     }
 
     /// Appends one request and says what it is.
     #[inline]
     pub fn push(&mut self, out: &mut Vec<u8>) -> (Kind, u64) {
+        if !self.row.is_empty() {
+            let turn = self.turn;
+            self.turn = if turn + 1 == self.row.len() { 0 } else { turn + 1 };
+            self.row[turn].push(&mut self.rng, out);
+            return (Kind::Any, 0);
+        }
         let kind = self.draw_kind();
         let key = self.picker.pick(&mut self.rng, &self.live);
         let template = &self.templates[kind as usize];
@@ -235,7 +257,7 @@ impl Generator {
 
 /// Right-aligned decimal digits over the whole slice.
 #[inline]
-fn write_digits(out: &mut [u8], mut n: u64) {
+pub fn write_digits(out: &mut [u8], mut n: u64) {
     for slot in out.iter_mut().rev() {
         *slot = b'0' + (n % 10) as u8;
         n /= 10;

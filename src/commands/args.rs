@@ -2,20 +2,20 @@
 
 use crate::commands::error::Error;
 use crate::commands::number;
-use crate::protocol::request::ArgRange;
+use crate::protocol::request::{RequestSpan, Requests};
 use crate::values::Blob;
 
 /// Where the bytes of a request are.
 #[derive(Clone, Copy)]
 pub enum Source<'k> {
-    /// Ranges of a worker's read buffer; `side` holds what an inline command had to unescape.
+    /// Ranges of a worker's read buffer.
     Buffer {
         /// The read buffer.
         buf: &'k [u8],
-        /// Unescaped inline arguments.
-        side: &'k [u8],
-        /// One range per argument.
-        ranges: &'k [ArgRange],
+        /// What was found in it.
+        requests: &'k Requests,
+        /// Which of its requests.
+        span: RequestSpan,
     },
     /// Kept copies: queued commands, waiters, and requests with a large value, which was
     /// read straight into the allocation that becomes the value.
@@ -28,7 +28,7 @@ impl<'k> Source<'k> {
     #[allow(clippy::len_without_is_empty)] // a request has a name
     pub fn len(&self) -> usize {
         match self {
-            Source::Buffer { ranges, .. } => ranges.len(),
+            Source::Buffer { span, .. } => span.len(),
             Source::Owned(v) => v.len(),
         }
     }
@@ -37,10 +37,10 @@ impl<'k> Source<'k> {
     ///
     /// # Panics
     /// If `i` is not below [`len`](Self::len).
-    #[inline]
+    #[inline(always)]
     pub fn at(&self, i: usize) -> &'k [u8] {
         match self {
-            Source::Buffer { buf, side, ranges } => ranges[i].bytes(buf, side),
+            Source::Buffer { buf, requests, span } => requests.arg(buf, span.index(i)),
             Source::Owned(v) => v[i].as_slice(),
         }
     }
@@ -90,7 +90,9 @@ impl<'k> Args<'k> {
     pub fn request(&self) -> Args<'k> {
         let from = self.next.min(self.len);
         let source = match self.source {
-            Source::Buffer { buf, side, ranges } => Source::Buffer { buf, side, ranges: &ranges[from..] },
+            Source::Buffer { buf, requests, span } => {
+                Source::Buffer { buf, requests, span: span.behind(from) }
+            }
             Source::Owned(v) => Source::Owned(&v[from..]),
         };
         Args::new(source, 0)

@@ -77,6 +77,7 @@ pub struct Request<'k> {
 }
 
 /// Runs one command and writes its reply, or its error, to `out`.
+#[inline(always)]
 pub fn run(
     env: Env<'_>,
     hands: Hands<'_>,
@@ -112,16 +113,10 @@ fn run_locked<'a, 'k>(
     let begin = out.position();
     let db = session.db;
     let resp3 = session.resp3;
-    let args = Args::new(request.source, table::words(request.found.id));
-    let mut touch = env.touch;
-    if session.no_touch {
-        touch = Touch::No;
-    }
-    let mut keys = Keys::new(Guards::None, hands.expiry, hands.graveyard, env.now, touch);
-    lock(&mut keys, &args, session);
+    let touch = if session.no_touch { Touch::No } else { env.touch };
     let mut ctx = Ctx {
-        args,
-        keys,
+        args: Args::new(request.source, request.found.words()),
+        keys: Keys::new(Guards::None, hands.expiry, hands.graveyard, env.now, touch),
         reply: Reply::new(out, resp3),
         fx: Default::default(),
         now: env.now,
@@ -135,6 +130,7 @@ fn run_locked<'a, 'k>(
         origin: request.origin,
         batch,
     };
+    lock(&mut ctx.keys, &ctx.args, ctx.session);
     let result = (command.run)(&mut ctx);
     match result {
         Ok(outcome) => {
@@ -214,7 +210,7 @@ pub fn feed_monitors(env: Env<'_>, redacted: &[usize], session: &Session, source
 }
 
 /// Locks the shards of the declared keys and hands them to the view.
-#[inline]
+#[inline(always)]
 fn lock<'a, 'k>(
     keys: &mut Keys<'a, 'k>,
     batch: &'a Batch<'_>,
@@ -223,7 +219,7 @@ fn lock<'a, 'k>(
     request: Request<'k>,
 ) {
     // The common case: one key in a fixed place, which the batch has hashed and prefetched.
-    if let (Some(index), Some(hash)) = (table::single_key(request.found.id), request.hash) {
+    if let (Some(index), Some(hash)) = (request.found.single_key(), request.hash) {
         keys.guards = Guards::One(batch.lock(db, hash));
         keys.push(db, hash, args.at(index));
         return;
@@ -232,6 +228,7 @@ fn lock<'a, 'k>(
 }
 
 /// Any number of keys, wherever the declaration says they are.
+#[inline(never)]
 fn lock_declared<'a, 'k>(
     keys: &mut Keys<'a, 'k>,
     batch: &'a Batch<'_>,
@@ -249,7 +246,7 @@ fn lock_declared<'a, 'k>(
         }
         many => {
             let places: SmallVec<[(DbId, KeyHash); 8]> = many.iter().map(|k| (k.db, k.hash)).collect();
-            let mut set = LockSet::new();
+            let mut set = Box::new(LockSet::new());
             if request.found.command.flags.contains(Flags::WRITE) {
                 batch.prepare(db, places.len());
             }
@@ -310,7 +307,7 @@ fn lock_queued<'a>(keys: &mut Keys<'a, '_>, batch: &'a Batch<'_>, session: &Sess
         let mut places: SmallVec<[(DbId, KeyHash); 16]> = transaction.places().into();
         places.extend(session.watched.iter().flat_map(|w| w.places()));
         batch.lock_many(&places, &mut set);
-        Guards::Many(set)
+        Guards::Many(Box::new(set))
     };
 }
 
@@ -330,6 +327,7 @@ fn settle(ctx: &mut Ctx<'_, '_>) {
 }
 
 /// Writes an error reply and counts it.
+#[cold]
 pub fn fail(shared: &Shared, worker: u16, id: u16, out: &mut OutBuf, error: &Error) {
     Reply::new(out, false).error(&*error.bytes());
     let mut counters = shared.stats.lane(worker);
@@ -348,7 +346,6 @@ pub fn reject(shared: &Shared, worker: u16, id: Option<u16>, out: &mut OutBuf, e
 }
 
 /// Why this client may not run this command now, if so.
-#[inline]
 pub fn refusal(env: Env<'_>, session: &Session, found: Found) -> Option<Error> {
     let flags = found.command.flags;
     if !session.authenticated && !flags.contains(Flags::NO_AUTH) {

@@ -17,7 +17,7 @@ use crate::commands::table::{self, Found, Lookup};
 use crate::commands::transaction;
 use crate::keyspace::{Batch, KeyHash};
 use crate::protocol::{OutBuf, Reply};
-use crate::shared::PauseMode;
+use crate::shared::{PauseMode, Shared};
 
 /// What became of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,7 +37,7 @@ pub enum Fate {
 }
 
 /// Answers one request, unless it has to wait.
-#[inline]
+#[inline(always)]
 #[allow(clippy::too_many_arguments)] // each is a different owner's; bundling them would need a RefCell
 pub fn dispatch(
     env: Env<'_>,
@@ -49,34 +49,20 @@ pub fn dispatch(
     source: Source<'_>,
     hash: Option<KeyHash>,
 ) -> Fate {
-    let begin = out.position();
     let Lookup::Found(found) = lookup else {
         return refuse_unknown(env, &hands, session, out, lookup, source);
     };
-    let command = found.command;
-    if !command.arity.accepts(source.len()) {
-        let error = Error::Arity(table::full_name(found.id));
-        return refuse(env, &hands, session, out, Some(found.id), &error);
-    }
-    if let Some(error) = call::refusal(env, session, found) {
-        return refuse(env, &hands, session, out, Some(found.id), &error);
-    }
-    if session.transaction.is_some() && !runs_in_multi(found) {
-        return queue(env, &hands, batch, session, out, found, source);
-    }
-    if let Some((mode, until)) = env.shared.pause.active(env.now)
-        && held_back(mode, found, session)
+    let plain = found.is_plain() && session.is_plain() && is_unrestricted(env.shared);
+    if (!plain || !found.command.arity.accepts(source.len()))
+        && let Some(fate) = held_up(env, &hands, batch, session, out, found, source)
     {
-        return Fate::Paused(until);
-    }
-    if needs_gate(found, session, source) && !batch.is_exclusive() {
-        return Fate::Gate;
-    }
-    if session.reply_mode == ReplyMode::SkipNext {
-        session.reply_mode = ReplyMode::Skip;
+        return fate;
     }
     call::note(session, found.id);
-    hands.local.redacted.clear();
+    if !hands.local.redacted.is_empty() {
+        hands.local.redacted.clear();
+    }
+    let begin = out.position();
     let request = Request { found, source, hash, origin: Origin::Client };
     let outcome = call::run(env, hands.reborrow(), batch, session, out, request);
     if call::is_monitored(env, found) {
@@ -85,13 +71,56 @@ pub fn dispatch(
     if matches!(outcome, Outcome::Block(_)) {
         return Fate::Blocked;
     }
-    // Confirmations of subscriptions are pushes, which CLIENT REPLY does not concern.
-    let keep = table::container(found.id).command.name.ends_with("subscribe");
-    silence(session, out, if keep { out.position() } else { begin });
+    if session.reply_mode != ReplyMode::On {
+        // Confirmations of subscriptions are pushes, which CLIENT REPLY does not concern.
+        let keep = table::container(found.id).command.name.ends_with("subscribe");
+        silence(session, out, if keep { out.position() } else { begin });
+    }
     match outcome {
         Outcome::Done | Outcome::Block(_) => Fate::Done,
         Outcome::Close => Fate::Close,
     }
+}
+
+/// Whether neither a pause nor a lack of memory may hold a command up.
+#[inline]
+fn is_unrestricted(shared: &Shared) -> bool {
+    !shared.pause.is_set() && !shared.sampler.is_over()
+}
+
+/// What becomes of a request that does not just run, or None if it does after all.
+#[inline(never)]
+fn held_up(
+    env: Env<'_>,
+    hands: &Hands<'_>,
+    batch: &Batch<'_>,
+    session: &mut Session,
+    out: &mut OutBuf,
+    found: Found,
+    source: Source<'_>,
+) -> Option<Fate> {
+    if !found.command.arity.accepts(source.len()) {
+        let error = Error::Arity(table::full_name(found.id));
+        return Some(refuse(env, hands, session, out, Some(found.id), &error));
+    }
+    if let Some(error) = call::refusal(env, session, found) {
+        return Some(refuse(env, hands, session, out, Some(found.id), &error));
+    }
+    if session.transaction.is_some() && !runs_in_multi(found) {
+        return Some(queue(env, hands, batch, session, out, found, source));
+    }
+    if let Some((mode, until)) = env.shared.pause.active(env.now)
+        && held_back(mode, found, session)
+    {
+        return Some(Fate::Paused(until));
+    }
+    if needs_gate(found, session, source) && !batch.is_exclusive() {
+        return Some(Fate::Gate);
+    }
+    if session.reply_mode == ReplyMode::SkipNext {
+        session.reply_mode = ReplyMode::Skip;
+    }
+    None
 }
 
 /// CLIENT REPLY OFF and SKIP: the reply is dropped, what others pushed is not in here.

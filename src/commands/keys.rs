@@ -5,9 +5,10 @@
 //! its deadline is gone as soon as it is looked at: the view removes it and remembers the
 //! `expired` event, which the effects path delivers before the command's own.
 
+mod slots;
 mod typed;
 
-use smallvec::SmallVec;
+use std::borrow::Cow;
 
 use crate::commands::error::Error;
 use crate::expiry::{Expiry, Graveyard};
@@ -16,6 +17,7 @@ use crate::keyspace::{
 };
 use crate::values::{Blob, Kind, Value};
 
+use slots::{Found, Slot, Slots};
 pub use typed::Collection;
 pub(crate) use typed::Parts;
 
@@ -25,8 +27,8 @@ pub enum Guards<'a> {
     None,
     /// One shard.
     One(ShardGuard<'a>),
-    /// The shards of several keys, each once.
-    Many(LockSet<'a>),
+    /// The shards of several keys, each once. Apart, so that the view of one key stays small.
+    Many(Box<LockSet<'a>>),
     /// One shard, locked by the transaction that this command is part of.
     Lent(Lent<'a>),
     /// The shards of several keys, in the same way.
@@ -35,27 +37,12 @@ pub enum Guards<'a> {
     Open(&'a Batch<'a>),
 }
 
-/// What is known about one key of the view.
-#[derive(Clone, Copy)]
-enum Found {
-    Unknown,
+/// What a first look at a key finds.
+enum Look<'g> {
     Missing,
-    At(Pos),
-}
-
-struct Slot<'k> {
-    /// Not there before this command and stored by it.
-    created: bool,
-    db: DbId,
-    hash: KeyHash,
-    key: std::borrow::Cow<'k, [u8]>,
-    found: Found,
-    /// Removed because its time had come, during this command.
-    expired: bool,
-    /// Fields of it were removed because theirs had.
-    parts: Option<Parts>,
-    /// Removed because nothing was left in it.
-    emptied: bool,
+    /// There, but its time has come.
+    Past(Pos),
+    Here(Pos, EntryRef<'g>),
 }
 
 /// What to do with a key's deadline when its value is written.
@@ -102,7 +89,7 @@ impl std::ops::Deref for Text<'_> {
 /// The locked keys of one command.
 pub struct Keys<'a, 'k> {
     pub(crate) guards: Guards<'a>,
-    slots: SmallVec<[Slot<'k>; 2]>,
+    slots: Slots<'k>,
     expiry: &'a mut Expiry,
     /// Values to drop once the locks are released.
     graveyard: &'a mut Graveyard,
@@ -130,6 +117,31 @@ pub enum Touch {
     },
 }
 
+/// Finds a key and notes the access.
+#[inline(always)]
+fn look<'g>(guard: &'g ShardGuard<'_>, slot: &Slot<'_>, now: u64, policy: Touch) -> Look<'g> {
+    let Some((pos, entry)) = guard.find_entry(slot.hash, &slot.key) else { return Look::Missing };
+    if entry.deadline().is_some_and(|d| crate::expiry::is_past(d, now)) {
+        return Look::Past(pos);
+    }
+    if policy != Touch::No && matches!(slot.found, Found::Unknown) {
+        entry.set_access(crate::eviction::access::touched(policy, entry.access(), now));
+    }
+    Look::Here(pos, entry)
+}
+
+/// What an entry holds, if it is a string.
+#[inline(always)]
+fn text(entry: EntryRef<'_>) -> Result<Text<'_>, Error> {
+    if let Some(bytes) = entry.bytes() {
+        return Ok(Text::Packed(bytes));
+    }
+    match entry.value() {
+        Some(Value::Str(blob)) => Ok(Text::Blob(blob)),
+        _ => Err(Error::WrongType),
+    }
+}
+
 /// Edits a large string where it is, unless a reply that is under way refers to it.
 fn edit_blob<R>(value: Option<&mut Value>, len: usize, f: impl FnOnce(&mut [u8]) -> R) -> Result<R, Error> {
     let Some(Value::Str(blob)) = value else { return Err(Error::WrongType) };
@@ -153,7 +165,7 @@ impl<'a, 'k> Keys<'a, 'k> {
     ) -> Keys<'a, 'k> {
         Keys {
             guards,
-            slots: SmallVec::new(),
+            slots: Slots::new(),
             expiry,
             graveyard,
             now,
@@ -166,17 +178,7 @@ impl<'a, 'k> Keys<'a, 'k> {
     /// Adds a key whose shard the guards hold, in the order of the lock set.
     #[inline]
     pub fn push(&mut self, db: DbId, hash: KeyHash, key: &'k [u8]) -> usize {
-        self.slots.push(Slot {
-            db,
-            hash,
-            key: key.into(),
-            found: Found::Unknown,
-            expired: false,
-            parts: None,
-            emptied: false,
-            created: false,
-        });
-        self.slots.len() - 1
+        self.slots.push(Slot::new(db, hash, Cow::Borrowed(key)))
     }
 
     /// Opens a further key by name. Only behind the exclusive gate.
@@ -188,25 +190,18 @@ impl<'a, 'k> Keys<'a, 'k> {
         if let Some(i) = self.slots.iter().position(|s| s.db == db && s.hash == hash && *s.key == *key) {
             return i;
         }
-        self.slots.push(Slot {
-            db,
-            hash,
-            key: key.to_vec().into(),
-            found: Found::Unknown,
-            expired: false,
-            parts: None,
-            emptied: false,
-            created: false,
-        });
-        self.slots.len() - 1
+        self.slots.push(Slot::new(db, hash, Cow::Owned(key.to_vec())))
     }
 
     /// Lets go of the last key if it was opened when there were `before` of them, so that a
     /// command may look at many. One of which there is something to tell is kept, unless that is
     /// to be `forgotten`.
     pub fn close(&mut self, before: usize, forgotten: bool) {
-        let told = |s: &Slot<'_>| s.created || s.expired || s.emptied || s.parts.is_some();
-        if self.slots.len() > before && self.slots.last().is_some_and(|slot| forgotten || !told(slot)) {
+        if self.slots.len <= before {
+            return;
+        }
+        let slot = &self.slots[self.slots.len - 1];
+        if forgotten || !(slot.created || slot.expired || slot.emptied || slot.parts.is_some()) {
             self.slots.pop();
         }
     }
@@ -214,7 +209,7 @@ impl<'a, 'k> Keys<'a, 'k> {
     /// Sets what is known of the accesses to key `i`.
     pub fn set_access(&mut self, i: usize, access: u16) {
         if let Some(pos) = self.locate(i) {
-            self.with_guard(i, |g, _| g.set_access(pos, access));
+            self.with_guard(i, |g, _| g.entry(pos).set_access(access));
         }
     }
 
@@ -230,12 +225,12 @@ impl<'a, 'k> Keys<'a, 'k> {
 
     /// Number of keys.
     pub fn len(&self) -> usize {
-        self.slots.len()
+        self.slots.len
     }
 
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
-        self.slots.is_empty()
+        self.slots.len == 0
     }
 
     /// The bytes of key `i`.
@@ -262,15 +257,13 @@ impl<'a, 'k> Keys<'a, 'k> {
     /// How many keys of the view are there and how many were looked for in vain.
     #[inline]
     pub(crate) fn found(&self) -> (u64, u64) {
-        let mut found = (0, 0);
-        for slot in &self.slots {
-            match slot.found {
-                Found::At(_) => found.0 += 1,
-                Found::Missing => found.1 += 1,
-                Found::Unknown => {}
-            }
-        }
-        found
+        let count = |slot: &Slot<'_>| match slot.found {
+            Found::At(_) => (1, 0),
+            Found::Missing => (0, 1),
+            Found::Unknown => (0, 0),
+        };
+        let first = count(&self.slots.first);
+        self.slots.more.iter().map(count).fold(first, |sum, one| (sum.0 + one.0, sum.1 + one.1))
     }
 
     /// Keys that were not there before this command, by index.
@@ -326,20 +319,12 @@ impl<'a, 'k> Keys<'a, 'k> {
             Found::Missing => return None,
             _ => {}
         }
-        let now = self.now;
-        let policy = self.policy;
-        let first_look = matches!(self.slots[i].found, Found::Unknown);
-        let found = self.with_guard(i, |g, s| {
-            let pos = g.find(s.hash, &s.key)?;
-            let entry = g.entry(pos);
-            if entry.deadline().is_some_and(|d| crate::expiry::is_past(d, now)) {
-                return Some(Err(pos));
-            }
-            if first_look && policy != Touch::No {
-                let access = crate::eviction::access::touched(policy, entry.access(), now);
-                g.set_access(pos, access);
-            }
-            Some(Ok(pos))
+        let (now, policy) = (self.now, self.policy);
+        // Past: Err.
+        let found = self.with_guard(i, |g, s| match look(g, s, now, policy) {
+            Look::Missing => None,
+            Look::Past(pos) => Some(Err(pos)),
+            Look::Here(pos, _) => Some(Ok(pos)),
         });
         match found {
             Some(Ok(pos)) => {
@@ -380,7 +365,7 @@ impl<'a, 'k> Keys<'a, 'k> {
 
     /// Positions are valid until the shard changes structurally.
     fn forget_positions(&mut self) {
-        for slot in &mut self.slots {
+        for slot in self.slots.iter_mut() {
             if matches!(slot.found, Found::At(_)) {
                 slot.found = Found::Unknown;
             }
@@ -391,8 +376,8 @@ impl<'a, 'k> Keys<'a, 'k> {
     /// (`MSET a 1 a 2`), so every other position and absence is looked up again.
     #[inline]
     fn written(&mut self, i: usize, found: Found) {
-        if self.slots.len() > 1 {
-            for slot in &mut self.slots {
+        if self.slots.len > 1 {
+            for slot in self.slots.iter_mut() {
                 slot.found = Found::Unknown;
             }
         }
@@ -425,17 +410,21 @@ impl<'a, 'k> Keys<'a, 'k> {
     /// The string at key `i`, handed to `f` (`None`: no such key).
     #[inline]
     pub fn string<R>(&mut self, i: usize, f: impl FnOnce(Option<Text<'_>>) -> R) -> Result<R, Error> {
+        let slot = &mut self.slots[i];
+        // Nearly always the first look at the only key: found and read in one go.
+        if let (Guards::One(guard), Found::Unknown) = (&self.guards, slot.found) {
+            match look(guard, slot, self.now, self.policy) {
+                Look::Missing => slot.found = Found::Missing,
+                Look::Here(pos, entry) => {
+                    slot.found = Found::At(pos);
+                    return text(entry).map(|text| f(Some(text)));
+                }
+                Look::Past(pos) => self.expire(i, pos),
+            }
+            return Ok(f(None));
+        }
         let Some(pos) = self.locate(i) else { return Ok(f(None)) };
-        self.with_guard(i, |g, _| {
-            let entry = g.entry(pos);
-            if let Some(bytes) = entry.bytes() {
-                return Ok(f(Some(Text::Packed(bytes))));
-            }
-            match entry.value() {
-                Some(Value::Str(blob)) => Ok(f(Some(Text::Blob(blob)))),
-                _ => Err(Error::WrongType),
-            }
-        })
+        self.with_guard(i, |g, _| text(g.entry(pos)).map(|text| f(Some(text))))
     }
 
     /// WRONGTYPE unless key `i` is absent or of this type.
@@ -467,6 +456,11 @@ impl<'a, 'k> Keys<'a, 'k> {
     /// Stores a string at key `i`, replacing what is there.
     #[inline]
     pub fn put_string(&mut self, i: usize, value: NewString<'_>, ttl: Ttl) -> Result<(), Error> {
+        if let NewString::Bytes(b) = value
+            && self.put_in_place(i, b, ttl)
+        {
+            return Ok(());
+        }
         match value {
             NewString::Bytes(b) => self.put(i, Content::Bytes(b), false, ttl),
             NewString::Raw(b) => self.put(i, Content::Bytes(b), true, ttl),
@@ -474,7 +468,32 @@ impl<'a, 'k> Keys<'a, 'k> {
         }
     }
 
+    /// Overwrites the packed string at the only key of the view if it keeps its size and no
+    /// timer is concerned: nearly every SET of a key that is there, and INCR.
     #[inline]
+    fn put_in_place(&mut self, i: usize, bytes: &[u8], ttl: Ttl) -> bool {
+        let slot = &mut self.slots[i];
+        let Guards::One(guard) = &mut self.guards else { return false };
+        let pos = match slot.found {
+            Found::Missing => return false,
+            Found::At(pos) => pos,
+            Found::Unknown => match look(guard, slot, self.now, self.policy) {
+                Look::Here(pos, _) => pos,
+                Look::Missing => {
+                    slot.found = Found::Missing;
+                    return false;
+                }
+                Look::Past(_) => return false,
+            },
+        };
+        slot.found = Found::At(pos);
+        match ttl {
+            Ttl::Clear => guard.rewrite(pos, bytes, false),
+            Ttl::Keep => guard.rewrite(pos, bytes, true),
+            Ttl::At(_) => false,
+        }
+    }
+
     fn put(&mut self, i: usize, mut content: Content<'_>, raw: bool, ttl: Ttl) -> Result<(), Error> {
         let old = self.locate(i);
         let (old_ttl, access) = match old {

@@ -33,6 +33,10 @@ pub struct Local {
 /// Figures that commands leave behind.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct Tally {
+    /// Bytes received.
+    pub net_in: u64,
+    /// Reads from sockets.
+    pub reads: u64,
     /// Keys that a read found.
     pub hits: u64,
     /// Keys that a read did not find.

@@ -75,6 +75,15 @@ impl Session {
         !self.resp3 && self.subscriptions.as_ref().is_some_and(|s| !s.is_empty())
     }
 
+    /// Whether the client is in no mode that changes what a command may do.
+    #[inline]
+    pub fn is_plain(&self) -> bool {
+        self.authenticated
+            && self.reply_mode == ReplyMode::On
+            && self.transaction.is_none()
+            && self.subscriptions.is_none()
+    }
+
     /// Switches the protocol version.
     pub fn set_protocol(&mut self, resp3: bool) {
         self.resp3 = resp3;

@@ -2,14 +2,15 @@
 //!
 //! A name of up to eight bytes is read as one 64-bit word, lower-cased by OR 0x20 and looked
 //! up in a table of 1,024 places; longer names and subcommands are found by a hash of all
-//! bytes. Both end in one exact, case-insensitive compare, because OR 0x20 also maps some
-//! bytes that are no letters.
+//! bytes. For a name of letters alone the word and the length say it all; OR 0x20 also maps
+//! some bytes that are no letters, so that other names get an exact compare on top.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::num::NonZeroU8;
 use std::sync::{LazyLock, OnceLock};
 
-use crate::commands::command::{Access, BeginSearch, Command, FindKeys};
+use crate::commands::command::{Access, BeginSearch, Command, FindKeys, Flags};
 
 /// A command and its dense number, under which it is counted.
 #[derive(Clone, Copy)]
@@ -18,6 +19,33 @@ pub struct Found {
     pub command: &'static Command,
     /// Index into [`all`].
     pub id: u16,
+    facts: Facts,
+}
+
+impl Found {
+    /// Whether it gets clock readings of its own because it can take long.
+    #[inline]
+    pub fn timed_alone(self) -> bool {
+        self.facts.timed_alone
+    }
+
+    /// The argument index of its only key, if its place is fixed.
+    #[inline]
+    pub fn single_key(self) -> Option<usize> {
+        self.facts.single_key.map(|i| usize::from(i.get()))
+    }
+
+    /// Words of the name: 1, or 2 for a subcommand.
+    #[inline]
+    pub fn words(self) -> usize {
+        usize::from(self.facts.words)
+    }
+
+    /// Whether neither gate nor setting stands in the way of a client without any special mode.
+    #[inline]
+    pub fn is_plain(self) -> bool {
+        self.facts.plain
+    }
 }
 
 /// What a request names.
@@ -48,26 +76,48 @@ struct Facts {
     /// Not constant-time: gets clock readings of its own.
     timed_alone: bool,
     /// Argument index of the only key, if there is exactly one and its place is fixed.
-    single_key: Option<u8>,
+    single_key: Option<NonZeroU8>,
     /// Words of the name.
     words: u8,
-    /// Id of the container, for a subcommand.
+    /// See [`Found::is_plain`].
+    plain: bool,
+}
+
+/// Ids of its kin.
+#[derive(Clone, Copy)]
+struct Kin {
+    /// Of the container, for a subcommand.
     container: Option<u16>,
-    /// Id of the first subcommand, for a container.
+    /// Of the first subcommand, for a container.
     first_sub: u16,
+}
+
+/// A place of the table of short names.
+#[derive(Clone, Copy)]
+struct Place {
+    /// The name, lower-cased by OR 0x20.
+    word: u64,
+    /// Its command; [`EMPTY`] for none.
+    id: u16,
+    /// Length of the name.
+    len: u8,
+    /// Letters alone, so that the word decides.
+    exact: bool,
 }
 
 struct Table {
     all: Vec<&'static Command>,
-    facts: Vec<Facts>,
+    found: Vec<Found>,
+    kin: Vec<Kin>,
     /// By id, the name under which a request finds the command.
     spelled: Vec<&'static [u8]>,
-    short: Box<[u16]>,
+    short: Box<[Place; SLOTS]>,
     long: HashMap<Vec<u8>, u16>,
 }
 
 const SLOTS: usize = 1024;
 const EMPTY: u16 = u16::MAX;
+const NO_PLACE: Place = Place { word: 0, id: EMPTY, len: 0, exact: false };
 
 /// `rename-command`: old and new names; an empty new name takes the command away.
 static RENAMES: OnceLock<Vec<(Vec<u8>, Vec<u8>)>> = OnceLock::new();
@@ -91,12 +141,8 @@ pub fn rename(renames: Vec<(Vec<u8>, Vec<u8>)>) -> Result<(), &'static str> {
 }
 
 /// Names of all commands that are no subcommands, renamed.
-fn names_of(
-    all: &[&'static Command],
-    facts: &[Facts],
-    renames: &[(Vec<u8>, Vec<u8>)],
-) -> HashMap<Vec<u8>, u16> {
-    let top = (0u16..).zip(all.iter().zip(facts)).filter(|(_, (_, facts))| facts.container.is_none());
+fn names_of(all: &[&'static Command], kin: &[Kin], renames: &[(Vec<u8>, Vec<u8>)]) -> HashMap<Vec<u8>, u16> {
+    let top = (0u16..).zip(all.iter().zip(kin)).filter(|(_, (_, kin))| kin.container.is_none());
     let mut names: HashMap<Vec<u8>, u16> = top.map(|(id, (command, _))| (command.name.into(), id)).collect();
     for (old, new) in renames {
         if let Some(id) = names.remove(&old.to_ascii_lowercase())
@@ -114,19 +160,20 @@ impl Table {
     fn build() -> Table {
         let mut table = Table {
             all: Vec::new(),
-            facts: Vec::new(),
+            found: Vec::new(),
+            kin: Vec::new(),
             spelled: Vec::new(),
-            short: vec![EMPTY; SLOTS].into(),
+            short: Box::new([NO_PLACE; SLOTS]),
             long: HashMap::new(),
         };
         for command in crate::commands::FAMILIES.iter().copied().flatten() {
             let id = table.add(command, None);
-            table.facts[usize::from(id)].first_sub = id + 1;
+            table.kin[usize::from(id)].first_sub = id + 1;
             for sub in command.subcommands {
                 table.add(sub, Some(id));
             }
         }
-        for (name, id) in names_of(&table.all, &table.facts, RENAMES.get().map_or(&[], Vec::as_slice)) {
+        for (name, id) in names_of(&table.all, &table.kin, RENAMES.get().map_or(&[], Vec::as_slice)) {
             table.name(&name, id);
         }
         table
@@ -136,13 +183,16 @@ impl Table {
         let id = u16::try_from(self.all.len()).unwrap_or(EMPTY);
         self.all.push(command);
         self.spelled.push(command.name.as_bytes());
-        self.facts.push(Facts {
+        let facts = Facts {
             timed_alone: command.complexity != "O(1)",
             single_key: single_key_of(command),
             words: if container.is_some() { 2 } else { 1 },
-            container,
-            first_sub: 0,
-        });
+            plain: !matches!(command.access, Access::Whole | Access::Queued)
+                && command.access_of.is_none()
+                && !command.flags.contains(Flags::PROTECTED),
+        };
+        self.found.push(Found { command, id, facts });
+        self.kin.push(Kin { container, first_sub: 0 });
         id
     }
 
@@ -153,29 +203,36 @@ impl Table {
         }
         if let Some(word) = word_of(name) {
             let mut slot = slot_of(word);
-            while self.short[slot] != EMPTY {
+            while self.short[slot].id != EMPTY {
                 slot = (slot + 1) % SLOTS;
             }
-            self.short[slot] = id;
+            let exact = name.iter().all(u8::is_ascii_alphabetic);
+            self.short[slot] = Place { word, id, len: name.len() as u8, exact };
         } else {
             self.long.insert(name.to_ascii_lowercase(), id);
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn find(&self, name: &[u8]) -> Option<u16> {
         let Some(word) = word_of(name) else { return self.find_long(name) };
         let mut slot = slot_of(word);
         loop {
-            let id = self.short[slot];
-            if id == EMPTY {
+            let place = self.short[slot % SLOTS];
+            if place.word == word && usize::from(place.len) == name.len() {
+                if place.exact || self.is_spelled(place.id, name) {
+                    return Some(place.id);
+                }
+            } else if place.id == EMPTY {
                 return None;
             }
-            if self.spelled[usize::from(id)].eq_ignore_ascii_case(name) {
-                return Some(id);
-            }
-            slot = (slot + 1) % SLOTS;
+            slot += 1;
         }
+    }
+
+    #[cold]
+    fn is_spelled(&self, id: u16, name: &[u8]) -> bool {
+        self.spelled.get(usize::from(id)).is_some_and(|spelled| spelled.eq_ignore_ascii_case(name))
     }
 
     #[cold]
@@ -187,17 +244,29 @@ impl Table {
         self.long.get(&name.to_ascii_lowercase()).copied()
     }
 
+    #[inline(always)]
     fn found(&self, id: u16) -> Found {
-        Found { command: self.all[usize::from(id)], id }
+        self.found[usize::from(id)]
     }
 }
 
-/// Up to eight bytes as a word, lower-cased.
-#[inline]
+/// Up to eight bytes as a word, lower-cased. Reads that overlap instead of a copy of so many
+/// bytes.
+#[inline(always)]
 fn word_of(name: &[u8]) -> Option<u64> {
-    let mut bytes = [0u8; 8];
-    bytes.get_mut(..name.len())?.copy_from_slice(name);
-    Some(u64::from_le_bytes(bytes) | 0x2020_2020_2020_2020)
+    let n = name.len();
+    let word = if let (Some(front), Some(back)) = (name.first_chunk::<4>(), name.last_chunk::<4>()) {
+        if n > 8 {
+            return None;
+        }
+        u64::from(u32::from_le_bytes(*front)) | u64::from(u32::from_le_bytes(*back)) << (8 * (n - 4))
+    } else if n > 0 {
+        let byte = |i: usize| u64::from(name[i]) << (8 * i);
+        byte(0) | byte(n / 2) | byte(n - 1)
+    } else {
+        0
+    };
+    Some(word | 0x2020_2020_2020_2020)
 }
 
 #[inline]
@@ -205,13 +274,15 @@ fn slot_of(word: u64) -> usize {
     (word.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (64 - SLOTS.trailing_zeros())) as usize
 }
 
-fn single_key_of(command: &Command) -> Option<u8> {
+fn single_key_of(command: &Command) -> Option<NonZeroU8> {
     if !matches!(command.access, Access::Keys | Access::Read) || command.elsewhere.is_some() {
         return None;
     }
     match command.keys {
         [spec] => match (spec.begin, spec.find) {
-            (BeginSearch::Index(i), FindKeys::Range { last: 0, .. }) => u8::try_from(i).ok(),
+            (BeginSearch::Index(i), FindKeys::Range { last: 0, .. }) => {
+                u8::try_from(i).ok().and_then(NonZeroU8::new)
+            }
             _ => None,
         },
         _ => None,
@@ -241,7 +312,7 @@ pub fn lookup_request<'x>(at: impl Fn(usize) -> &'x [u8], n: usize) -> Lookup {
 
 #[cold]
 fn subcommand(container: Found, name: &[u8]) -> Lookup {
-    let first = TABLE.facts[usize::from(container.id)].first_sub;
+    let first = TABLE.kin[usize::from(container.id)].first_sub;
     let subs = container.command.subcommands;
     match subs.iter().position(|s| s.name.as_bytes().eq_ignore_ascii_case(name)) {
         Some(i) => Lookup::Found(TABLE.found(first + u16::try_from(i).unwrap_or(0))),
@@ -260,28 +331,10 @@ pub fn by_id(id: u16) -> Option<Found> {
     (usize::from(id) < TABLE.all.len()).then(|| TABLE.found(id))
 }
 
-/// Whether a command gets clock readings of its own because it can take long.
-#[inline]
-pub fn timed_alone(id: u16) -> bool {
-    TABLE.facts[usize::from(id)].timed_alone
-}
-
-/// The argument index of a command's only key, if its place is fixed.
-#[inline]
-pub fn single_key(id: u16) -> Option<usize> {
-    TABLE.facts[usize::from(id)].single_key.map(usize::from)
-}
-
-/// Words of the name: 1, or 2 for a subcommand.
-#[inline]
-pub fn words(id: u16) -> usize {
-    usize::from(TABLE.facts[usize::from(id)].words)
-}
-
 /// `get`, or `client|list` for a subcommand.
 pub fn full_name(id: u16) -> Cow<'static, str> {
     let command = TABLE.all[usize::from(id)];
-    match TABLE.facts[usize::from(id)].container {
+    match TABLE.kin[usize::from(id)].container {
         None => command.name.into(),
         Some(c) => format!("{}|{}", TABLE.all[usize::from(c)].name, command.name).into(),
     }
@@ -289,7 +342,7 @@ pub fn full_name(id: u16) -> Cow<'static, str> {
 
 /// The container of a subcommand, else the command itself.
 pub fn container(id: u16) -> Found {
-    TABLE.found(TABLE.facts[usize::from(id)].container.unwrap_or(id))
+    TABLE.found(TABLE.kin[usize::from(id)].container.unwrap_or(id))
 }
 
 #[cfg(test)]
@@ -297,11 +350,34 @@ mod tests {
     use super::*;
 
     #[test]
+    fn names_are_found_whatever_their_case_and_nothing_else_is() {
+        for command in all() {
+            let upper = command.name.to_ascii_uppercase();
+            let found = |name: &[u8]| lookup(name).map(|f| f.command.name);
+            if lookup(command.name.as_bytes()).is_none() {
+                continue;
+            }
+            assert_eq!(found(upper.as_bytes()), Some(command.name));
+            for i in 0..upper.len() {
+                // OR 0x20 maps this byte where the right one is, unless it is its other case.
+                let mut near = upper.clone().into_bytes();
+                near[i] ^= 0x20;
+                let same = near.eq_ignore_ascii_case(upper.as_bytes());
+                assert_eq!(found(&near).is_some_and(|f| f == command.name), same, "{near:?}");
+            }
+            for bad in [format!("{upper}\0"), format!("{upper} "), format!(" {upper}"), upper[1..].into()] {
+                assert_ne!(found(bad.as_bytes()), Some(command.name));
+            }
+        }
+        assert!(lookup(b"").is_none());
+    }
+
+    #[test]
     fn commands_can_be_renamed_and_taken_away() {
         let table = &*TABLE;
         let pair = |old: &str, new: &str| (old.as_bytes().to_vec(), new.as_bytes().to_vec());
         let renames = [pair("FLUSHDB", "badger"), pair("flushall", ""), pair("badger", "stoat")];
-        let names = names_of(&table.all, &table.facts, &renames);
+        let names = names_of(&table.all, &table.kin, &renames);
         let id = |name: &str| names.get(name.as_bytes()).copied();
         assert_eq!(id("stoat"), lookup(b"flushdb").map(|f| f.id));
         assert_eq!((id("flushdb"), id("badger"), id("flushall")), (None, None, None));

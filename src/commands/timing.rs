@@ -6,6 +6,7 @@ use crate::commands::call::Env;
 use crate::commands::command::Flags;
 use crate::commands::session::Session;
 use crate::commands::table::Found;
+use crate::config::Config;
 use crate::observe::latency::{COMMAND, FAST_COMMAND};
 use crate::observe::slowlog::SlowLog;
 
@@ -53,35 +54,34 @@ pub fn took_together(env: Env<'_>, micros: u64) {
     env.shared.latency.note(FAST_COMMAND, micros, env.config.latency_monitor_threshold, clock::now_ms);
 }
 
-/// A reply was this long.
+/// Whether a reply of so many bytes is to be kept.
 #[inline]
-pub fn replied(env: Env<'_>, session: &Session, bytes: usize, ran: Ran<'_, '_>) {
-    let threshold = env.config.commandlog_reply_larger_than;
-    if threshold >= 0 && bytes as u64 >= threshold.unsigned_abs() {
-        keep_large(
-            &env.shared.logs.large_reply,
-            env.config.commandlog_large_reply_max_len,
-            session,
-            bytes,
-            ran,
-        );
-    }
+pub fn is_large_reply(config: &Config, bytes: usize) -> bool {
+    let threshold = config.commandlog_reply_larger_than;
+    threshold >= 0 && bytes as u64 >= threshold.unsigned_abs()
 }
 
-/// A request came. Its length is only summed up where it can be large enough.
+/// A reply was so long that it is to be kept.
+#[cold]
+pub fn replied(env: Env<'_>, session: &Session, bytes: usize, ran: Ran<'_, '_>) {
+    let max = env.config.commandlog_large_reply_max_len;
+    keep_large(&env.shared.logs.large_reply, max, session, bytes, ran);
+}
+
+/// Whether a request of these bytes may be one that is to be kept. Its length is only summed up
+/// where its buffer is long enough.
 #[inline]
+pub fn may_be_large_request(config: &Config, source: Source<'_>) -> bool {
+    let threshold = config.commandlog_request_larger_than;
+    let short = matches!(source, Source::Buffer { buf, .. } if (buf.len() as u64) < threshold.unsigned_abs());
+    threshold >= 0 && !short
+}
+
+/// A request came that may be large.
+#[cold]
 pub fn requested(env: Env<'_>, session: &Session, ran: Ran<'_, '_>) {
-    let threshold = env.config.commandlog_request_larger_than;
-    if threshold < 0 {
-        return;
-    }
-    if let Source::Buffer { buf, .. } = ran.source
-        && (buf.len() as u64) < threshold.unsigned_abs()
-    {
-        return;
-    }
     let bytes = ran.source.iter().map(<[u8]>::len).sum::<usize>();
-    if bytes as u64 >= threshold.unsigned_abs() {
+    if bytes as u64 >= env.config.commandlog_request_larger_than.unsigned_abs() {
         let max = env.config.commandlog_large_request_max_len;
         keep_large(&env.shared.logs.large_request, max, session, bytes, ran);
     }

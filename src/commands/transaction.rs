@@ -1,6 +1,5 @@
 //! MULTI, EXEC, DISCARD, WATCH and UNWATCH.
 
-use std::ops::Range;
 use std::sync::atomic::Ordering::Relaxed;
 
 use crate::clients::State;
@@ -12,10 +11,10 @@ use crate::commands::ctx::{Ctx, Origin};
 use crate::commands::error::Error;
 use crate::commands::row::{acl, flags, key_flags};
 use crate::commands::session::Session;
-use crate::commands::table::{self, Found};
+use crate::commands::table::Found;
 use crate::expiry::is_past;
 use crate::keyspace::{Batch, DbId, KeyHash};
-use crate::protocol::request::ArgRange;
+use crate::protocol::request::{ArgRange, RequestSpan, Requests};
 use crate::shared::Shared;
 use crate::values::Blob;
 
@@ -101,7 +100,8 @@ pub struct Transaction {
     queue: Vec<Entry>,
     /// The words of all commands, one after the other.
     text: Vec<u8>,
-    ranges: Vec<ArgRange>,
+    /// Where each of them is in `text`.
+    requests: Requests,
     /// Keys of all commands, one after the other: where they live, and which word they are.
     places: Vec<(DbId, KeyHash)>,
     words: Vec<u32>,
@@ -120,8 +120,8 @@ struct Entry {
 }
 
 enum Words {
-    /// In `ranges`.
-    Packed(Range<usize>),
+    /// In `text`.
+    Packed(RequestSpan),
     /// With a large value, which is not copied.
     Kept(Vec<Blob>),
 }
@@ -152,7 +152,7 @@ impl Transaction {
     pub fn queue(&mut self, found: Found, source: Source<'_>, db: DbId, batch: &Batch<'_>) {
         self.bytes += source.iter().map(|a| a.len() + size_of::<ArgRange>()).sum::<usize>();
         self.bytes += size_of::<Entry>();
-        let cursor = Args::new(source, table::words(found.id));
+        let cursor = Args::new(source, found.words());
         let access = found.command.access_for(&cursor);
         self.whole |= needs_all(found, access);
         if matches!(access, Access::Keys | Access::Read) {
@@ -174,12 +174,12 @@ impl Transaction {
         if matches!(source, Source::Owned(_)) || !fits() {
             return Words::Kept(source.to_owned());
         }
-        let first = self.ranges.len();
+        let first = self.requests.ranges.len();
         for word in source.iter() {
-            self.ranges.push(ArgRange::in_buffer(self.text.len(), word.len()));
+            self.requests.ranges.push(ArgRange::in_buffer(self.text.len(), word.len()));
             self.text.extend_from_slice(word);
         }
-        Words::Packed(first..self.ranges.len())
+        Words::Packed(self.requests.span_from(first, self.text.len()))
     }
 
     /// The commands, in order.
@@ -188,8 +188,8 @@ impl Transaction {
         self.queue.iter().map(move |entry| {
             let keys = std::mem::replace(&mut first, entry.end)..entry.end;
             let source = match &entry.words {
-                Words::Packed(words) => {
-                    Source::Buffer { buf: &self.text, side: &[], ranges: &self.ranges[words.clone()] }
+                Words::Packed(span) => {
+                    Source::Buffer { buf: &self.text, requests: &self.requests, span: *span }
                 }
                 Words::Kept(words) => Source::Owned(words),
             };
@@ -206,10 +206,11 @@ impl Transaction {
     /// Empties it for the next one, if it has not become large.
     fn recycled(mut self: Box<Self>) -> Option<Box<Self>> {
         let small = self.text.capacity() <= TEXT_KEPT_MAX
-            && self.ranges.capacity().max(self.places.capacity()).max(self.queue.capacity()) <= KEYS_KEPT_MAX;
+            && self.requests.ranges.capacity().max(self.places.capacity()).max(self.queue.capacity())
+                <= KEYS_KEPT_MAX;
         self.queue.clear();
         self.text.clear();
-        self.ranges.clear();
+        self.requests.clear();
         self.places.clear();
         self.words.clear();
         (self.keys_written, self.bytes, self.aborted, self.whole) = (0, 0, false, false);

@@ -354,10 +354,9 @@ impl Slice<'_, '_> {
         if due.len() < 2 {
             return;
         }
-        let hashes = || due.iter().map(|item| KeyHash::from_hash40(item.hash40));
-        hashes().for_each(|hash| self.batch.prefetch_shard(self.db, hash));
-        hashes().for_each(|hash| self.batch.prefetch_bucket(self.db, hash));
-        hashes().for_each(|hash| self.batch.prefetch_entry(self.db, hash));
+        if let Some(ahead) = self.batch.ahead(self.db) {
+            ahead.keys(due.iter().map(|item| KeyHash::from_hash40(item.hash40)));
+        }
     }
 
     /// Every key of the hash chain that the item may stand for gets its own verdict: with 40 bits of

@@ -70,6 +70,61 @@ impl Drop for Participant {
     }
 }
 
+/// Asks for the memory of keys in three passes, so that the misses of a batch overlap. What
+/// it says may be outdated, which costs time, not truth.
+#[derive(Clone, Copy)]
+pub struct Ahead<'b> {
+    engines: &'b Engines,
+    batch: &'b Batch<'b>,
+}
+
+/// A bucket that was asked for.
+#[derive(Clone, Copy)]
+pub struct Spot<'b> {
+    bucket: &'b bucket::Bucket,
+    tag: u8,
+}
+
+impl<'b> Ahead<'b> {
+    /// All passes over any number of keys.
+    pub fn keys(self, hashes: impl Iterator<Item = KeyHash> + Clone) {
+        hashes.clone().for_each(|hash| self.shard(hash));
+        for hash in hashes.clone() {
+            self.bucket(hash);
+        }
+        hashes.filter_map(|hash| self.bucket(hash)).for_each(|spot| self.entry(spot));
+    }
+
+    /// First pass: asks for the shard's header.
+    #[inline(always)]
+    pub fn shard(self, hash: KeyHash) {
+        bucket::prefetch(self.engines.active.shard(hash));
+        if let Some(growing) = &self.engines.growing {
+            bucket::prefetch(growing.shard(hash));
+        }
+    }
+
+    /// Second pass: asks for the bucket, once the header is there.
+    #[inline(always)]
+    pub fn bucket(self, hash: KeyHash) -> Option<Spot<'b>> {
+        let bucket = bucket_hint(self.engines, hash, |word| peek(word, self.batch))?;
+        bucket::prefetch(bucket);
+        Some(Spot { bucket, tag: hash.tag() })
+    }
+
+    /// Third pass: asks for the entry, once the bucket is there.
+    #[inline(always)]
+    pub fn entry(self, spot: Spot<'b>) {
+        let slots = spot.bucket.matching(spot.tag);
+        if slots != 0 {
+            let raw = spot.bucket.raw(slots.trailing_zeros() as usize);
+            let address = self.batch.keyspace.segments.address_hint(raw);
+            bucket::prefetch(address);
+            bucket::prefetch(address.wrapping_add(64));
+        }
+    }
+}
+
 /// Proof of being inside a batch: what is found stays in memory until it ends.
 pub struct Batch<'p> {
     pin: Pin<'p>,
@@ -151,41 +206,10 @@ impl<'p> Batch<'p> {
         drop(self.keyspace.dbs[usize::from(db)].fill(Engines::steady(space, engine)));
     }
 
-    /// First pass: asks for the shard's header.
+    /// For asking for the memory of keys before they are locked; None for an empty database.
     #[inline]
-    pub fn prefetch_shard(&self, db: DbId, hash: KeyHash) {
-        if let Some(engines) = self.engines(db) {
-            bucket::prefetch(engines.active.shard(hash));
-            if let Some(growing) = &engines.growing {
-                bucket::prefetch(growing.shard(hash));
-            }
-        }
-    }
-
-    /// Second pass: asks for the bucket, once the header is there.
-    #[inline]
-    pub fn prefetch_bucket(&self, db: DbId, hash: KeyHash) {
-        if let Some(engines) = self.engines(db)
-            && let Some(bucket) = bucket_hint(engines, hash, |word| peek(word, self))
-        {
-            bucket::prefetch(bucket);
-        }
-    }
-
-    /// Third pass: asks for the entry, once the bucket is there.
-    #[inline]
-    pub fn prefetch_entry(&self, db: DbId, hash: KeyHash) {
-        if let Some(engines) = self.engines(db)
-            && let Some(bucket) = bucket_hint(engines, hash, |word| peek(word, self))
-        {
-            let slots = bucket.matching(hash.tag());
-            if slots != 0 {
-                let address =
-                    self.keyspace.segments.address_hint(bucket.raw(slots.trailing_zeros() as usize));
-                bucket::prefetch(address);
-                bucket::prefetch(address.wrapping_add(64));
-            }
-        }
+    pub fn ahead(&self, db: DbId) -> Option<Ahead<'_>> {
+        Some(Ahead { engines: self.engines(db)?, batch: self })
     }
 
     /// Locks the shard where the hash lives now.

@@ -104,6 +104,12 @@ impl Bucket {
         (self.head[1].load(Relaxed) >> 48) as u16
     }
 
+    /// The bucket in which the chain goes on.
+    #[inline(always)]
+    pub fn overflow(&self) -> Option<usize> {
+        Some(usize::from(self.next())).filter(|&next| next != 0)
+    }
+
     #[inline(always)]
     pub fn matching(&self, tag: u8) -> u16 {
         matching(self.head[0].load(Relaxed), self.head[1].load(Relaxed), tag)

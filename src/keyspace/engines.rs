@@ -54,7 +54,7 @@ impl Engine {
 
     #[inline(always)]
     pub fn index(&self, hash: KeyHash) -> usize {
-        ((hash.0 >> 32) >> (32 - self.bits)) as usize
+        (hash.0 >> 32).wrapping_shr(u32::from(32_u8.wrapping_sub(self.bits))) as usize
     }
 
     #[inline(always)]
@@ -69,7 +69,7 @@ impl Engine {
     /// The bucket of a hash in its shard.
     #[inline(always)]
     pub fn bucket(&self, hash: KeyHash) -> usize {
-        ((hash.0 << self.bits) >> (64 - BUCKET_BITS)) as usize
+        (hash.0.wrapping_shl(self.bits.into()) >> (64 - BUCKET_BITS)) as usize
     }
 
     /// How far a bucket reaches in hash space: 2^this hashes.

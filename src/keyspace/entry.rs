@@ -234,6 +234,7 @@ impl Raw {
 
     /// # Safety
     /// The value area at `offset` is inside this entry's place, and nobody else looks at it.
+    #[inline(always)]
     unsafe fn write_value(self, offset: usize, value: ValuePart<'_>) {
         let to = self.at(offset);
         // SAFETY: by the contract.
@@ -270,10 +271,12 @@ pub struct EntryRef<'g> {
 impl<'g> EntryRef<'g> {
     /// # Safety
     /// A living entry whose shard stays locked, and is not changed, for `'g`.
+    #[inline(always)]
     pub(super) unsafe fn new(segments: &Segments, place: Ref) -> Self {
         EntryRef { raw: Raw(segments.address(place)), _lock: PhantomData }
     }
 
+    #[inline(always)]
     fn slice(&self, offset: usize, len: usize) -> &'g [u8] {
         // SAFETY: inside the entry by the layout; unchanged for 'g by the lock.
         unsafe { std::slice::from_raw_parts(self.raw.at(offset), len) }
@@ -373,6 +376,14 @@ impl<'g> EntryRef<'g> {
         self.raw.half(4).load(Relaxed)
     }
 
+    /// Stores the LRU/LFU bits if they differ.
+    #[inline]
+    pub fn set_access(&self, access: u16) {
+        if self.access() != access {
+            self.raw.half(4).store(access, Relaxed);
+        }
+    }
+
     /// Whether the string answers OBJECT ENCODING raw, whatever its length.
     #[inline]
     pub fn raw_encoding(&self) -> bool {
@@ -446,6 +457,7 @@ pub(super) struct EntryMut<'g> {
 impl<'g> EntryMut<'g> {
     /// # Safety
     /// A living entry whose shard is locked, and used through this only, for `'g`.
+    #[inline(always)]
     pub unsafe fn new(segments: &'g Segments, place: Ref) -> Self {
         EntryMut { raw: Raw(segments.address(place)), place, _lock: PhantomData }
     }
@@ -471,10 +483,26 @@ impl<'g> EntryMut<'g> {
         Some(unsafe { &mut *self.raw.out_value() })
     }
 
-    pub fn set_access(&self, access: u16) {
-        if self.raw.half(4).load(Relaxed) != access {
-            self.raw.half(4).store(access, Relaxed);
+    /// Writes other bytes, not raw, over those of a packed string if the entry keeps its size
+    /// and has no deadline, or one that is to be kept.
+    #[inline]
+    pub fn rewrite_packed(&self, bytes: &[u8], keep: bool) -> bool {
+        let flags = self.raw.flags();
+        if flags & (OUT | LONG) != 0 || (flags & TTL != 0 && !keep) {
+            return false;
         }
+        let value_at = self.raw.key_at() + self.raw.key_area();
+        let units = |value: usize| (value_at + value).div_ceil(UNIT);
+        if bytes.len() > VALUE_PACKED_MAX || units(self.raw.value_area()) != units(bytes.len()) {
+            return false;
+        }
+        // SAFETY: the same number of units, so the new value is inside; ours alone.
+        unsafe { self.raw.write_value(value_at, ValuePart::Packed(bytes)) };
+        self.raw.half(2).store(bytes.len() as u16, Relaxed);
+        if flags & RAW != 0 {
+            self.raw.byte(1).store(flags & !RAW, Relaxed);
+        }
+        true
     }
 
     /// Writes a new value over the old one if the entry keeps its size and its key its

@@ -40,7 +40,7 @@ mod work;
 #[cfg(test)]
 mod tests;
 
-pub use batch::{Batch, Participant};
+pub use batch::{Ahead, Batch, Participant, Spot};
 pub use entry::EntryRef;
 pub use hash::KeyHash;
 pub use locks::{LentSet, LockSet};

@@ -317,24 +317,40 @@ impl<'b> ShardGuard<'b> {
     }
 
     /// Where a key stands.
-    #[inline(always)]
+    #[inline]
     pub fn find(&self, hash: KeyHash, key: &[u8]) -> Option<Pos> {
+        self.find_entry(hash, key).map(|found| found.0)
+    }
+
+    /// Where a key stands, and what it holds.
+    #[inline(always)]
+    pub fn find_entry(&self, hash: KeyHash, key: &[u8]) -> Option<(Pos, EntryRef<'_>)> {
         debug_assert!(self.covers(hash), "the hash belongs to another shard");
         let block = self.locked.block()?;
-        let front = self.engine.bucket(hash);
-        for (index, bucket) in block.chain(front) {
+        let mut index = self.engine.bucket(hash);
+        loop {
+            let bucket = block.bucket(index);
             let mut bits = bucket.matching(hash.tag());
             while bits != 0 {
                 let slot = bits.trailing_zeros() as usize;
                 bits &= bits - 1;
                 let place = Ref(bucket.raw(slot));
-                if self.locked.entry(place).is(hash, key) {
+                let entry = self.locked.entry(place);
+                if entry.is(hash, key) {
                     let at = At { bucket: index as u16, slot: slot as u16 };
-                    return Some(Pos { at, place });
+                    return Some((Pos { at, place }, entry));
                 }
             }
+            index = bucket.overflow()?;
         }
-        None
+    }
+
+    /// Overwrites a packed string if that changes neither the size of its entry nor its
+    /// deadline (`keep` leaves a deadline as it is); else nothing happens, and the answer is false.
+    #[inline]
+    pub fn rewrite(&mut self, pos: Pos, bytes: &[u8], keep: bool) -> bool {
+        let place = self.place(pos);
+        self.locked.entry_mut(place).rewrite_packed(bytes, keep)
     }
 
     /// The key and what it holds.
@@ -353,13 +369,6 @@ impl<'b> ShardGuard<'b> {
     pub fn bytes_mut(&mut self, pos: Pos) -> Option<&mut [u8]> {
         let place = self.place(pos);
         self.locked.entry_mut(place).bytes_mut()
-    }
-
-    /// Stores the LRU/LFU bits if they differ.
-    #[inline]
-    pub fn set_access(&mut self, pos: Pos, access: u16) {
-        let place = self.place(pos);
-        self.locked.entry_mut(place).set_access(access);
     }
 
     /// Calls `f` for each key whose hash has these 40 bits and that has a deadline, or holds a

@@ -91,7 +91,9 @@ impl OutBuf {
     /// Forgets everything but keeps the memory.
     pub fn clear(&mut self) {
         self.bytes.clear();
-        self.blobs.clear();
+        if !self.blobs.is_empty() {
+            self.blobs.clear();
+        }
         (self.front, self.front_blob, self.blob_bytes) = (0, 0, 0);
     }
 

@@ -273,37 +273,43 @@ impl<'a> Reply<'a> {
     }
 
     fn number_line(&mut self, kind: u8, n: i64) {
+        // Put together in one place first: a line is one append.
+        let mut line = [kind; 24];
         let mut digits = itoa::Buffer::new();
         let digits = digits.format(n).as_bytes();
-        let out = self.out.bytes_mut();
-        out.reserve(digits.len() + 3);
-        out.push(kind);
-        out.extend_from_slice(digits);
-        out.extend_from_slice(b"\r\n");
+        let end = 1 + digits.len();
+        line[1..end].copy_from_slice(digits);
+        line[end..end + 2].copy_from_slice(b"\r\n");
+        self.out.extend(&line[..end + 2]);
     }
 }
 
-/// A letter, a length and CR LF. Up to four digits are one store of eight bytes, of which
+/// A letter, a length and CR LF. Up to three digits are one store of eight bytes, of which
 /// those too many are cut off again.
-#[inline]
+#[inline(always)]
 fn push_header(out: &mut Vec<u8>, kind: u8, n: usize) {
     let Some((word, len)) = short_header(kind, n) else {
         return long_header(out, kind, n);
     };
     let end = out.len() + len;
-    out.extend_from_slice(&word);
+    out.extend_from_slice(&word.to_le_bytes());
     out.truncate(end);
 }
 
 #[inline(always)]
-fn short_header(kind: u8, n: usize) -> Option<([u8; 8], usize)> {
-    let n = u16::try_from(n).ok()?;
-    let digit = |power: u16| b'0' + u8::try_from(n / power % 10).unwrap_or_default();
+fn short_header(kind: u8, n: usize) -> Option<(u64, usize)> {
+    const CRLF: u64 = 0x0a0d;
+    let n = u64::from(u16::try_from(n).ok()?);
+    let (tens, ones) = (n / 10, n % 10);
+    let kind = u64::from(kind);
+    let digit = |d: u64| d + u64::from(b'0');
     Some(match n {
-        0..=9 => ([kind, digit(1), b'\r', b'\n', 0, 0, 0, 0], 4),
-        10..=99 => ([kind, digit(10), digit(1), b'\r', b'\n', 0, 0, 0], 5),
-        100..=999 => ([kind, digit(100), digit(10), digit(1), b'\r', b'\n', 0, 0], 6),
-        1000..=9999 => ([kind, digit(1000), digit(100), digit(10), digit(1), b'\r', b'\n', 0], 7),
+        0..=9 => (kind | digit(n) << 8 | CRLF << 16, 4),
+        10..=99 => (kind | digit(tens) << 8 | digit(ones) << 16 | CRLF << 24, 5),
+        100..=999 => {
+            let (hundreds, tens) = (tens / 10, tens % 10);
+            (kind | digit(hundreds) << 8 | digit(tens) << 16 | digit(ones) << 24 | CRLF << 32, 6)
+        }
         _ => return None,
     })
 }

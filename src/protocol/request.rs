@@ -33,6 +33,8 @@ const RESUME_MIN: usize = 64;
 const RANGES_KEPT_MAX: usize = 64 * 1024;
 /// In [`ArgRange::start`]: the argument was unescaped and stands in [`Requests::side`].
 const SIDE: u32 = 1 << 31;
+/// The end of a line as a little-endian number.
+const CRLF: u64 = 0x0a0d;
 
 /// An argument: a range of the read buffer, or of the side buffer (see [`Requests::arg`]).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,7 +56,7 @@ impl ArgRange {
     }
 
     /// The bytes, given the buffer that was parsed and the side buffer of the [`Requests`].
-    #[inline]
+    #[inline(always)]
     pub fn bytes<'b>(self, buf: &'b [u8], side: &'b [u8]) -> &'b [u8] {
         let (from, start) =
             if self.start & SIDE == 0 { (buf, self.start) } else { (side, self.start & !SIDE) };
@@ -72,6 +74,31 @@ pub struct RequestSpan {
     pub count: u32,
     /// Offset in the buffer just behind the request.
     pub end: u32,
+}
+
+impl RequestSpan {
+    /// Number of arguments, the name included.
+    #[inline]
+    #[allow(clippy::len_without_is_empty)] // a request has a name
+    pub fn len(&self) -> usize {
+        widen(self.count)
+    }
+
+    /// The index of its n-th argument in [`Requests::ranges`].
+    ///
+    /// # Panics
+    /// If it has not so many.
+    #[inline(always)]
+    pub fn index(&self, n: usize) -> usize {
+        assert!(n < widen(self.count), "an argument beyond the request");
+        widen(self.first) + n
+    }
+
+    /// What follows its first `n` arguments.
+    pub fn behind(self, n: usize) -> RequestSpan {
+        let n = narrow(n).min(self.count);
+        RequestSpan { first: self.first + n, count: self.count - n, end: self.end }
+    }
 }
 
 /// What one call of [`Parser::parse`] found. One per worker, reused.
@@ -103,7 +130,7 @@ impl Requests {
     }
 
     /// Argument `index` of all arguments (`span.first + n` for the n-th of a request).
-    #[inline]
+    #[inline(always)]
     pub fn arg<'b>(&'b self, buf: &'b [u8], index: usize) -> &'b [u8] {
         self.ranges[index].bytes(buf, &self.side)
     }
@@ -123,9 +150,16 @@ impl Requests {
     /// Closes a request over all ranges from `first`.
     #[inline]
     pub(crate) fn push_span(&mut self, first: usize, end: usize) {
+        let span = self.span_from(first, end);
+        self.spans.push(span);
+    }
+
+    /// All ranges from `first` as one request that ends at `end`.
+    #[inline]
+    pub(crate) fn span_from(&self, first: usize, end: usize) -> RequestSpan {
         let count = self.ranges.len() - first;
         debug_assert!(count > 0, "a request has a name");
-        self.spans.push(RequestSpan { first: narrow(first), count: narrow(count), end: narrow(end) });
+        RequestSpan { first: narrow(first), count: narrow(count), end: narrow(end) }
     }
 }
 
@@ -217,6 +251,13 @@ impl Parser {
         let mut resumed = self.take_resumed(out);
         let mut pos = 0;
         while out.spans.len() < batch_max {
+            if limits.authenticated
+                && resumed.is_none()
+                && let Some(end) = ordinary(buf, pos, out)
+            {
+                pos = end;
+                continue;
+            }
             let frame = match resumed.take() {
                 Some(frame) => frame,
                 None => match buf.get(pos) {
@@ -283,6 +324,29 @@ impl Parser {
     }
 }
 
+/// A whole request with lengths of one or two digits: nearly all of them. Anything else is left
+/// as it is to the careful way, and gives None.
+#[inline(always)]
+fn ordinary(buf: &[u8], pos: usize, out: &mut Requests) -> Option<usize> {
+    let (count, mut at) = short_length(buf, pos, b'*')?;
+    let first = out.ranges.len();
+    for _ in 0..count {
+        let (len, body) = short_length(buf, at, b'$').unwrap_or((0, usize::MAX - 2));
+        let end = body + len;
+        if buf.get(end..end + 2) != Some(b"\r\n") {
+            out.ranges.truncate(first);
+            return None;
+        }
+        out.ranges.push(ArgRange::in_buffer(body, len));
+        at = end + 2;
+    }
+    if count == 0 {
+        return None;
+    }
+    out.push_span(first, at);
+    Some(at)
+}
+
 #[cold]
 fn unfinished(buf: &[u8], consumed: usize, limits: &Limits) -> Result<Progress, ProtocolError> {
     if buf.len() - consumed > limits.held_max() {
@@ -340,16 +404,17 @@ fn large(
 /// else, also near the end of the buffer, is for the careful functions below.
 #[inline(always)]
 fn short_length(buf: &[u8], at: usize, kind: u8) -> Option<(usize, usize)> {
-    let head: &[u8; 5] = buf.get(at..)?.first_chunk()?;
-    let tens = head[1].wrapping_sub(b'0');
-    if head[0] != kind || tens > 9 {
+    let head = u64::from_le_bytes(*buf.get(at..)?.first_chunk()?);
+    let [first, tens, ones, ..] = head.to_le_bytes();
+    let tens = tens.wrapping_sub(b'0');
+    if first != kind || tens > 9 {
         return None;
     }
-    if head[2] == b'\r' && head[3] == b'\n' {
+    if head >> 16 & 0xffff == CRLF {
         return Some((usize::from(tens), at + 4));
     }
-    let ones = head[2].wrapping_sub(b'0');
-    if ones > 9 || tens == 0 || head[3] != b'\r' || head[4] != b'\n' {
+    let ones = ones.wrapping_sub(b'0');
+    if ones > 9 || tens == 0 || head >> 24 & 0xffff != CRLF {
         return None;
     }
     Some((usize::from(tens) * 10 + usize::from(ones), at + 5))

@@ -16,7 +16,7 @@ use crate::commands::args::Source;
 use crate::commands::call::Env;
 use crate::commands::dispatch::{Fate, dispatch};
 use crate::commands::keys::Touch;
-use crate::commands::local::Lane;
+use crate::commands::local::{Lane, Tally};
 use crate::commands::session::Session;
 use crate::commands::table::{self, Lookup};
 use crate::commands::{timing, waiting};
@@ -25,6 +25,7 @@ use crate::effects::deliver;
 use crate::expiry::Gone;
 use crate::keyspace::{Batch, DbId, KeyHash, Participant};
 use crate::observe::latency::EXPIRE_CYCLE;
+use crate::observe::stats::Counters;
 use crate::protocol::OutBuf;
 use crate::protocol::request::{BATCH_MAX, Requests};
 use crate::shared::Shared;
@@ -47,6 +48,30 @@ pub struct Runner {
     earlier: Rc<Notify>,
     /// The deadline for which the expiry task sleeps.
     sleeping_until: u64,
+    moment: Moment,
+    resolved: Box<[Resolved; BATCH_MAX]>,
+}
+
+/// A reading of both clocks, carried on by the monotonic one.
+#[derive(Clone, Copy, Default)]
+struct Moment {
+    mono_ns: u64,
+    wall_us: u64,
+    /// Not used up yet: whoever runs next may take it for the present.
+    fresh: bool,
+}
+
+impl Moment {
+    fn read() -> Moment {
+        Moment { mono_ns: clock::mono_ns(), wall_us: clock::now_us(), fresh: true }
+    }
+
+    /// The same clocks at a later reading of the monotonic one.
+    #[inline]
+    fn at(self, mono_ns: u64) -> Moment {
+        let passed_us = mono_ns.saturating_sub(self.mono_ns) / 1000;
+        Moment { mono_ns, wall_us: self.wall_us + passed_us, fresh: false }
+    }
 }
 
 /// A request that was looked up.
@@ -84,9 +109,7 @@ impl<'r> Work<'r> {
     #[inline]
     fn source(&self, i: usize) -> Source<'r> {
         match self {
-            Work::Parsed { buf, requests } => {
-                Source::Buffer { buf, side: &requests.side, ranges: requests.args_of(&requests.spans[i]) }
-            }
+            Work::Parsed { buf, requests } => Source::Buffer { buf, requests, span: requests.spans[i] },
             Work::Kept(list) => Source::Owned(&list[i]),
         }
     }
@@ -121,7 +144,21 @@ pub enum Ran {
 /// Commands that ran since the clock was last read.
 struct Segment {
     began_ns: u64,
-    ids: SmallVec<[u16; BATCH_MAX]>,
+    /// How many in all.
+    calls: u32,
+    /// Which, and how many of each.
+    each: SmallVec<[(u16, u32); 4]>,
+}
+
+impl Segment {
+    #[inline]
+    fn add(&mut self, id: u16) {
+        self.calls += 1;
+        match self.each.iter_mut().find(|(other, _)| *other == id) {
+            Some((_, calls)) => *calls += 1,
+            None => self.each.push((id, 1)),
+        }
+    }
 }
 
 impl Runner {
@@ -140,6 +177,8 @@ impl Runner {
             config: arc_swap::Cache::new(Arc::clone(&shared.config)),
             earlier,
             sleeping_until: u64::MAX,
+            moment: Moment::default(),
+            resolved: Box::new([UNRESOLVED; BATCH_MAX]),
             shared,
         }
     }
@@ -213,17 +252,44 @@ impl Runner {
         self.config.load()
     }
 
+    /// Bytes came: reads the clocks, for the requests in them as well. Monotonic milliseconds.
+    #[inline]
+    pub fn received(&mut self, bytes: usize) -> u64 {
+        self.lane.local.tally.net_in += bytes as u64;
+        self.lane.local.tally.reads += 1;
+        self.moment = Moment::read();
+        self.moment.mono_ns / 1_000_000
+    }
+
+    /// More of what was received is about to be run.
+    #[inline]
+    pub fn go_on(&mut self) {
+        self.moment.fresh = true;
+    }
+
+    /// What was received has been run as far as it was complete.
+    #[inline]
+    pub fn rest(&mut self) {
+        self.moment.fresh = false;
+        if self.lane.local.tally.reads > 0 {
+            add_tally(&mut self.shared.stats.lane(self.lane.local.worker), &mut self.lane.local.tally);
+        }
+    }
+
     /// Runs requests, in order.
     pub fn run(&mut self, session: &mut Session, out: &mut OutBuf, work: Work<'_>) -> Ran {
         // Taken apart, so that neither the settings' nor the process' reference count, which all
         // workers share, is touched by a batch.
-        let Runner { shared, participant, lane, config, .. } = self;
+        let Runner { shared, participant, lane, config, moment, resolved, .. } = self;
         let config: &Config = config.load();
-        let mut env = Env { shared, config, now: clock::now_ms(), touch: touch(config) };
+        if !moment.fresh {
+            *moment = Moment::read();
+        }
+        let mut env = Env { shared, config, now: moment.wall_us / 1000, touch: touch(config) };
         lane.local.touch = env.touch;
         lane.expiry.begin(env.now, shared.pause.active(env.now).is_none());
-        let mut turn = Turn { participant, lane };
-        let mut segment = Segment { began_ns: clock::mono_ns(), ids: SmallVec::new() };
+        let mut turn = Turn { participant, lane, resolved };
+        let mut segment = Segment { began_ns: moment.mono_ns, calls: 0, each: SmallVec::new() };
         let mut at = 0;
         let ran = loop {
             match turn.shared_part(env, session, out, work, &mut at, &mut segment) {
@@ -247,6 +313,7 @@ impl Runner {
             }
         };
         record(turn.lane, env, session, &mut segment, None);
+        *moment = moment.at(segment.began_ns);
         let now = env.now;
         self.after(now);
         ran
@@ -288,26 +355,27 @@ fn bury(shared: &Shared, graveyard: &mut crate::expiry::Graveyard) {
 }
 
 /// Looks the commands up, hashes single keys, and prefetches where they will be found.
-#[inline]
+#[inline(always)]
 fn resolve(batch: &Batch<'_>, db: DbId, work: Work<'_>, begin: usize, resolved: &mut [Resolved]) {
+    let ahead = if resolved.len() > 1 { batch.ahead(db) } else { None };
     for (i, place) in resolved.iter_mut().enumerate() {
         let source = work.source(begin + i);
         let n = source.len();
         let lookup = table::lookup_request(|i| source.at(i), n);
-        let key = lookup.found().and_then(|f| table::single_key(f.id)).filter(|key| *key < n);
+        let key = lookup.found().and_then(table::Found::single_key).filter(|key| *key < n);
         let hash = key.map(|key| batch.hash_key(source.at(key)));
-        if let Some(hash) = hash {
-            batch.prefetch_shard(db, hash);
+        if let (Some(ahead), Some(hash)) = (ahead, hash) {
+            ahead.shard(hash);
         }
         *place = Resolved { lookup, hash };
     }
-    if resolved.len() > 1 {
-        for hash in resolved.iter().filter_map(|r| r.hash) {
-            batch.prefetch_bucket(db, hash);
-        }
-        for hash in resolved.iter().filter_map(|r| r.hash) {
-            batch.prefetch_entry(db, hash);
-        }
+    let Some(ahead) = ahead else { return };
+    let mut spots = [None; BATCH_MAX];
+    for (spot, resolved) in spots.iter_mut().zip(resolved.iter()) {
+        *spot = resolved.hash.and_then(|hash| ahead.bucket(hash));
+    }
+    for spot in spots.iter().take(resolved.len()).flatten() {
+        ahead.entry(*spot);
     }
 }
 
@@ -315,6 +383,8 @@ fn resolve(batch: &Batch<'_>, db: DbId, work: Work<'_>, begin: usize, resolved: 
 struct Turn<'r> {
     participant: &'r mut Participant,
     lane: &'r mut Lane,
+    /// Scratch: the requests of one part, looked up.
+    resolved: &'r mut [Resolved; BATCH_MAX],
 }
 
 impl Turn<'_> {
@@ -332,14 +402,13 @@ impl Turn<'_> {
         let batch = self.participant.enter();
         let begin = *at;
         let end = work.len().min(begin + BATCH_MAX);
-        let mut resolved = [UNRESOLVED; BATCH_MAX];
-        resolve(&batch, session.db, work, begin, &mut resolved[..end - begin]);
+        resolve(&batch, session.db, work, begin, &mut self.resolved[..end - begin]);
         let exact = every_command_alone(env.config);
         while *at < end {
-            let Resolved { lookup, hash } = resolved[*at - begin];
+            let Resolved { lookup, hash } = self.resolved[*at - begin];
             let source = work.source(*at);
-            let alone = exact || lookup.found().is_none_or(|f| table::timed_alone(f.id));
-            if alone && !segment.ids.is_empty() {
+            let alone = exact || lookup.found().is_none_or(table::Found::timed_alone);
+            if alone {
                 record(self.lane, env, session, segment, None);
             }
             let before = out.len();
@@ -351,10 +420,21 @@ impl Turn<'_> {
             // One that waits counts when it is answered.
             let ran = !matches!(fate, Fate::Refused | Fate::Blocked);
             if let Some(found) = lookup.found().filter(|_| ran) {
-                let ran = timing::Ran { found, source, redacted: &self.lane.local.redacted };
-                timing::requested(env, session, ran);
-                timing::replied(env, session, out.len().saturating_sub(before), ran);
-                segment.ids.push(found.id);
+                let replied = out.len().saturating_sub(before);
+                let large = (
+                    timing::may_be_large_request(env.config, source),
+                    timing::is_large_reply(env.config, replied),
+                );
+                if large != (false, false) {
+                    let ran = timing::Ran { found, source, redacted: &self.lane.local.redacted };
+                    if large.0 {
+                        timing::requested(env, session, ran);
+                    }
+                    if large.1 {
+                        timing::replied(env, session, replied, ran);
+                    }
+                }
+                segment.add(found.id);
                 if alone {
                     record(self.lane, env, session, segment, Some((source, found)));
                 }
@@ -387,7 +467,7 @@ impl Turn<'_> {
         let lookup = table::lookup_request(|i| source.at(i), source.len());
         let fate = dispatch(env, self.lane.hands(), &batch, session, out, lookup, source, None);
         if let (Fate::Done | Fate::Close, Some(found)) = (fate, lookup.found()) {
-            segment.ids.push(found.id);
+            segment.add(found.id);
             record(self.lane, env, session, segment, Some((source, found)));
         }
         if self.lane.local.signalled {
@@ -414,26 +494,26 @@ fn record(
     segment: &mut Segment,
     alone: Option<(Source<'_>, table::Found)>,
 ) {
-    if segment.ids.is_empty() {
+    if segment.calls == 0 {
+        if lane.local.tally.reads > 0 {
+            add_tally(&mut env.shared.stats.lane(lane.local.worker), &mut lane.local.tally);
+        }
         return;
     }
     let now_ns = clock::mono_ns();
     let took = now_ns.saturating_sub(segment.began_ns);
-    let each = took / segment.ids.len().max(1) as u64;
-    let tally = std::mem::take(&mut lane.local.tally);
+    let each = took / u64::from(segment.calls);
     {
         let mut counters = env.shared.stats.lane(lane.local.worker);
-        counters.total_commands += segment.ids.len() as u64;
-        counters.keyspace_hits += tally.hits;
-        counters.keyspace_misses += tally.misses;
-        counters.expired_keys += tally.expired;
-        counters.expired_fields += tally.expired_fields;
-        counters.dirty += tally.dirty;
-        for &id in &segment.ids {
-            counters.command(id).record(1, each, env.config.latency_tracking);
+        counters.total_commands += u64::from(segment.calls);
+        add_tally(&mut counters, &mut lane.local.tally);
+        for &(id, calls) in &segment.each {
+            let calls = u64::from(calls);
+            counters.command(id).record(calls, each * calls, env.config.latency_tracking);
         }
     }
-    segment.ids.clear();
+    segment.calls = 0;
+    segment.each.clear();
     segment.began_ns = now_ns;
     match alone {
         Some((source, found)) => {
@@ -442,6 +522,17 @@ fn record(
         }
         None => timing::took_together(env, took / 1000),
     }
+}
+
+fn add_tally(counters: &mut Counters, tally: &mut Tally) {
+    let tally = std::mem::take(tally);
+    counters.net_in += tally.net_in;
+    counters.reads += tally.reads;
+    counters.keyspace_hits += tally.hits;
+    counters.keyspace_misses += tally.misses;
+    counters.expired_keys += tally.expired;
+    counters.expired_fields += tally.expired_fields;
+    counters.dirty += tally.dirty;
 }
 
 fn every_command_alone(config: &Config) -> bool {

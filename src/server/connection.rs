@@ -69,7 +69,7 @@ impl Desk {
         self.out = OutBuf::default();
         self.requests = Requests::new();
         self.scratch.resize(SCRATCH_BYTES, 0);
-        self.runner.lane.local.tally = Default::default();
+        self.runner.rest();
         self.runner.lane.local.redacted.clear();
         self.runner.lane.local.waiter = None;
     }
@@ -266,7 +266,6 @@ impl Connection {
     async fn readable(&mut self) -> Result<(), End> {
         for _ in 0..READS_PER_TURN {
             let more = self.receive()?;
-            self.flush()?;
             if !more || self.held.is_some() {
                 return Ok(());
             }
@@ -275,9 +274,16 @@ impl Connection {
         Ok(())
     }
 
-    /// Receives once and runs what is complete. True if the socket may hold more.
+    /// Receives once, runs what is complete and sends the replies. True if the socket may hold more.
     fn receive(&mut self) -> Result<bool, End> {
-        self.guarded(Connection::receive_and_run)
+        self.guarded(|connection, desk| {
+            let more = connection.receive_and_run(desk);
+            desk.runner.rest();
+            if more.is_ok() {
+                connection.send_from(desk)?;
+            }
+            more
+        })
     }
 
     /// Lends the desk to `step`. A panic in there is a bug, and costs this connection only: the
@@ -410,22 +416,19 @@ impl Connection {
             return Ok(());
         };
         let args: Vec<Blob> = request.into_args().into_iter().map(Blob::from_vec).collect();
-        self.run(desk, Work::Kept(&[args]))
+        self.run(&mut desk.runner, &mut desk.out, Work::Kept(&[args]))
     }
 
     /// Parses and runs the requests in `buf`; returns how many of its bytes are done with.
     fn consume(&mut self, desk: &mut Desk, buf: &[u8]) -> Result<usize, End> {
         let mut at = 0;
         loop {
-            let limits = limits(desk.runner.config(), self.session.authenticated);
-            let mut requests = std::mem::take(&mut desk.requests);
-            let progress = self.parser.parse(&buf[at..], &limits, &mut requests);
-            let mut ran = Ok(());
+            let Desk { runner, requests, out, .. } = desk;
+            let limits = limits(runner.config(), self.session.authenticated);
+            let progress = self.parser.parse(&buf[at..], &limits, requests);
             if !requests.spans.is_empty() {
-                ran = self.run(desk, Work::Parsed { buf: &buf[at..], requests: &requests });
+                self.run(runner, out, Work::Parsed { buf: &buf[at..], requests })?;
             }
-            desk.requests = requests;
-            ran?;
             match progress {
                 Err(error) => {
                     self.protocol_error(desk, error);
@@ -442,20 +445,21 @@ impl Connection {
                 return Ok(at);
             }
             self.relieve(desk)?;
+            desk.runner.go_on();
         }
     }
 
     /// Runs requests and acts on how that ended.
-    fn run(&mut self, desk: &mut Desk, work: Work<'_>) -> Result<(), End> {
-        let ran = desk.runner.run(&mut self.session, &mut desk.out, work);
+    fn run(&mut self, runner: &mut Runner, out: &mut OutBuf, work: Work<'_>) -> Result<(), End> {
+        let ran = runner.run(&mut self.session, out, work);
         if self.session.handle.has_mail() {
             let mut mail = self.session.handle.take_mail();
-            desk.out.append(&mut mail);
+            out.append(&mut mail);
         }
         match ran {
             Ran::All => Ok(()),
             Ran::Closed => {
-                self.collect(desk);
+                self.collect(out);
                 Err(if self.session.killed() { End::Killed } else { End::Asked })
             }
             Ran::Paused { at, until_ms } => {
@@ -464,7 +468,7 @@ impl Connection {
                 Ok(())
             }
             Ran::Blocked { next } => {
-                let Some(waiter) = desk.runner.lane.local.waiter.take() else { return Err(End::Killed) };
+                let Some(waiter) = runner.lane.local.waiter.take() else { return Err(End::Killed) };
                 let ms = waiter.what.timeout_ms;
                 self.hold(work.copies(next), Reason::Waits(waiter), ms);
                 Ok(())
@@ -497,7 +501,7 @@ impl Connection {
             return Err(End::Killed);
         }
         if !held.args.is_empty() {
-            self.run(desk, Work::Kept(&held.args))?;
+            self.run(&mut desk.runner, &mut desk.out, Work::Kept(&held.args))?;
         }
         if self.held.is_none() && !self.tail.is_empty() {
             let tail = std::mem::take(&mut self.tail);
@@ -505,7 +509,7 @@ impl Connection {
             self.keep_tail(tail, consumed);
         }
         self.note_buffers(true);
-        self.collect(desk);
+        self.collect(&mut desk.out);
         self.send()
     }
 
@@ -531,15 +535,15 @@ impl Connection {
         {
             return Err(End::Killed);
         }
-        self.collect(desk);
+        self.collect(&mut desk.out);
         Ok(())
     }
 
     /// Moves the worker's output buffer to this connection if the socket cannot take it now.
-    fn collect(&mut self, desk: &mut Desk) {
-        if !desk.out.is_empty() {
-            self.pending.append(&mut desk.out);
-            desk.out.shrink(OUTPUT_KEEP);
+    fn collect(&mut self, out: &mut OutBuf) {
+        if !out.is_empty() {
+            self.pending.append(out);
+            out.shrink(OUTPUT_KEEP);
         }
     }
 
@@ -560,11 +564,14 @@ impl Connection {
         if self.pending.is_empty() && !desk.out.is_empty() {
             write_all(&self.io, &mut desk.out, &self.session.handle)?;
         }
-        self.collect(desk);
+        self.collect(&mut desk.out);
         self.send()
     }
 
     fn send(&mut self) -> Result<(), End> {
+        if self.pending.is_empty() && self.writable.is_none() && self.pending.capacity() == 0 {
+            return Ok(());
+        }
         if !self.pending.is_empty() {
             if let Some(writable) = &self.writable {
                 // Forget the readiness; a write that blocks again will be told of the next one.
@@ -621,18 +628,15 @@ impl Connection {
             let mut counters = desk.runner.shared.stats.lane(desk.runner.lane.local.worker);
             counters.query_buffer_closed += 1;
         }
-        self.collect(desk);
+        self.collect(&mut desk.out);
     }
 
     fn count_in(&self, desk: &mut Desk, n: usize) {
         let figures = &self.session.handle.figures;
-        figures.last_ms.store(clock::mono_ms(), Relaxed);
+        figures.last_ms.store(desk.runner.received(n), Relaxed);
         figures.total_in.store(figures.total_in.load(Relaxed) + n as u64, Relaxed);
         // While its requests run, a client's query buffer is what they were read from.
         figures.qbuf.store(n.max(self.tail.len()), Relaxed);
-        let mut counters = desk.runner.shared.stats.lane(desk.runner.lane.local.worker);
-        counters.net_in += n as u64;
-        counters.reads += 1;
     }
 
     /// Publishes what the connection holds, and since when a request is unfinished. `complete`: one was completed.

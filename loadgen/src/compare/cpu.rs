@@ -17,7 +17,7 @@ use crate::tally::Tally;
 use crate::worker::{Limit, Worker};
 use crate::{closed, compare, proc};
 
-const PIPELINES: [u64; 3] = [1, 16, 64];
+pub(super) const PIPELINES: [u64; 3] = [1, 16, 64];
 const KINDS: [Kind; 3] = [Kind::Get, Kind::Set, Kind::Incr];
 const LOAD_PIPELINE: u64 = 64;
 /// A sample during which the server or loadgen waited for its core longer than this share of
@@ -132,7 +132,12 @@ fn cell(
 }
 
 /// The quietest of a few tries; the first quiet one ends them.
-fn measure(bench: &Bench<'_>, server: &Server, mut requests: Generator, pipeline: u64) -> Result<Sample> {
+pub(super) fn measure(
+    bench: &Bench<'_>,
+    server: &Server,
+    mut requests: Generator,
+    pipeline: u64,
+) -> Result<Sample> {
     let tries = if bench.quick { 2 } else { 3 };
     let warm_ns = if bench.quick { 30_000_000 } else { 100_000_000 };
     let scanner = Scanner::new(bench.value_size, false);

@@ -4,6 +4,7 @@ mod cpu;
 mod growth;
 mod memory;
 mod table;
+mod types;
 
 pub use table::{Spread, Table};
 
@@ -48,6 +49,8 @@ struct Results {
     value_size: usize,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     cpu: Vec<cpu::Cell>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    types: Vec<types::Cell>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     memory: Vec<memory::Point>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -115,6 +118,7 @@ pub fn run(args: &CompareArgs) -> Result<()> {
         key_size: KEY_SIZE,
         value_size: bench.value_size,
         cpu: Vec::new(),
+        types: Vec::new(),
         memory: Vec::new(),
         growth: Vec::new(),
     };
@@ -127,6 +131,10 @@ pub fn run(args: &CompareArgs) -> Result<()> {
     if wants(Part::Cpu) {
         results.cpu = cpu::run(&bench, args)?;
         show(cpu::markdown(&bench, &results.cpu));
+    }
+    if wants(Part::Types) {
+        results.types = types::run(&bench, args)?;
+        show(types::markdown(&bench, &results.types));
     }
     if wants(Part::Memory) {
         results.memory = memory::run(&bench, args)?;

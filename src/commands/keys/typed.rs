@@ -130,7 +130,7 @@ impl Keys<'_, '_> {
         }
         let mut own = LockSet::new();
         if let Guards::Open(batch) = &self.guards {
-            let named: Vec<_> = self.slots[keys.clone()].iter().map(|s| (s.db, s.hash)).collect();
+            let named: Vec<_> = keys.clone().map(|i| (self.slots[i].db, self.slots[i].hash)).collect();
             batch.lock_many(&named, &mut own);
         }
         let mut found = Vec::with_capacity(keys.len());

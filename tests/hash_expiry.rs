@@ -369,22 +369,35 @@ fn events_once_each_and_in_time() {
         }
         let in_time = now_ms() < start;
         let mut seen: HashMap<String, Vec<String>> = HashMap::new();
-        let mut worst = 0;
-        for _ in 0..3000 {
+        let (mut worst, mut emptied) = (0, 0);
+        while emptied < 1000 {
             let (name, key) = event(&mut heard);
             let due: u64 = key.split(':').nth(1).and_then(|d| d.parse().ok()).expect("due time");
             let of_key = seen.entry(key).or_default();
-            let due = if of_key.is_empty() { due } else { due + 40 };
+            let last = name == "del";
+            let due = if last { due + 40 } else { due };
             let now = now_ms();
             assert!(due <= now, "expired early");
-            worst = worst.max(now - due);
+            if last || of_key.is_empty() {
+                worst = worst.max(now - due);
+            }
+            emptied += usize::from(last);
             of_key.push(name);
         }
         println!("{workers} workers: worst lateness {worst} ms");
         if in_time {
             assert!(u128::from(worst) <= LATENESS_MAX.as_millis(), "{worst} ms late");
-            assert!(seen.values().all(|names| *names == ["hexpired", "hexpired", "del"]), "{seen:?}");
         }
+        // Fields that a busy machine finds due together go together.
+        let mut together = 0;
+        for (key, names) in &seen {
+            match names.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+                ["hexpired", "hexpired", "del"] => {}
+                ["hexpired", "del"] => together += 1,
+                _ => panic!("{key}: {names:?}"),
+            }
+        }
+        println!("{together} pairs went together");
         assert_eq!(seen.len(), 1000);
         assert_eq!(writers[0].command("DBSIZE"), Value::Int(0));
     }

@@ -166,6 +166,7 @@ pub enum Part {
     Cpu,
     Types,
     Memory,
+    Collections,
     Growth,
 }
 

@@ -397,14 +397,14 @@ pub fn scard(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
 
 /// SMEMBERS
 pub fn smembers(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
+    ctx.note_miss(0);
     let reply = &mut ctx.reply;
-    ctx.keys.read(0, |set: Option<&Set>| {
+    ctx.keys.read_whole(0, |set: Option<&Set>| {
         reply.set(set.map_or(0, Set::len));
         if let Some(set) = set {
             set.iter().for_each(|m| element::bulk(reply, m));
         }
     })?;
-    ctx.note_miss(0);
     Ok(Outcome::Done)
 }
 

@@ -115,6 +115,9 @@ impl Loader {
         let Some(setting) = find(name) else {
             return self.other(name);
         };
+        // `save` alone means never, as `save ""` does.
+        let never: &[&[u8]] = &[b""];
+        let values = if values.is_empty() && setting.name() == "save" { never } else { values };
         if values.is_empty() {
             return Err(match setting.spec {
                 // As Redis: this form takes any number of words, and none of them is one it knows.

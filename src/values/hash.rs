@@ -116,6 +116,16 @@ impl Hash {
         }
     }
 
+    /// A hash with the same fields and values to be read elsewhere, in a time that hardly
+    /// depends on how many they are. Their deadlines cannot be followed in it. None where
+    /// the hash is a listpack, or hides fields.
+    pub fn snapshot(&mut self) -> Option<Hash> {
+        match &mut self.0 {
+            Repr::Packed(_) => None,
+            Repr::Table(fields) => Some(Hash(Repr::Table(Box::new(fields.snapshot()?)))),
+        }
+    }
+
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.len() == 0

@@ -12,13 +12,14 @@
 //! sorted_set  listpack, or table and tree
 //! stream      entries in listpack nodes, consumer groups
 //! tree        a sequence with O(log n) access by position
-//! table       the hash table that grows bucket by bucket; random: choices
+//! table       the hash table that grows bucket by bucket; chunk: its parts; random: choices
 //! geo         places as scores of a sorted set
 //! hll         HyperLogLog on the bytes of a string
 //! packed      listpack, intset: small collections as one run of bytes
 //! ```
 
 pub mod blob;
+mod chunk;
 pub mod geo;
 pub mod hash;
 pub mod hll;
@@ -118,6 +119,17 @@ impl Value {
             Value::ZSet(_) => Kind::ZSet,
             Value::Stream(_) => Kind::Stream,
         }
+    }
+
+    /// A copy. Large sets and hashes share their segments with it until one of both writes, so
+    /// it costs little then.
+    pub fn duplicate(&mut self) -> Value {
+        let shared = match self {
+            Value::Set(set) => set.snapshot().map(Value::Set),
+            Value::Hash(hash) if hash.next_deadline().is_none() => hash.snapshot().map(Value::Hash),
+            _ => None,
+        };
+        shared.unwrap_or_else(|| self.clone())
     }
 
     /// The name that OBJECT ENCODING answers.

@@ -25,6 +25,7 @@
 //! point up to which everything was seen. So a scan returns every element that is
 //! there throughout exactly once, however often the table grows or shrinks.
 
+use super::chunk::Chunk;
 use super::packed::{ELEMENT_BYTES_MAX, allocated};
 use super::random::Random;
 use smallvec::SmallVec;
@@ -63,7 +64,7 @@ pub struct Entry<'a> {
 /// A map from byte strings to byte strings.
 #[derive(Clone, Default)]
 pub struct Table {
-    segments: Vec<Vec<Bucket>>,
+    segments: Vec<Chunk<Bucket>>,
     buckets: usize,
     len: usize,
     /// The largest count that any bucket ever had: the bound for random choices.
@@ -195,6 +196,19 @@ impl Table {
         self.bytes + allocated(directory) * self.segments.len() + self.slab.bytes
     }
 
+    /// A table with the same entries, in a time that depends on the number of segments only.
+    /// Neither table sees what the other does from now on; who writes to a segment first
+    /// copies its 256 buckets.
+    pub fn snapshot(&mut self) -> Table {
+        let slab = &mut self.slab;
+        let chunks = slab.chunks.iter_mut().map(Chunk::share).collect();
+        Table {
+            segments: self.segments.iter_mut().map(Chunk::share).collect(),
+            slab: Slab { chunks, free: slab.free.clone(), ..*slab },
+            ..*self
+        }
+    }
+
     /// Number of allocations, roughly: what freeing costs.
     pub fn allocations(&self) -> usize {
         self.buckets + self.slab.used
@@ -205,22 +219,22 @@ impl Table {
     }
 
     fn bucket_mut(&mut self, index: usize) -> &mut Bucket {
-        &mut self.segments[index / SEGMENT][index % SEGMENT]
+        &mut self.segments[index / SEGMENT].make_mut()[index % SEGMENT]
     }
 
     fn add_bucket(&mut self) {
         if self.buckets.is_multiple_of(SEGMENT) {
             let capacity = if self.buckets == 0 { 1 } else { SEGMENT };
-            self.segments.push(Vec::with_capacity(capacity));
+            self.segments.push(Chunk::Own(Vec::with_capacity(capacity)));
         }
         let last = self.segments.last_mut().expect("invariant: just made");
-        last.push(Bucket::default());
+        last.make_mut().push(Bucket::default());
         self.buckets += 1;
     }
 
     fn drop_last_bucket(&mut self) -> Bucket {
         let segment = self.segments.last_mut().expect("invariant: not the only bucket");
-        let bucket = segment.pop().expect("invariant: segments are not empty");
+        let bucket = segment.make_mut().pop().expect("invariant: segments are not empty");
         if segment.is_empty() {
             self.segments.pop();
         }
@@ -482,7 +496,7 @@ impl Table {
 
     /// All entries, in no order that means anything.
     pub fn iter(&self) -> impl Iterator<Item = Entry<'_>> {
-        self.segments.iter().flatten().flat_map(|b| spans(b).map(|span| self.entry(b, span)))
+        self.segments.iter().flat_map(|s| s.iter()).flat_map(|b| spans(b).map(|span| self.entry(b, span)))
     }
 
     /// Visits entries from `cursor` on, whole buckets at a time until `count` were
@@ -538,7 +552,7 @@ impl Table {
 #[derive(Clone, Default)]
 struct Slab {
     /// Chunks, because growing one long vector would copy all of it.
-    chunks: Vec<Vec<Box<[u8]>>>,
+    chunks: Vec<Chunk<Box<[u8]>>>,
     free: Vec<u32>,
     len: usize,
     used: usize,
@@ -557,20 +571,20 @@ impl Slab {
         self.bytes += allocated(bytes.len()) + size_of::<Box<[u8]>>();
         if let Some(slot) = self.free.pop() {
             let slot = slot as usize;
-            self.chunks[slot / SLAB_CHUNK][slot % SLAB_CHUNK] = bytes.into();
+            self.chunks[slot / SLAB_CHUNK].make_mut()[slot % SLAB_CHUNK] = bytes.into();
             return slot;
         }
         if self.len.is_multiple_of(SLAB_CHUNK) {
-            self.chunks.push(Vec::new());
+            self.chunks.push(Chunk::Own(Vec::new()));
         }
         let last = self.chunks.last_mut().expect("invariant: just made");
-        last.push(bytes.into());
+        last.make_mut().push(bytes.into());
         self.len += 1;
         self.len - 1
     }
 
     fn remove(&mut self, slot: usize) {
-        let old = std::mem::take(&mut self.chunks[slot / SLAB_CHUNK][slot % SLAB_CHUNK]);
+        let old = std::mem::take(&mut self.chunks[slot / SLAB_CHUNK].make_mut()[slot % SLAB_CHUNK]);
         self.used -= 1;
         self.bytes -= allocated(old.len()) + size_of::<Box<[u8]>>();
         if self.used == 0 {

@@ -1,5 +1,6 @@
 //! `loadgen compare`: servers side by side, alternating, as a table and as JSON.
 
+mod collections;
 mod cpu;
 mod growth;
 mod memory;
@@ -53,6 +54,8 @@ struct Results {
     types: Vec<types::Cell>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     memory: Vec<memory::Point>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    collections: Vec<collections::Cell>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     growth: Vec<growth::Cycle>,
 }
@@ -120,6 +123,7 @@ pub fn run(args: &CompareArgs) -> Result<()> {
         cpu: Vec::new(),
         types: Vec::new(),
         memory: Vec::new(),
+        collections: Vec::new(),
         growth: Vec::new(),
     };
     let quiet = args.json.as_deref() == Some(Path::new("-"));
@@ -139,6 +143,10 @@ pub fn run(args: &CompareArgs) -> Result<()> {
     if wants(Part::Memory) {
         results.memory = memory::run(&bench, args)?;
         show(memory::markdown(&bench, &results.memory));
+    }
+    if wants(Part::Collections) {
+        results.collections = collections::run(&bench)?;
+        show(collections::markdown(&bench, &results.collections));
     }
     if wants(Part::Growth) {
         results.growth = growth::run(&bench, args)?;

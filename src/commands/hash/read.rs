@@ -82,14 +82,14 @@ fn all<'a>(
     begin: impl FnOnce(&mut Reply<'a>, usize),
     one: impl Fn(&mut Reply<'a>, Field<'_>),
 ) -> Result<Outcome, Error> {
+    ctx.note_miss(0);
     let reply = &mut ctx.reply;
-    ctx.keys.read(0, |hash: Option<&Hash>| {
+    ctx.keys.read_whole(0, |hash: Option<&Hash>| {
         begin(reply, hash.map_or(0, Hash::shown));
         if let Some(hash) = hash {
             hash.iter().for_each(|field| one(reply, field));
         }
     })?;
-    ctx.note_miss(0);
     Ok(Outcome::Done)
 }
 

@@ -35,6 +35,11 @@ pub trait Collection: Sized {
     fn drop_due(&mut self, _now: u64, _may_delete: bool) -> usize {
         0
     }
+    /// A copy for a reader, if there are so many elements that reading them should not happen
+    /// under a lock and a copy is cheap.
+    fn snapshot(&mut self) -> Option<Self> {
+        None
+    }
     /// The tick that is armed for parts of it, and the earliest of their deadlines.
     fn timer(&self) -> (Option<u32>, Option<u64>) {
         (None, None)
@@ -67,7 +72,14 @@ macro_rules! collection {
 }
 
 collection!(List, List, List::is_empty);
-collection!(Set, Set, Set::is_empty);
+collection!(
+    Set,
+    Set,
+    Set::is_empty,
+    fn snapshot(&mut self) -> Option<Self> {
+        if self.len() >= SNAPSHOT_MIN { Set::snapshot(self) } else { None }
+    }
+);
 collection!(SortedSet, ZSet, SortedSet::is_empty);
 // A stream without entries still has its last id and its groups.
 collection!(Stream, Stream, |_| false);
@@ -84,11 +96,17 @@ collection!(
         self.hide_before(if more { now } else { 0 });
         gone
     },
+    fn snapshot(&mut self) -> Option<Self> {
+        if self.len() >= SNAPSHOT_MIN { Hash::snapshot(self) } else { None }
+    },
     #[inline]
     fn timer(&self) -> (Option<u32>, Option<u64>) {
         (self.armed(), self.next_deadline())
     }
 );
+
+/// From so many elements on a collection that is read whole is read without its lock.
+const SNAPSHOT_MIN: usize = 4096;
 
 /// Fields that a command removes because their time has come, before it looks at the others.
 const PARTS_AT_ONCE: usize = 256;
@@ -113,6 +131,35 @@ impl Keys<'_, '_> {
             Some(value) => Ok(f(Some(value))),
             None => Err(Error::WrongType),
         })
+    }
+
+    /// The whole collection at key `i`, to be read: one of many elements is read from a
+    /// snapshot, after the locks of all keys were released. So it must be the last look at any key.
+    pub fn read_whole<T: Collection, R>(
+        &mut self,
+        i: usize,
+        f: impl FnOnce(Option<&T>) -> R,
+    ) -> Result<R, Error> {
+        let pos = self.locate_fresh::<T>(i);
+        let snapshot = match pos {
+            // What has expired is told of under the lock.
+            Some(pos) if !self.any_expired => {
+                self.with_guard(i, |g, _| g.value_mut(pos).and_then(T::of_mut).and_then(T::snapshot))
+            }
+            _ => None,
+        };
+        match snapshot {
+            Some(snapshot) => {
+                // A transaction keeps its locks.
+                if matches!(self.guards, Guards::One(_) | Guards::Many(_)) {
+                    self.guards = Guards::None;
+                }
+                let result = f(Some(&snapshot));
+                self.graveyard.push(Box::new(snapshot.wrap()));
+                Ok(result)
+            }
+            None => self.read(i, f),
+        }
     }
 
     /// The collections at several keys at once.

@@ -76,6 +76,11 @@ impl Fields {
         self.table.len().saturating_sub(self.hiding().map_or(0, Timed::hidden))
     }
 
+    /// A copy to read, without the deadlines' order; none while fields are hidden.
+    pub fn snapshot(&mut self) -> Option<Fields> {
+        if self.hides_any() { None } else { Some(Fields { table: self.table.snapshot(), timed: None }) }
+    }
+
     pub fn memory(&self) -> usize {
         // A B-tree of pairs is about two thirds full.
         let timed = self.timed.as_ref().map_or(0, |t| allocated(size_of::<Timed>()) + t.deadlines.len() * 24);

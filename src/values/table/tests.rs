@@ -115,8 +115,40 @@ proptest! {
         }
         prop_assert_eq!(table.iter().count(), twin.len());
         prop_assert!(table.iter().all(|e| twin.contains_key(e.key)));
-        let buckets: usize = table.segments.iter().flatten().map(|b| allocated(b.len())).sum();
+        let buckets: usize = table.segments.iter().flat_map(|s| s.iter()).map(|b| allocated(b.len())).sum();
         prop_assert_eq!(buckets, table.bytes);
         prop_assert_eq!(table.slab.used, twin.iter().map(|(k, (p, _))| usize::from(k.len() > 256) + usize::from(p.len() > 256)).sum::<usize>());
     }
+}
+
+#[test]
+fn a_snapshot_stays_as_it_was() {
+    let mut table = Table::default();
+    for i in 0..5000u32 {
+        let value = if i % 50 == 0 { vec![7; 400] } else { i.to_le_bytes().to_vec() };
+        table.insert(&i.to_le_bytes(), &value, false);
+    }
+    let mut snapshot = table.snapshot();
+    let before = table.clone();
+    for i in 0..5000u32 {
+        match i % 3 {
+            0 => assert!(table.remove(&i.to_le_bytes())),
+            1 => assert!(!table.insert(&i.to_le_bytes(), b"changed", true)),
+            _ => assert!(table.insert(&(i + 10_000).to_le_bytes(), b"new", false)),
+        }
+    }
+    let all = |t: &Table| {
+        let mut all: Vec<_> = t.iter().map(|e| (e.key.to_vec(), e.payload.to_vec(), e.mark)).collect();
+        all.sort();
+        all
+    };
+    assert_eq!(all(&snapshot), all(&before));
+    assert_ne!(all(&table), all(&before));
+    // And the other way round.
+    let changed = all(&table);
+    for i in 0..5000u32 {
+        snapshot.remove(&i.to_le_bytes());
+    }
+    assert!(snapshot.is_empty());
+    assert_eq!(all(&table), changed);
 }

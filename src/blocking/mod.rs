@@ -29,7 +29,8 @@ pub type Waiter = table::Waiter<Kept, Answer>;
 pub enum OnTimeout {
     /// A null array.
     NullArray,
-    /// A null.
+    /// A null where it may not wait at all. Once it has waited, a null array as of the others: by then Redis does
+    /// not know which command it was.
     Null,
     /// That no replica has acknowledged (WAIT).
     NoReplica,
@@ -38,11 +39,18 @@ pub enum OnTimeout {
 }
 
 impl OnTimeout {
+    /// Writes the answer of a command that may not wait.
+    pub fn write_at_once(self, reply: &mut Reply<'_>) {
+        match self {
+            OnTimeout::Null => reply.null(),
+            other => other.write(reply),
+        }
+    }
+
     /// Writes it.
     pub fn write(self, reply: &mut Reply<'_>) {
         match self {
-            OnTimeout::NullArray => reply.null_array(),
-            OnTimeout::Null => reply.null(),
+            OnTimeout::NullArray | OnTimeout::Null => reply.null_array(),
             OnTimeout::NoReplica => reply.int(0),
             OnTimeout::NoFile => {
                 reply.array(2);

@@ -361,10 +361,11 @@ pub fn refusal(env: Env<'_>, session: &Session, found: Found) -> Option<Error> {
         return Some(Error::OutOfMemory);
     }
     if flags.contains(Flags::PROTECTED) && !protected_allowed(env.config, session, found) {
+        let name = table::container(found.id).command.name;
         return Some(Error::text(format!(
             "ERR {} command not allowed. If the enable-{}-command option is set to \"local\", you can run it from a local connection, otherwise you need to set this option in the configuration file, and then restart the server.",
-            found.command.name.to_ascii_uppercase(),
-            found.command.name,
+            name.to_ascii_uppercase(),
+            name,
         )));
     }
     None

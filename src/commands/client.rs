@@ -4,19 +4,20 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use crate::clients::{ClientHandle, State};
+use crate::clients::{ClientHandle, ClientId, State};
 use crate::clock;
 use crate::commands::command::{Arity, Command, Group, Outcome};
 use crate::commands::connection::check_name;
 use crate::commands::ctx::Ctx;
 use crate::commands::error::Error;
+use crate::commands::number;
 use crate::commands::row::{acl, flags, help, not_built};
 use crate::commands::table;
 
 mod filter;
 mod modes;
 
-use filter::{Filter, client_kill, client_number, role};
+use filter::{Filter, client_kill, role};
 use modes::{
     client_import_source, client_no_evict, client_no_touch, client_pause, client_reply, client_unblock,
     client_unpause,
@@ -368,7 +369,9 @@ pub fn client_list(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
             return Err(Error::Syntax);
         }
         for id in ctx.args.rest() {
-            filter.ids.push(client_number(id)?);
+            // Any number may be asked for; nobody is number 0.
+            let id = number::parse_i64(id).ok_or(Error::Line("ERR Invalid client ID"))?;
+            filter.ids.push(ClientId::try_from(id).unwrap_or(0));
         }
         ctx.args.seek(ctx.args.count());
     }

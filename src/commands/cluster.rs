@@ -1,7 +1,9 @@
 //! `CLUSTER` and the flags of a cluster connection.
 
-use crate::commands::command::{Arity, Command, Group};
-use crate::commands::row::{acl, flags, help, not_built};
+use crate::commands::command::{Arity, Command, Group, Outcome};
+use crate::commands::ctx::Ctx;
+use crate::commands::error::Error;
+use crate::commands::row::{acl, flags};
 
 /// The commands of this family.
 pub static COMMANDS: &[Command] = &[
@@ -13,7 +15,7 @@ pub static COMMANDS: &[Command] = &[
         summary: "Lets the next command use a slot that is being imported.",
         since: "3.0.0",
         group: Group::Cluster,
-        run: not_built,
+        run: disabled,
         ..Command::DEFAULT
     },
     Command {
@@ -33,7 +35,7 @@ pub static COMMANDS: &[Command] = &[
                 since: "3.0.0",
                 group: Group::Cluster,
                 complexity: "O(N), N slots",
-                run: not_built,
+                run: disabled,
                 ..Command::DEFAULT
             },
             Command {
@@ -45,7 +47,7 @@ pub static COMMANDS: &[Command] = &[
                 since: "7.0.0",
                 group: Group::Cluster,
                 complexity: "O(N), N slots in the ranges",
-                run: not_built,
+                run: disabled,
                 ..Command::DEFAULT
             },
             Command {
@@ -56,7 +58,7 @@ pub static COMMANDS: &[Command] = &[
                 since: "3.0.0",
                 group: Group::Cluster,
                 tips: &["nondeterministic_output"],
-                run: not_built,
+                run: disabled,
                 ..Command::DEFAULT
             },
             Command {
@@ -69,7 +71,7 @@ pub static COMMANDS: &[Command] = &[
                 group: Group::Cluster,
                 complexity: "O(N), N reports",
                 tips: &["nondeterministic_output"],
-                run: not_built,
+                run: disabled,
                 ..Command::DEFAULT
             },
             Command {
@@ -80,7 +82,7 @@ pub static COMMANDS: &[Command] = &[
                 summary: "Number of keys in a hash slot.",
                 since: "3.0.0",
                 group: Group::Cluster,
-                run: not_built,
+                run: disabled,
                 ..Command::DEFAULT
             },
             Command {
@@ -92,7 +94,7 @@ pub static COMMANDS: &[Command] = &[
                 since: "3.0.0",
                 group: Group::Cluster,
                 complexity: "O(N), N slots",
-                run: not_built,
+                run: disabled,
                 ..Command::DEFAULT
             },
             Command {
@@ -104,7 +106,7 @@ pub static COMMANDS: &[Command] = &[
                 since: "7.0.0",
                 group: Group::Cluster,
                 complexity: "O(N), N slots in the ranges",
-                run: not_built,
+                run: disabled,
                 ..Command::DEFAULT
             },
             Command {
@@ -115,7 +117,7 @@ pub static COMMANDS: &[Command] = &[
                 summary: "Starts a manual failover from a replica.",
                 since: "3.0.0",
                 group: Group::Cluster,
-                run: not_built,
+                run: disabled,
                 ..Command::DEFAULT
             },
             Command {
@@ -125,7 +127,7 @@ pub static COMMANDS: &[Command] = &[
                 summary: "Takes all hash slots away from this node.",
                 since: "3.0.0",
                 group: Group::Cluster,
-                run: not_built,
+                run: disabled,
                 ..Command::DEFAULT
             },
             Command {
@@ -136,7 +138,7 @@ pub static COMMANDS: &[Command] = &[
                 summary: "Removes a node from the node table.",
                 since: "3.0.0",
                 group: Group::Cluster,
-                run: not_built,
+                run: disabled,
                 ..Command::DEFAULT
             },
             Command {
@@ -149,7 +151,7 @@ pub static COMMANDS: &[Command] = &[
                 group: Group::Cluster,
                 complexity: "O(N), N keys asked for",
                 tips: &["nondeterministic_output"],
-                run: not_built,
+                run: disabled,
                 ..Command::DEFAULT
             },
             Command {
@@ -159,7 +161,7 @@ pub static COMMANDS: &[Command] = &[
                 summary: "Lists the subcommands.",
                 since: "5.0.0",
                 group: Group::Cluster,
-                run: help,
+                run: disabled,
                 ..Command::DEFAULT
             },
             Command {
@@ -170,7 +172,7 @@ pub static COMMANDS: &[Command] = &[
                 since: "3.0.0",
                 group: Group::Cluster,
                 tips: &["nondeterministic_output"],
-                run: not_built,
+                run: disabled,
                 ..Command::DEFAULT
             },
             Command {
@@ -182,7 +184,7 @@ pub static COMMANDS: &[Command] = &[
                 since: "3.0.0",
                 group: Group::Cluster,
                 complexity: "O(N), N bytes in the key",
-                run: not_built,
+                run: disabled,
                 ..Command::DEFAULT
             },
             Command {
@@ -194,7 +196,7 @@ pub static COMMANDS: &[Command] = &[
                 group: Group::Cluster,
                 complexity: "O(N), N nodes",
                 tips: &["nondeterministic_output"],
-                run: not_built,
+                run: disabled,
                 ..Command::DEFAULT
             },
             Command {
@@ -206,7 +208,7 @@ pub static COMMANDS: &[Command] = &[
                 since: "3.0.0",
                 group: Group::Cluster,
                 history: &[("4.0.0", "The bus port can be given as `cluster_bus_port`.")],
-                run: not_built,
+                run: disabled,
                 ..Command::DEFAULT
             },
             Command {
@@ -216,7 +218,7 @@ pub static COMMANDS: &[Command] = &[
                 summary: "Identifier of this node.",
                 since: "3.0.0",
                 group: Group::Cluster,
-                run: not_built,
+                run: disabled,
                 ..Command::DEFAULT
             },
             Command {
@@ -227,7 +229,7 @@ pub static COMMANDS: &[Command] = &[
                 since: "7.2.0",
                 group: Group::Cluster,
                 tips: &["nondeterministic_output"],
-                run: not_built,
+                run: disabled,
                 ..Command::DEFAULT
             },
             Command {
@@ -239,7 +241,7 @@ pub static COMMANDS: &[Command] = &[
                 group: Group::Cluster,
                 complexity: "O(N), N nodes",
                 tips: &["nondeterministic_output"],
-                run: not_built,
+                run: disabled,
                 ..Command::DEFAULT
             },
             Command {
@@ -252,7 +254,7 @@ pub static COMMANDS: &[Command] = &[
                 group: Group::Cluster,
                 complexity: "O(N), N replicas",
                 tips: &["nondeterministic_output"],
-                run: not_built,
+                run: disabled,
                 ..Command::DEFAULT
             },
             Command {
@@ -263,7 +265,7 @@ pub static COMMANDS: &[Command] = &[
                 summary: "Makes this node a replica of another.",
                 since: "3.0.0",
                 group: Group::Cluster,
-                run: not_built,
+                run: disabled,
                 ..Command::DEFAULT
             },
             Command {
@@ -275,7 +277,7 @@ pub static COMMANDS: &[Command] = &[
                 since: "3.0.0",
                 group: Group::Cluster,
                 complexity: "O(N), N known nodes; a replica also drops its data",
-                run: not_built,
+                run: disabled,
                 ..Command::DEFAULT
             },
             Command {
@@ -285,7 +287,7 @@ pub static COMMANDS: &[Command] = &[
                 summary: "Writes the cluster state to its file.",
                 since: "3.0.0",
                 group: Group::Cluster,
-                run: not_built,
+                run: disabled,
                 ..Command::DEFAULT
             },
             Command {
@@ -296,7 +298,7 @@ pub static COMMANDS: &[Command] = &[
                 summary: "Sets the configuration epoch of a fresh node.",
                 since: "3.0.0",
                 group: Group::Cluster,
-                run: not_built,
+                run: disabled,
                 ..Command::DEFAULT
             },
             Command {
@@ -307,7 +309,7 @@ pub static COMMANDS: &[Command] = &[
                 summary: "Says which node a hash slot belongs to, or that it is on its way.",
                 since: "3.0.0",
                 group: Group::Cluster,
-                run: not_built,
+                run: disabled,
                 ..Command::DEFAULT
             },
             Command {
@@ -319,7 +321,7 @@ pub static COMMANDS: &[Command] = &[
                 group: Group::Cluster,
                 complexity: "O(N), N nodes",
                 tips: &["nondeterministic_output"],
-                run: not_built,
+                run: disabled,
                 ..Command::DEFAULT
             },
             Command {
@@ -333,7 +335,7 @@ pub static COMMANDS: &[Command] = &[
                 complexity: "O(N), N replicas",
                 deprecated: Some(("5.0.0", "`CLUSTER REPLICAS`")),
                 tips: &["nondeterministic_output"],
-                run: not_built,
+                run: disabled,
                 ..Command::DEFAULT
             },
             Command {
@@ -350,7 +352,7 @@ pub static COMMANDS: &[Command] = &[
                 ],
                 deprecated: Some(("7.0.0", "`CLUSTER SHARDS`")),
                 tips: &["nondeterministic_output"],
-                run: not_built,
+                run: disabled,
                 ..Command::DEFAULT
             },
         ],
@@ -364,7 +366,7 @@ pub static COMMANDS: &[Command] = &[
         summary: "Allows reads from a cluster replica.",
         since: "3.0.0",
         group: Group::Cluster,
-        run: not_built,
+        run: disabled,
         ..Command::DEFAULT
     },
     Command {
@@ -375,7 +377,12 @@ pub static COMMANDS: &[Command] = &[
         summary: "Ends what READONLY allowed.",
         since: "3.0.0",
         group: Group::Cluster,
-        run: not_built,
+        run: disabled,
         ..Command::DEFAULT
     },
 ];
+
+/// The answer of every command about the cluster: this server is no node of one.
+fn disabled(_: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
+    Err(Error::Line("ERR This instance has cluster support disabled"))
+}

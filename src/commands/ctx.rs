@@ -138,4 +138,12 @@ impl<'a> Ctx<'a, '_> {
     pub fn arity_error(&self) -> Error {
         Error::Arity(crate::commands::table::full_name(self.id))
     }
+
+    /// The answer of a subcommand whose arguments can only be counted by itself.
+    pub fn subcommand_error(&self) -> Error {
+        let container = crate::commands::table::container(self.id).command.name.to_ascii_uppercase();
+        let before = "ERR unknown subcommand or wrong number of arguments for '";
+        let word = crate::commands::call::shown(self.args.at(1));
+        Error::quoting(before, word, &format!("'. Try {container} HELP."))
+    }
 }

@@ -213,19 +213,18 @@ fn refuse(
     error: &Error,
 ) -> Fate {
     let begin = out.position();
-    match session.transaction.as_mut() {
-        Some(_) if id.and_then(table::by_id).is_some_and(|f| f.command.access == Access::Queued) => {
-            transaction::end(session, env.shared);
-            let line = error.line();
-            let why = line.strip_prefix("ERR ").unwrap_or(&line);
-            let error = Error::text(format!("EXECABORT Transaction discarded because of: {why}"));
-            call::reject(env.shared, hands.local.worker, id, out, &error);
-        }
-        Some(transaction) => {
+    if id.and_then(table::by_id).is_some_and(|f| f.command.access == Access::Queued) {
+        // EXEC, in a transaction or not.
+        transaction::end(session, env.shared);
+        let line = error.line();
+        let why = line.strip_prefix("ERR ").unwrap_or(&line);
+        let error = Error::text(format!("EXECABORT Transaction discarded because of: {why}"));
+        call::reject(env.shared, hands.local.worker, id, out, &error);
+    } else {
+        if let Some(transaction) = session.transaction.as_mut() {
             transaction.abort();
-            call::reject(env.shared, hands.local.worker, id, out, error);
         }
-        None => call::reject(env.shared, hands.local.worker, id, out, error),
+        call::reject(env.shared, hands.local.worker, id, out, error);
     }
     silence(session, out, begin);
     Fate::Refused

@@ -57,6 +57,14 @@ impl Error {
         Error::Bytes([before.as_bytes(), bytes, after.as_bytes()].concat().into())
     }
 
+    /// The same around two words.
+    pub fn quoting_two(before: &str, one: &[u8], between: &str, two: &[u8], after: &str) -> Error {
+        let two = &two[..memchr::memchr(0, two).unwrap_or(two.len())];
+        let second = Error::quoting("", two, after);
+        let first = Error::quoting(before, one, between);
+        Error::Bytes([first.bytes(), second.bytes()].concat().into())
+    }
+
     /// The answer of a command whose part of the server is not there yet.
     pub fn not_built(what: &str) -> Error {
         Error::text(format!("ERR '{what}' is not built yet in this version of tandem"))

@@ -99,7 +99,17 @@ pub enum ScanOf {
 
 /// Reads a cursor.
 pub fn cursor(arg: &[u8]) -> Result<u64, Error> {
-    number::parse_u64(arg).ok_or(Error::Line("ERR invalid cursor"))
+    // Redis reads it as C does: nothing is 0, a NUL ends it, and a sign is taken.
+    let text = &arg[..memchr::memchr(0, arg).unwrap_or(arg.len())];
+    let (negative, digits) = match text {
+        [] => return Ok(0),
+        [b'-', rest @ ..] => (true, rest),
+        [b'+', rest @ ..] => (false, rest),
+        _ => (false, text),
+    };
+    let zeros = digits.len().saturating_sub(1).min(digits.iter().take_while(|b| **b == b'0').count());
+    let n = number::parse_u64(&digits[zeros..]).ok_or(Error::Line("ERR invalid cursor"))?;
+    Ok(if negative { n.wrapping_neg() } else { n })
 }
 
 impl<'k> ScanOptions<'k> {

@@ -133,7 +133,7 @@ const DEFAULT_COUNT: usize = 10;
 /// SLOWLOG GET
 pub fn slowlog_get(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
     if ctx.args.left() > 1 {
-        return Err(ctx.arity_error());
+        return Err(ctx.subcommand_error());
     }
     let count = if ctx.args.left() == 0 { DEFAULT_COUNT } else { count(ctx)? };
     entries(ctx, &ctx.shared.logs.slow.newest(count));

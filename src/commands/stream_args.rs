@@ -128,12 +128,6 @@ pub(super) fn edit<R>(
         .flatten())
 }
 
-/// A client's word inside an error text, as far as it is text.
-pub(super) fn word(bytes: &[u8]) -> std::borrow::Cow<'_, str> {
-    let end = bytes.iter().position(|&b| b == 0).unwrap_or(bytes.len());
-    String::from_utf8_lossy(&bytes[..end])
-}
-
 /// An id as text.
 pub(super) fn id_text(id: StreamId) -> SmallVec<[u8; 41]> {
     let mut buffer = itoa::Buffer::new();
@@ -198,6 +192,5 @@ mod tests {
         assert_eq!(new_id(b"7-*"), Ok(NewId::AutoSeq(7)));
         assert_eq!(new_id(b"7"), Ok(NewId::Given(at(7, 0))));
         assert_eq!(new_id(b"-*"), Err(BAD_ID));
-        assert_eq!(word(b"a\0b"), "a");
     }
 }

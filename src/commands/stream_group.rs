@@ -10,7 +10,7 @@ use crate::commands::error::Error;
 use crate::commands::keys::Ttl;
 use crate::commands::number;
 use crate::commands::stream_args::{
-    edit, id, id_or_end, id_text, interval, parse, read, reply_entry, reply_id, start, word,
+    edit, id, id_or_end, id_text, interval, parse, read, reply_entry, reply_id, start,
 };
 use crate::commands::stream_entries::{newest_and_last, read_options, reply_streams};
 use crate::effects::Class;
@@ -23,11 +23,11 @@ const NO_KEY: Error = Error::Line(
 );
 
 fn no_group_of_key(group: &[u8], key: &[u8]) -> Error {
-    Error::text(format!("NOGROUP No such consumer group '{}' for key name '{}'", word(group), word(key)))
+    Error::quoting_two("NOGROUP No such consumer group '", group, "' for key name '", key, "'")
 }
 
 fn no_key_or_group(key: &[u8], group: &[u8]) -> Error {
-    Error::text(format!("NOGROUP No such key '{}' or consumer group '{}'", word(key), word(group)))
+    Error::quoting_two("NOGROUP No such key '", key, "' or consumer group '", group, "'")
 }
 
 /// WRONGTYPE, or whether the key and the group are there.
@@ -205,11 +205,15 @@ pub fn xreadgroup(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
             s.and_then(|s| s.group(group).map(|g| newest_and_last(s).0.is_some_and(|n| n > g.last_id)))
         })?;
         let Some(news) = state else {
-            return Err(Error::text(format!(
-                "NOGROUP No such key '{}' or consumer group '{}' in XREADGROUP with GROUP option",
-                word(args.at(options.first + i)),
-                word(group),
-            )));
+            let key = args.at(options.first + i);
+            let after = "' in XREADGROUP with GROUP option";
+            return Err(Error::quoting_two(
+                "NOGROUP No such key '",
+                key,
+                "' or consumer group '",
+                group,
+                after,
+            ));
         };
         wanted.push(match args.at(options.first + options.streams + i) {
             b"$" => {
@@ -218,7 +222,11 @@ pub fn xreadgroup(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
                 ));
             }
             b">" => (None, news),
-            text => (Some(id(text, 0)?), true),
+            text => match id(text, 0)? {
+                // The highest id is how Redis keeps `>`.
+                StreamId::MAX => (None, news),
+                after => (Some(after), true),
+            },
         });
     }
     let served = wanted.iter().filter(|(_, served)| *served).count();

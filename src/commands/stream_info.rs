@@ -4,7 +4,7 @@ use crate::commands::call;
 use crate::commands::command::Outcome;
 use crate::commands::ctx::Ctx;
 use crate::commands::error::Error;
-use crate::commands::stream_args::{read, reply_entries, reply_entry, reply_id, word};
+use crate::commands::stream_args::{read, reply_entries, reply_entry, reply_id};
 use crate::protocol::reply::Reply;
 use crate::values::Stream;
 use crate::values::stream::{Consumer, Group, StreamId};
@@ -25,10 +25,10 @@ fn int(reply: &mut Reply<'_>, name: &str, n: i64) {
     reply.int(n);
 }
 
-fn int_or_null(reply: &mut Reply<'_>, name: &str, n: Option<u64>) {
+fn int_or_null(reply: &mut Reply<'_>, name: &str, n: Option<i64>) {
     reply.bulk(name.as_bytes());
     match n {
-        Some(n) => reply.int(number(n)),
+        Some(n) => reply.int(n),
         None => reply.null(),
     }
 }
@@ -129,7 +129,7 @@ fn full_group(reply: &mut Reply<'_>, s: &Stream, name: &[u8], group: &Group, cou
     reply.map(7);
     bulk(reply, "name", name);
     id(reply, "last-delivered-id", group.last_id);
-    int_or_null(reply, "entries-read", group.entries_read);
+    int_or_null(reply, "entries-read", group.entries_read.map(number));
     int_or_null(reply, "lag", s.lag(group));
     int(reply, "pel-count", size(group.pending_len()));
     reply.bulk(b"pending");
@@ -178,7 +178,7 @@ pub fn groups(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
             int(reply, "consumers", size(group.consumers().len()));
             int(reply, "pending", size(group.pending_len()));
             id(reply, "last-delivered-id", group.last_id);
-            int_or_null(reply, "entries-read", group.entries_read);
+            int_or_null(reply, "entries-read", group.entries_read.map(number));
             int_or_null(reply, "lag", s.lag(group));
         }
         Some(())
@@ -207,10 +207,8 @@ pub fn consumers(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
     match found {
         None => Err(Error::NoSuchKey),
         Some(Some(())) => Ok(Outcome::Done),
-        Some(None) => Err(Error::text(format!(
-            "NOGROUP No such consumer group '{}' for key name '{}'",
-            word(name),
-            word(key)
-        ))),
+        Some(None) => {
+            Err(Error::quoting_two("NOGROUP No such consumer group '", name, "' for key name '", key, "'"))
+        }
     }
 }

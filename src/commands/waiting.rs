@@ -32,7 +32,7 @@ const NO_STREAM: Error = Error::Line("UNBLOCKED the stream key no longer exists"
 #[cold]
 pub(super) fn begin(ctx: &mut Ctx<'_, '_>, wait: Wait) -> Outcome {
     if !ctx.origin.may_block() {
-        wait.on_timeout.write(&mut ctx.reply);
+        wait.on_timeout.write_at_once(&mut ctx.reply);
         return Outcome::Done;
     }
     if ctx.origin == Origin::Woken {

@@ -354,7 +354,8 @@ impl Stream {
     }
 
     /// How many entries a group has not read yet, where that can be told.
-    pub fn lag(&self, group: &Group) -> Option<u64> {
+    /// Below zero where ENTRIESREAD claimed more entries than were ever added, as in Redis.
+    pub fn lag(&self, group: &Group) -> Option<i64> {
         if self.entries_added == 0 {
             return Some(0);
         }
@@ -362,7 +363,7 @@ impl Stream {
             Some(read) if !self.has_tombstones(group.last_id) => read,
             _ => self.entries_up_to(group.last_id)?,
         };
-        Some(self.entries_added.saturating_sub(read))
+        Some(self.entries_added.cast_signed().wrapping_sub(read.cast_signed()))
     }
 
     /// Moves a group's last id on to an entry that is being delivered, and its

@@ -201,6 +201,22 @@ impl Client {
     }
 }
 
+/// The elements of a complete array, each with its bytes; nothing if it is none.
+pub fn elements(raw: &[u8]) -> Vec<Reply> {
+    let mut cursor = Cursor { bytes: raw, at: 1 };
+    let count = match (raw.first(), cursor.line()) {
+        (Some(b'*'), Ok(line)) => line.parse().unwrap_or(0),
+        _ => 0usize,
+    };
+    let mut out = Vec::new();
+    for _ in 0..count {
+        let start = cursor.at;
+        let Ok(value) = cursor.value() else { break };
+        out.push(Reply { raw: raw[start..cursor.at].to_vec(), value });
+    }
+    out
+}
+
 enum Stop {
     More,
     Bad(String),

@@ -2,7 +2,7 @@
 
 use crate::compare::Compare::{Exact, Scan, Shape, Unordered};
 use crate::generate::Generator;
-use crate::table::{Template, row};
+use crate::table::{On, Template, row};
 
 type G<'a, 't> = &'a mut Generator<'t>;
 type Args = Vec<Vec<u8>>;
@@ -22,7 +22,7 @@ const EVENTS: Template = Template {
     name: "PSUBSCRIBE",
     weight: 1,
     compare: Exact,
-    subscriber: true,
+    on: On::Subscriber,
     spoil: false,
     arguments: |_, a| a.push(b"__keyevent*".to_vec()),
 };
@@ -128,6 +128,19 @@ fn pop_many(g: G, args: &mut Args) {
     }
 }
 
+/// A time-out that passes soon; the error texts of the others differ by what is wrong.
+fn timeout(g: G) -> Vec<u8> {
+    match g.rng.below(12) {
+        0 => g.word(&["-1", "abc", "", "nan"]),
+        _ => g.word(&["0.01", "0.001", "1e-2"]),
+    }
+}
+
+fn pop_blocking(g: G, args: &mut Args) {
+    several(g, args, 3, list);
+    args.push(timeout(g));
+}
+
 fn positions(g: G, args: &mut Args) {
     args.extend([list(g), member(g)]);
     for option in ["RANK", "COUNT", "MAXLEN"] {
@@ -189,6 +202,21 @@ pub static TEMPLATES: &[Template] = &[
     }),
     row("list", "RPOPLPUSH", 4, Exact, |g, a| a.extend([list(g), list(g)])),
     row("list", "LMPOP", 5, Exact, pop_many),
+    row("blocking", "RPUSH", 6, Exact, add_to_list),
+    row("blocking", "BLPOP", 3, Exact, pop_blocking).unspoiled(),
+    row("blocking", "BRPOP", 3, Exact, pop_blocking).unspoiled(),
+    row("blocking", "BLMOVE", 3, Exact, |g, a| {
+        a.extend([list(g), list(g)]);
+        directions(g, a, 2);
+        a.push(timeout(g));
+    })
+    .unspoiled(),
+    row("blocking", "BRPOPLPUSH", 2, Exact, |g, a| a.extend([list(g), list(g), timeout(g)])).unspoiled(),
+    row("blocking", "BLMPOP", 3, Exact, |g, a| {
+        a.push(timeout(g));
+        pop_many(g, a);
+    })
+    .unspoiled(),
     row("set", "SADD", 16, Exact, add_to_set),
     row("set", "SREM", 6, Exact, |g, a| {
         a.push(set(g));

@@ -5,10 +5,16 @@ use std::fmt;
 use crate::common::resp::escape;
 use crate::common::rng::Rng;
 use crate::compare::Compare;
-use crate::table::Template;
+use crate::table::{On, Template};
 
-/// Connections per server: 0 runs commands, 1 and 2 subscribe.
-pub const CONNECTIONS: usize = 3;
+/// Connections per server: 0 runs commands, 1 and 2 subscribe, 3 writes between another's WATCH and EXEC.
+pub const CONNECTIONS: usize = 4;
+/// Those that subscribe.
+pub const SUBSCRIBERS: std::ops::Range<usize> = 1..3;
+/// The one that writes.
+const WRITER: usize = 3;
+/// Most commands between a MULTI and its end.
+const QUEUED_MAX: usize = 8;
 /// Databases that SELECT, MOVE, COPY and SWAPDB use.
 pub const DATABASES: i64 = 3;
 /// After so many commands the messages that subscribers got are compared.
@@ -17,12 +23,19 @@ const FENCE_EVERY: usize = 8;
 /// One command on one connection, and how its replies are compared.
 #[derive(Clone, Debug)]
 pub struct Step {
-    /// 0 runs commands, 1 and 2 subscribe.
+    /// Which of [`CONNECTIONS`].
     pub connection: usize,
     /// The command; empty for a step that only reads what subscribers got.
     pub args: Vec<Vec<u8>>,
     /// How its replies are compared.
     pub compare: Compare,
+}
+
+impl Step {
+    /// Whether this is the command of that name.
+    pub fn is(&self, name: &str) -> bool {
+        self.args.first().is_some_and(|arg| arg.eq_ignore_ascii_case(name.as_bytes()))
+    }
 }
 
 impl fmt::Display for Step {
@@ -44,13 +57,15 @@ pub struct Generator<'t> {
     pub rng: Rng,
     templates: &'t [&'static Template],
     weights: usize,
+    /// In a transaction: so many commands until its end.
+    ending: Option<usize>,
 }
 
 impl<'t> Generator<'t> {
     /// A generator for this seed.
     pub fn new(seed: u64, templates: &'t [&'static Template]) -> Generator<'t> {
         let weights = templates.iter().map(|template| template.weight).sum();
-        Generator { rng: Rng::new(seed), templates, weights }
+        Generator { rng: Rng::new(seed), templates, weights, ending: None }
     }
 
     /// So many commands, with a comparison of what subscribers got now and then.
@@ -59,7 +74,7 @@ impl<'t> Generator<'t> {
         for number in 0..steps {
             out.push(self.step());
             if number % FENCE_EVERY == 0 || number + 1 == steps {
-                out.extend((1..CONNECTIONS).map(|connection| Step {
+                out.extend(SUBSCRIBERS.map(|connection| Step {
                     connection,
                     args: Vec::new(),
                     compare: Compare::Exact,
@@ -70,6 +85,11 @@ impl<'t> Generator<'t> {
     }
 
     fn step(&mut self) -> Step {
+        if self.ending == Some(0) {
+            self.ending = None;
+            let name = if self.rng.chance(85) { "EXEC" } else { "discard" };
+            return Step { connection: 0, args: vec![name.into()], compare: Compare::Exact };
+        }
         let mut ticket = self.rng.below(self.weights);
         let mut chosen = self.templates[0];
         for template in self.templates {
@@ -81,7 +101,16 @@ impl<'t> Generator<'t> {
         }
         let mut args: Vec<Vec<u8>> = chosen.name.split(' ').map(|word| word.as_bytes().to_vec()).collect();
         (chosen.arguments)(self, &mut args);
-        let connection = if chosen.subscriber { 1 + self.rng.below(CONNECTIONS - 1) } else { 0 };
+        let connection = match chosen.on {
+            On::Main => 0,
+            On::Subscriber => SUBSCRIBERS.start + self.rng.below(SUBSCRIBERS.len()),
+            On::Writer => WRITER,
+        };
+        if let (Some(left), 0) = (&mut self.ending, connection) {
+            *left -= 1;
+        } else if chosen.name == "MULTI" {
+            self.ending = Some(1 + self.rng.below(QUEUED_MAX));
+        }
         if self.rng.chance(20) {
             args[0].make_ascii_lowercase();
         }

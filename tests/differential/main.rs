@@ -8,7 +8,7 @@
 //! | `TANDEM_DIFF_SEED` | 1 | seed of the first sequence; the following ones count up |
 //! | `TANDEM_DIFF_SEQUENCES` | 40 | sequences per test |
 //! | `TANDEM_DIFF_STEPS` | 300 | commands per sequence |
-//! | `TANDEM_DIFF_GROUPS` | all | comma-separated groups of `table.rs` |
+//! | `TANDEM_DIFF_GROUPS` | mixed | comma-separated groups; `mixed` is all of them |
 //! | `TANDEM_DIFF_FAILURES` | 1 | sequences that may fail before a test ends |
 //!
 //! A new command is one line of `table.rs`; a reply that may differ in a new way is one variant of `Compare`.
@@ -17,13 +17,20 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod bad_arguments;
 mod collections;
 mod compare;
+mod coverage;
 mod generate;
+mod server;
 mod sorted;
+mod streams;
 mod table;
+mod transactions;
 mod twins;
 mod values;
+
+use std::collections::BTreeSet;
 
 use common::{Options, env_number};
 use generate::Generator;
@@ -34,15 +41,32 @@ use twins::Twins;
 fn templates(without: &[&str]) -> Vec<&'static Template> {
     let wanted = std::env::var("TANDEM_DIFF_GROUPS").unwrap_or_default();
     let wanted: Vec<&str> = wanted.split(',').map(str::trim).filter(|group| !group.is_empty()).collect();
-    let chosen = |template: &&Template| {
-        (wanted.is_empty() || wanted.contains(&template.group)) && !without.contains(&template.group)
+    let chosen = |template: &&Template| match wanted[..] {
+        [] | ["mixed"] => !without.contains(&template.group),
+        _ => wanted.contains(&template.group) && !without.contains(&template.group),
     };
-    let all = table::TEMPLATES
-        .iter()
-        .chain(sorted::TEMPLATES)
-        .chain(collections::TEMPLATES)
-        .chain(values::TEMPLATES);
-    all.filter(chosen).collect()
+    every_template().filter(chosen).collect()
+}
+
+/// An even seed mixes all groups, an odd one takes the next one alone, with events and transactions.
+fn of_seed(seed: u64, templates: &[&'static Template], groups: &[&str]) -> Vec<&'static Template> {
+    let alone = groups[(seed / 2) as usize % groups.len()];
+    let taken =
+        |group: &str| seed.is_multiple_of(2) || group == alone || ["events", "transaction"].contains(&group);
+    templates.iter().copied().filter(|template| taken(template.group)).collect()
+}
+
+fn every_template() -> impl Iterator<Item = &'static Template> {
+    let files = [
+        table::TEMPLATES,
+        sorted::TEMPLATES,
+        collections::TEMPLATES,
+        streams::TEMPLATES,
+        transactions::TEMPLATES,
+        server::TEMPLATES,
+        values::TEMPLATES,
+    ];
+    files.into_iter().flatten()
 }
 
 fn compare_sequences(protocol: u8, workers: usize, without: &[&str]) {
@@ -58,8 +82,11 @@ fn compare_sequences(protocol: u8, workers: usize, without: &[&str]) {
     let steps = env_number("TANDEM_DIFF_STEPS", 300) as usize;
     let failures_max = env_number("TANDEM_DIFF_FAILURES", 1);
     let mut failures = 0;
+    let groups: BTreeSet<&str> = templates.iter().map(|template| template.group).collect();
+    let groups: Vec<&str> = groups.into_iter().collect();
     for seed in first..first + env_number("TANDEM_DIFF_SEQUENCES", 40) {
-        let sequence = Generator::new(seed, &templates).sequence(steps);
+        let of_seed = of_seed(seed, &templates, &groups);
+        let sequence = Generator::new(seed, &of_seed).sequence(steps);
         if let Err(mismatch) = twins.play(&sequence) {
             let (short, mismatch) = twins.shrink(sequence, mismatch);
             let commands: Vec<String> = short.iter().map(ToString::to_string).collect();
@@ -96,7 +123,7 @@ fn four_workers_answer_as_redis_does() {
 #[test]
 fn every_template_is_generated() {
     let templates = templates(&[]);
-    let mut seen = std::collections::BTreeSet::new();
+    let mut seen = BTreeSet::new();
     for seed in 0..60 {
         for step in Generator::new(seed, &templates).sequence(400) {
             seen.insert(step.args.first().map(|name| name.to_ascii_lowercase()).unwrap_or_default());

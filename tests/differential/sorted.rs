@@ -2,7 +2,7 @@
 
 use crate::compare::Compare::{ErrorCode, Exact, Numbers, Scan, Shape};
 use crate::generate::Generator;
-use crate::table::{Template, row};
+use crate::table::{Template, none, row};
 
 type G<'a, 't> = &'a mut Generator<'t>;
 type Args = Vec<Vec<u8>>;
@@ -202,6 +202,18 @@ fn pop(g: G, args: &mut Args) {
     }
 }
 
+fn timeout(g: G) -> Vec<u8> {
+    match g.rng.below(12) {
+        0 => g.word(&["-1", "abc", "nan"]),
+        _ => b"0.01".to_vec(),
+    }
+}
+
+fn pop_blocking(g: G, args: &mut Args) {
+    args.extend((0..1 + g.rng.below(3)).map(|_| zset(g)));
+    args.push(timeout(g));
+}
+
 fn random_member(g: G, args: &mut Args) {
     args.push(zset(g));
     if g.rng.chance(70) {
@@ -328,6 +340,7 @@ pub static TEMPLATES: &[Template] = &[
     row("hyperloglog", "PFADD", 12, Exact, pfadd),
     row("hyperloglog", "PFCOUNT", 6, Exact, sketches),
     row("hyperloglog", "PFMERGE", 4, Exact, sketches),
+    row("hyperloglog", "PFSELFTEST", 1, Exact, none).unspoiled(),
     row("hyperloglog", "PFDEBUG", 2, Exact, |g, a| {
         a.extend([g.word(&["ENCODING", "decode", "TODENSE", "GETREG", "nope"]), sketch(g)])
     }),
@@ -391,6 +404,14 @@ pub static TEMPLATES: &[Template] = &[
     row("sorted_set", "ZPOPMIN", 3, Numbers, pop),
     row("sorted_set", "ZPOPMAX", 3, Numbers, pop),
     row("sorted_set", "ZMPOP", 3, Numbers, mpop),
+    row("blocking", "ZADD", 5, Numbers, zadd),
+    row("blocking", "BZPOPMIN", 2, Numbers, pop_blocking).unspoiled(),
+    row("blocking", "BZPOPMAX", 2, Numbers, pop_blocking).unspoiled(),
+    row("blocking", "BZMPOP", 2, Numbers, |g, a| {
+        a.push(timeout(g));
+        mpop(g, a);
+    })
+    .unspoiled(),
     row("sorted_set", "ZRANDMEMBER", 3, Shape, random_member),
     row("sorted_set", "ZSCAN", 3, Scan { cursor: 2 }, scan_options),
     row("geo", "GEOADD", 20, Exact, geoadd),

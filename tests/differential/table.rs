@@ -3,11 +3,22 @@
 //! A row says what the command is called, how often it comes, how its reply is compared, and what arguments it takes.
 //! Left out on purpose: what ends or silences a connection (QUIT, CLIENT REPLY, CLIENT KILL), and what stops the server.
 
-use crate::compare::Compare::{self, ErrorCode, Exact, Hello, Near, Scan, Shape, Unordered, Unsubscribe};
+use crate::compare::Compare::{self, Exact, Near, Scan, Shape, Unordered, Unsubscribe};
 use crate::generate::Generator;
 
 /// Fills in the arguments after the name.
 pub type Arguments = fn(&mut Generator<'_>, &mut Vec<Vec<u8>>);
+
+/// Which connection runs a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum On {
+    /// The one that runs commands, and transactions.
+    Main,
+    /// One of those that subscribe.
+    Subscriber,
+    /// The one that writes between another's WATCH and EXEC.
+    Writer,
+}
 
 /// One row.
 pub struct Template {
@@ -19,8 +30,8 @@ pub struct Template {
     pub weight: usize,
     /// What may differ.
     pub compare: Compare,
-    /// Runs on a subscriber's connection.
-    pub subscriber: bool,
+    /// The connection that it runs on.
+    pub on: On,
     /// Whether arguments may be left out, added and changed.
     pub spoil: bool,
     /// Fills in the arguments.
@@ -28,6 +39,12 @@ pub struct Template {
 }
 
 impl Template {
+    /// Run by the connection that writes while another one has a transaction.
+    pub const fn by_writer(mut self) -> Template {
+        self.on = On::Writer;
+        self
+    }
+
     /// Only as the row says: the two servers have different words for anything else.
     pub const fn unspoiled(mut self) -> Template {
         self.spoil = false;
@@ -43,11 +60,11 @@ pub const fn row(
     compare: Compare,
     arguments: Arguments,
 ) -> Template {
-    Template { group, name, weight, compare, subscriber: false, spoil: true, arguments }
+    Template { group, name, weight, compare, on: On::Main, spoil: true, arguments }
 }
 
 const fn subscriber(name: &'static str, weight: usize, compare: Compare, arguments: Arguments) -> Template {
-    Template { group: "pubsub", name, weight, compare, subscriber: true, spoil: false, arguments }
+    Template { group: "pubsub", name, weight, compare, on: On::Subscriber, spoil: false, arguments }
 }
 
 /// Pushes each expression as one argument.
@@ -55,7 +72,8 @@ macro_rules! args {
     ($($value:expr),* $(,)?) => { |g, a| { let _ = &g; let _ = &a; $( let value = ($value)(g); a.push(value); )* } };
 }
 
-type G<'a, 't> = &'a mut Generator<'t>;
+/// What a row draws its arguments from.
+pub type G<'a, 't> = &'a mut Generator<'t>;
 
 fn key(g: G) -> Vec<u8> {
     g.key()
@@ -100,10 +118,11 @@ fn channel(g: G) -> Vec<u8> {
     g.channel()
 }
 
-fn none(_: &mut Generator<'_>, _: &mut Vec<Vec<u8>>) {}
+/// No arguments.
+pub fn none(_: &mut Generator<'_>, _: &mut Vec<Vec<u8>>) {}
 
 /// One to four of something.
-fn several(g: &mut Generator<'_>, args: &mut Vec<Vec<u8>>, one: fn(G) -> Vec<u8>) {
+pub fn several(g: &mut Generator<'_>, args: &mut Vec<Vec<u8>>, one: fn(G) -> Vec<u8>) {
     for _ in 0..1 + g.rng.below(4) {
         args.push(one(g));
     }
@@ -247,102 +266,6 @@ fn bitfield_ro(g: &mut Generator<'_>, args: &mut Vec<Vec<u8>>) {
     }
 }
 
-fn hello(g: &mut Generator<'_>, args: &mut Vec<Vec<u8>>) {
-    if g.rng.chance(80) {
-        args.push(g.word(&["2", "3", "3", "1", "4", "abc"]));
-        // 7.0 takes the name at once, 7.2 when nothing can fail any more.
-        if g.rng.chance(10) {
-            args.extend([b"AUTH".to_vec(), b"default".to_vec(), b"wrong".to_vec()]);
-        } else if g.rng.chance(30) {
-            args.extend([b"SETNAME".to_vec(), g.word(&["me", "with space", ""])]);
-        }
-    }
-}
-
-fn getkeys(g: &mut Generator<'_>, args: &mut Vec<Vec<u8>>) {
-    args.push(
-        g.word(&["GET", "MSET", "SET", "BITOP", "COPY", "DEL", "PING", "OBJECT", "MGET", "LCS", "nothing"]),
-    );
-    several(g, args, key);
-}
-
-fn config_get(g: &mut Generator<'_>, args: &mut Vec<Vec<u8>>) {
-    args.push(g.word(&[
-        "databases",
-        "maxmemory",
-        "no-such",
-        "timeout",
-        "APPENDONLY",
-        "set-max-intset-entr?es",
-        "notify-*",
-    ]));
-}
-
-/// An id that others may have, too; now and then one that is none.
-fn stream_id(g: G) -> Vec<u8> {
-    match g.rng.below(20) {
-        0 => g.word(&["-", "+", "0", "0-0", "x", "5-", "18446744073709551615-18446744073709551615"]),
-        1..=4 => g.rng.below(60).to_string().into_bytes(),
-        _ => format!("{}-{}", g.rng.below(60), g.rng.below(3)).into_bytes(),
-    }
-}
-
-/// One end of a range of ids.
-fn stream_bound(g: G) -> Vec<u8> {
-    match g.rng.below(5) {
-        0 => b"-".to_vec(),
-        1 => b"+".to_vec(),
-        2 => [b"(".to_vec(), stream_id(g)].concat(),
-        _ => stream_id(g),
-    }
-}
-
-fn stream_trim(g: &mut Generator<'_>, args: &mut Vec<Vec<u8>>) {
-    let by_id = g.rng.chance(50);
-    args.push(g.word(if by_id { &["MINID", "minid"] } else { &["MAXLEN", "maxlen"] }));
-    args.extend(g.rng.chance(50).then(|| g.word(&["~", "="])));
-    args.push(if by_id { stream_id(g) } else { g.rng.below(12).to_string().into_bytes() });
-    if g.rng.chance(20) {
-        args.extend([b"LIMIT".to_vec(), g.word(&["0", "1", "3", "100", "-1"])]);
-    }
-}
-
-fn xadd(g: &mut Generator<'_>, args: &mut Vec<Vec<u8>>) {
-    args.push(g.key());
-    args.extend(g.rng.chance(8).then(|| b"NOMKSTREAM".to_vec()));
-    if g.rng.chance(15) {
-        stream_trim(g, args);
-    }
-    args.push(match g.rng.below(6) {
-        0 => stream_id(g),
-        _ => format!("{}-*", g.rng.below(60)).into_bytes(),
-    });
-    for _ in 0..1 + g.rng.below(3) {
-        args.extend([g.word(&["a", "b", "7"]), g.value()]);
-    }
-}
-
-fn stream_range(g: &mut Generator<'_>, args: &mut Vec<Vec<u8>>) {
-    args.extend([g.key(), stream_bound(g), stream_bound(g)]);
-    stream_count(g, args);
-}
-
-fn stream_count(g: &mut Generator<'_>, args: &mut Vec<Vec<u8>>) {
-    if g.rng.chance(40) {
-        args.extend([b"COUNT".to_vec(), g.word(&["1", "2", "5", "0", "-1"])]);
-    }
-}
-
-fn xread(g: &mut Generator<'_>, args: &mut Vec<Vec<u8>>) {
-    stream_count(g, args);
-    args.push(b"STREAMS".to_vec());
-    let streams = 1 + g.rng.below(3);
-    args.extend((0..streams).map(|_| g.key()).collect::<Vec<_>>());
-    for _ in 0..streams {
-        args.push(if g.rng.chance(10) { b"$".to_vec() } else { stream_id(g) });
-    }
-}
-
 /// All rows.
 pub static TEMPLATES: &[Template] = &[
     // string
@@ -409,30 +332,6 @@ pub static TEMPLATES: &[Template] = &[
     row("generic", "FLUSHALL", 1, Exact, |g, a| {
         a.extend(g.rng.chance(50).then(|| g.word(&["SYNC", "ASYNC", "bad"])))
     }),
-    // stream; ids are given or `ms-*`, so that both servers have the same
-    row("stream", "XADD", 40, Exact, xadd),
-    row("stream", "XLEN", 4, Exact, args![key]),
-    row("stream", "XRANGE", 8, Exact, stream_range),
-    row("stream", "XREVRANGE", 8, Exact, stream_range),
-    row("stream", "XREAD", 8, ErrorCode, xread),
-    row("stream", "XDEL", 6, Exact, |g, a| {
-        a.push(g.key());
-        several(g, a, stream_id);
-    }),
-    row("stream", "XTRIM", 5, Exact, |g, a| {
-        a.push(g.key());
-        stream_trim(g, a);
-    }),
-    row("stream", "XSETID", 3, Exact, |g, a| {
-        // Below a deleted entry 7.0 lets an id pass and 7.2 does not.
-        a.extend([g.key(), g.word(&["70-0", "71", "65-3", "x"])]);
-        if g.rng.chance(30) {
-            a.extend([b"ENTRIESADDED".to_vec(), g.word(&["0", "3", "50", "-1"])]);
-        }
-        if g.rng.chance(30) {
-            a.extend([b"MAXDELETEDID".to_vec(), stream_id(g)]);
-        }
-    }),
     // expiry
     row("expire", "EXPIRE", 8, Exact, |g, a| {
         a.extend([g.key(), g.seconds()]);
@@ -457,38 +356,6 @@ pub static TEMPLATES: &[Template] = &[
     row("expire", "EXPIRETIME", 4, Near(5), args![key]),
     row("expire", "PEXPIRETIME", 4, Near(5_000), args![key]),
     row("expire", "PERSIST", 4, Exact, args![key]),
-    // connection
-    row("connection", "PING", 2, Exact, |g, a| a.extend(g.rng.chance(50).then(|| g.value()))),
-    row("connection", "ECHO", 2, Exact, args![value]),
-    row("connection", "SELECT", 4, Exact, args![database]),
-    row("connection", "HELLO", 3, Hello, hello).unspoiled(),
-    row("connection", "RESET", 1, Exact, none),
-    row("connection", "AUTH", 1, Exact, args![value]),
-    row("connection", "CLIENT SETNAME", 2, Exact, |g, a| a.push(g.word(&["me", "a b", "", "x\ny", "you"]))),
-    row("connection", "CLIENT GETNAME", 2, Exact, none),
-    row("connection", "CLIENT ID", 1, Shape, none),
-    row("connection", "CLIENT INFO", 1, Shape, none),
-    row("connection", "CLIENT LIST", 1, Shape, none),
-    row("connection", "CLIENT NO-EVICT", 1, Exact, |g, a| a.push(g.word(&["on", "OFF", "maybe"]))),
-    row("connection", "CLIENT UNBLOCK", 1, Exact, |g, a| a.push(g.word(&["999999", "abc", "-1"]))),
-    row("connection", "CLIENT UNPAUSE", 1, Exact, none),
-    row("connection", "CLIENT", 1, ErrorCode, args![value]),
-    // server
-    row("server", "TIME", 1, Shape, none),
-    row("server", "INFO", 1, Shape, |g, a| {
-        a.extend(g.rng.chance(70).then(|| g.word(&["server", "keyspace", "nonsense", "ALL"])))
-    }),
-    row("server", "LASTSAVE", 1, Shape, none),
-    row("server", "COMMAND COUNT", 1, Shape, none),
-    // 7.0 wants an argument more than 7.2.
-    row("server", "COMMAND GETKEYS", 3, Exact, getkeys).unspoiled(),
-    row("server", "CONFIG GET", 2, Unordered, config_get),
-    row("server", "MEMORY USAGE", 1, Shape, args![key]),
-    row("server", "SLOWLOG LEN", 1, Shape, none),
-    row("server", "LATENCY RESET", 1, Shape, none),
-    // Its arguments are those of tandem's own picture.
-    row("server", "LOLWUT", 1, Shape, none).unspoiled(),
-    row("server", "NOSUCHCOMMAND", 2, Exact, |g, a| several(g, a, value)),
     // pub/sub
     subscriber("SUBSCRIBE", 3, Exact, |g, a| several(g, a, channel)),
     subscriber("PSUBSCRIBE", 3, Exact, |g, a| {

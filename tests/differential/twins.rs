@@ -6,7 +6,7 @@ use std::fmt;
 use crate::common::resp::escape;
 use crate::common::{Client, Reply, Server, Value};
 use crate::compare::{Compare, normal};
-use crate::generate::{CONNECTIONS, DATABASES, Step};
+use crate::generate::{CONNECTIONS, DATABASES, SUBSCRIBERS, Step};
 
 /// Something about each key of each database.
 type Keyed<T> = BTreeMap<(i64, Vec<u8>), T>;
@@ -80,7 +80,7 @@ impl<'s> Twin<'s> {
             return self.scan(&step.args, cursor).map(|reply| vec![reply]);
         }
         let client = &mut self.clients[step.connection];
-        if step.connection == 0 {
+        if !SUBSCRIBERS.contains(&step.connection) {
             return client.call(&step.args).map(|reply| vec![reply]);
         }
         // A subscriber gets any number of messages: all that come before the answer to this PING.
@@ -161,6 +161,51 @@ impl<'s> Twin<'s> {
     }
 }
 
+/// What the first connection has queued, as redis-server answered.
+#[derive(Default)]
+struct Transaction {
+    queued: Vec<Compare>,
+}
+
+impl Transaction {
+    /// How the elements of this reply are compared, if it is what an EXEC ran; notes what is queued.
+    fn of(&mut self, step: &Step, theirs: &[Reply]) -> Option<Vec<Compare>> {
+        if step.connection != 0 {
+            return None;
+        }
+        match &theirs[0].value {
+            Value::Simple(text) if text == "QUEUED" => {
+                self.queued.push(step.compare);
+                None
+            }
+            Value::Array(items) if step.is("EXEC") && items.len() == self.queued.len() => {
+                Some(std::mem::take(&mut self.queued))
+            }
+            _ => {
+                if ["EXEC", "DISCARD", "RESET"].iter().any(|name| step.is(name)) {
+                    self.queued.clear();
+                }
+                None
+            }
+        }
+    }
+}
+
+fn agree(step: &Step, queued: &Option<Vec<Compare>>, ours: &[Reply], theirs: &[Reply]) -> bool {
+    let Some(compares) = queued else {
+        let waits = |replies: &[Reply]| replies[0].raw == b"+QUEUED\r\n";
+        return (waits(ours) == waits(theirs)) && step.compare.agree(ours, theirs);
+    };
+    let (ours, theirs) =
+        (crate::common::resp::elements(&ours[0].raw), crate::common::resp::elements(&theirs[0].raw));
+    ours.len() == theirs.len()
+        && compares.iter().zip(ours.iter().zip(&theirs)).all(|(compare, (ours, theirs))| {
+            // One round of a cursor says nothing by itself.
+            let compare = if matches!(compare, Compare::Scan { .. }) { Compare::Shape } else { *compare };
+            compare.agree(std::slice::from_ref(ours), std::slice::from_ref(theirs))
+        })
+}
+
 /// The elements of a collection that has no order, sorted; a hash's fields with their values.
 fn elements(reply: &Reply, width: usize) -> Vec<Vec<u8>> {
     let items = reply.value.items();
@@ -185,10 +230,12 @@ impl<'s> Twins<'s> {
     pub fn play(&mut self, steps: &[Step]) -> Result<(), Mismatch> {
         self.tandem.reset();
         self.redis.reset();
+        let mut queued = Transaction::default();
         for (number, step) in steps.iter().enumerate() {
             let theirs = self.redis.run(step).unwrap_or_else(|error| panic!("redis-server: {step}: {error}"));
+            let compare = queued.of(step, &theirs);
             let ours = match self.tandem.run(step) {
-                Ok(replies) if step.compare.agree(&replies, &theirs) => continue,
+                Ok(replies) if agree(step, &compare, &replies, &theirs) => continue,
                 Ok(replies) => show(&replies),
                 Err(error) => format!("no reply: {error}"),
             };

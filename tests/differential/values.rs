@@ -1,7 +1,7 @@
-//! The rows of what works on values of several types: SORT, DUMP and RESTORE, XINFO.
+//! The rows of what works on values of several types: SORT, DUMP and RESTORE.
 
 use crate::common::rdb::seal;
-use crate::compare::Compare::{Exact, Shape, StreamInfo, Unordered};
+use crate::compare::Compare::{Exact, Shape, Unordered};
 use crate::generate::Generator;
 use crate::table::{Template, row};
 
@@ -172,14 +172,4 @@ pub const TEMPLATES: &[Template] = &[
     // dump
     row("dump", "RESTORE", 30, Exact, restore),
     row("dump", "DUMP", 10, Shape, |g, a| a.push(g.key())),
-    // xinfo
-    row("stream", "XINFO STREAM", 6, StreamInfo, |g, a| a.push(g.key())),
-    row("stream", "XINFO STREAM", 3, StreamInfo, |g, a| {
-        a.extend([g.key(), b"FULL".to_vec()]);
-        if g.rng.chance(50) {
-            a.extend([b"COUNT".to_vec(), g.word(&["0", "1", "3", "-1", "x"])]);
-        }
-    }),
-    row("stream", "XINFO GROUPS", 1, Exact, |g, a| a.push(g.key())),
-    row("stream", "XINFO CONSUMERS", 1, Exact, |g, a| a.extend([g.key(), b"group".to_vec()])),
 ];

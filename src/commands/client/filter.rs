@@ -70,7 +70,7 @@ fn kill_filter(ctx: &mut Ctx<'_, '_>) -> Result<Filter, Error> {
         }
         if ctx.args.token("ID") {
             let id = ctx.args.next()?;
-            let id = client_number(id).map_err(|_| Error::Line("ERR client-id should be greater than 0"))?;
+            let id = client_number(id).ok_or(Error::Line("ERR client-id should be greater than 0"))?;
             filter.ids.push(id);
         } else if ctx.args.token("TYPE") {
             filter.role = Some(role(ctx.args.next()?)?);
@@ -107,11 +107,8 @@ fn kill_filter(ctx: &mut Ctx<'_, '_>) -> Result<Filter, Error> {
 }
 
 /// The number of a client, as an argument.
-pub(super) fn client_number(arg: &[u8]) -> Result<ClientId, Error> {
-    number::parse_i64(arg)
-        .and_then(|id| ClientId::try_from(id).ok())
-        .filter(|id| *id > 0)
-        .ok_or(Error::Line("ERR Invalid client ID"))
+fn client_number(arg: &[u8]) -> Option<ClientId> {
+    number::parse_i64(arg).and_then(|id| ClientId::try_from(id).ok()).filter(|id| *id > 0)
 }
 
 /// The class of a client, as an argument.

@@ -148,8 +148,10 @@ fn blocking_pop(ctx: &mut Ctx<'_, '_>, end: End) -> Result<Outcome, Error> {
 
 /// BLMPOP
 pub fn blmpop(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
-    let timeout_ms = element::timeout(ctx.args.next()?, ctx.now)?;
+    // The time-out comes first and is looked at last.
+    let timeout = ctx.args.next()?;
     let (end, count) = pop_options(ctx)?;
+    let timeout_ms = element::timeout(timeout, ctx.now)?;
     pop_or_wait(ctx, end, Some(count), timeout_ms)
 }
 

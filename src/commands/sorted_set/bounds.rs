@@ -48,6 +48,8 @@ fn score_end(arg: &[u8]) -> Result<(Score, bool), Error> {
         [b'(', rest @ ..] => (rest, true),
         _ => (arg, false),
     };
+    // A C string ends at a NUL.
+    let text = &text[..memchr::memchr(0, text).unwrap_or(text.len())];
     let digits = text.trim_ascii_start();
     let overflown = || {
         let n: f64 = std::str::from_utf8(digits).ok()?.parse().ok()?;

@@ -532,7 +532,8 @@ fn every_container_explains_itself() {
     let server = Options::tandem().workers(1).start();
     let mut client = server.client();
     for (name, command) in every() {
-        if command.subcommands.is_empty() {
+        // CLUSTER answers nothing but that cluster support is disabled.
+        if command.subcommands.is_empty() || name == "cluster" {
             continue;
         }
         let lines = client.command(&format!("{name} HELP")).items();

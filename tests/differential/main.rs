@@ -9,6 +9,7 @@
 //! | `TANDEM_DIFF_SEQUENCES` | 40 | sequences per test |
 //! | `TANDEM_DIFF_STEPS` | 300 | commands per sequence |
 //! | `TANDEM_DIFF_GROUPS` | mixed | comma-separated groups; `mixed` is all of them |
+//! | `TANDEM_DIFF_PIPELINE` | 1 | commands sent at once, for long runs |
 //! | `TANDEM_DIFF_FAILURES` | 1 | sequences that may fail before a test ends |
 //!
 //! A new command is one line of `table.rs`; a reply that may differ in a new way is one variant of `Compare`.
@@ -36,6 +37,9 @@ use common::{Options, env_number};
 use generate::Generator;
 use table::Template;
 use twins::Twins;
+
+/// Commands of a failed sequence that are shown, from its end.
+const SHOWN_MAX: usize = 60;
 
 /// Which groups a test takes: those of the environment, less those that the test cannot have.
 fn templates(without: &[&str]) -> Vec<&'static Template> {
@@ -81,15 +85,22 @@ fn compare_sequences(protocol: u8, workers: usize, without: &[&str]) {
     let first = env_number("TANDEM_DIFF_SEED", 1);
     let steps = env_number("TANDEM_DIFF_STEPS", 300) as usize;
     let failures_max = env_number("TANDEM_DIFF_FAILURES", 1);
-    let mut failures = 0;
+    let depth = env_number("TANDEM_DIFF_PIPELINE", 1) as usize;
+    let (mut failures, mut played) = (0, 0);
     let groups: BTreeSet<&str> = templates.iter().map(|template| template.group).collect();
     let groups: Vec<&str> = groups.into_iter().collect();
     for seed in first..first + env_number("TANDEM_DIFF_SEQUENCES", 40) {
         let of_seed = of_seed(seed, &templates, &groups);
         let sequence = Generator::new(seed, &of_seed).sequence(steps);
-        if let Err(mismatch) = twins.play(&sequence) {
+        played += sequence.len();
+        let result = if depth > 1 { twins.play_pipelined(&sequence, depth) } else { twins.play(&sequence) };
+        if seed % 100 == 0 {
+            eprintln!("RESP{protocol}, {workers} worker(s): {played} commands up to seed {seed}");
+        }
+        if let Err(mismatch) = result {
             let (short, mismatch) = twins.shrink(sequence, mismatch);
-            let commands: Vec<String> = short.iter().map(ToString::to_string).collect();
+            let from = short.len().saturating_sub(SHOWN_MAX);
+            let commands: Vec<String> = short[from..].iter().map(ToString::to_string).collect();
             eprintln!(
                 "TANDEM_DIFF_SEED={seed}, RESP{protocol}, {workers} worker(s); shortest sequence found:\n  {}\n{mismatch}",
                 commands.join("\n  ")
@@ -100,6 +111,7 @@ fn compare_sequences(protocol: u8, workers: usize, without: &[&str]) {
             }
         }
     }
+    eprintln!("RESP{protocol}, {workers} worker(s): {played} commands, {failures} sequences differ");
     assert_eq!(failures, 0, "sequences that differ");
 }
 

@@ -102,6 +102,22 @@ impl<'s> Twin<'s> {
         }
     }
 
+    /// Sends a batch of [`run_length`] without waiting; one alone is run by `receive`.
+    fn send(&mut self, batch: &[Step]) -> std::io::Result<()> {
+        if batch.len() == 1 {
+            return Ok(());
+        }
+        let bytes: Vec<u8> = batch.iter().flat_map(|step| crate::common::resp::encode(&step.args)).collect();
+        self.clients[batch[0].connection].send_raw(&bytes)
+    }
+
+    fn receive(&mut self, step: &Step, together: usize) -> std::io::Result<Vec<Reply>> {
+        if together == 1 {
+            return self.run(step);
+        }
+        self.clients[step.connection].read().map(|reply| vec![reply])
+    }
+
     fn scan(&mut self, args: &[Vec<u8>], cursor: usize) -> std::io::Result<Reply> {
         let mut args = args.to_vec();
         let mut found = Vec::new();
@@ -168,6 +184,23 @@ struct Transaction {
 }
 
 impl Transaction {
+    /// Whether both answered the same.
+    fn check(
+        &mut self,
+        number: usize,
+        step: &Step,
+        ours: std::io::Result<Vec<Reply>>,
+        theirs: &[Reply],
+    ) -> Result<(), Mismatch> {
+        let compare = self.of(step, theirs);
+        let ours = match ours {
+            Ok(replies) if agree(step, &compare, &replies, theirs) => return Ok(()),
+            Ok(replies) => show(&replies),
+            Err(error) => format!("no reply: {error}"),
+        };
+        Err(Mismatch { what: format!("step {number}: {step}"), tandem: ours, redis: show(theirs) })
+    }
+
     /// How the elements of this reply are compared, if it is what an EXEC ran; notes what is queued.
     fn of(&mut self, step: &Step, theirs: &[Reply]) -> Option<Vec<Compare>> {
         if step.connection != 0 {
@@ -189,6 +222,17 @@ impl Transaction {
             }
         }
     }
+}
+
+/// How many of the next steps may be sent at once: on one connection, each with one reply.
+fn run_length(steps: &[Step], depth: usize) -> usize {
+    let connection = steps[0].connection;
+    let plain = |step: &&Step| {
+        step.connection == connection
+            && !SUBSCRIBERS.contains(&connection)
+            && !matches!(step.compare, Compare::Scan { .. })
+    };
+    steps.iter().take(depth).take_while(plain).count().max(1)
 }
 
 fn agree(step: &Step, queued: &Option<Vec<Compare>>, ours: &[Reply], theirs: &[Reply]) -> bool {
@@ -233,17 +277,31 @@ impl<'s> Twins<'s> {
         let mut queued = Transaction::default();
         for (number, step) in steps.iter().enumerate() {
             let theirs = self.redis.run(step).unwrap_or_else(|error| panic!("redis-server: {step}: {error}"));
-            let compare = queued.of(step, &theirs);
-            let ours = match self.tandem.run(step) {
-                Ok(replies) if agree(step, &compare, &replies, &theirs) => continue,
-                Ok(replies) => show(&replies),
-                Err(error) => format!("no reply: {error}"),
-            };
-            return Err(Mismatch {
-                what: format!("step {number}: {step}"),
-                tandem: ours,
-                redis: show(&theirs),
-            });
+            let ours = self.tandem.run(step);
+            queued.check(number, step, ours, &theirs)?;
+        }
+        self.compare_data()
+    }
+
+    /// The same with up to so many commands at once on a connection.
+    pub fn play_pipelined(&mut self, steps: &[Step], depth: usize) -> Result<(), Mismatch> {
+        self.tandem.reset();
+        self.redis.reset();
+        let mut queued = Transaction::default();
+        let mut number = 0;
+        while number < steps.len() {
+            let together = run_length(&steps[number..], depth);
+            let batch = &steps[number..number + together];
+            // Both work at the same time.
+            let sent = (self.redis.send(batch), self.tandem.send(batch));
+            sent.0.unwrap_or_else(|error| panic!("redis-server: {}: {error}", batch[0]));
+            for (at, step) in batch.iter().enumerate() {
+                let theirs = self.redis.receive(step, together);
+                let theirs = theirs.unwrap_or_else(|error| panic!("redis-server: {step}: {error}"));
+                let ours = self.tandem.receive(step, together);
+                queued.check(number + at, step, ours, &theirs)?;
+            }
+            number += together;
         }
         self.compare_data()
     }
@@ -273,6 +331,10 @@ impl<'s> Twins<'s> {
 
     /// Takes away commands for as long as a difference remains.
     pub fn shrink(&mut self, steps: Vec<Step>, mismatch: Mismatch) -> (Vec<Step>, Mismatch) {
+        // What only a pipeline shows is told as it was found.
+        if self.play(&steps).is_ok() {
+            return (steps, mismatch);
+        }
         let (mut best, mut best_mismatch) = (steps, mismatch);
         let mut replays = 0;
         let mut width = best.len().div_ceil(2);

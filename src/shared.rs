@@ -13,8 +13,11 @@ use crate::effects::Class;
 use crate::effects::watch::Watches;
 use crate::events::PubSub;
 use crate::events::monitor::Monitors;
+use crate::eviction::Eviction;
 use crate::expiry::Identities;
 use crate::keyspace::Keyspace;
+use crate::memory::Gauge;
+use crate::memory::limits::Pressure;
 use crate::observe::latency::Latency;
 use crate::observe::sampler::Sampler;
 use crate::observe::slowlog::CommandLogs;
@@ -105,6 +108,12 @@ pub struct Shared {
     pub latency: Latency,
     /// Rates and memory in use.
     pub sampler: Sampler,
+    /// Memory in use at any time, and its limit.
+    pub memory: Gauge,
+    /// How far the limit is lowered because memory is short.
+    pub pressure: Pressure,
+    /// What is dropped when memory is full.
+    pub eviction: Eviction,
     /// How willingly the kernel may kill this process.
     pub oom_score: Mutex<Option<OomScore>>,
     /// 40 hexadecimal digits that name the history of this data set for replicas.
@@ -138,8 +147,9 @@ pub struct Shutdown {
 impl Shared {
     /// The state of a process that starts with these settings.
     pub fn new(config: Config, keyspace: Arc<Keyspace>, workers: u16) -> Shared {
+        let databases = keyspace.databases();
         Shared {
-            identities: Arc::new(Identities::new(keyspace.databases())),
+            identities: Arc::new(Identities::new(databases)),
             keyspace,
             clients: Clients::new(workers),
             config_write: Mutex::new(()),
@@ -151,6 +161,9 @@ impl Shared {
             logs: CommandLogs::default(),
             latency: Latency::default(),
             sampler: Sampler::default(),
+            memory: Gauge::default(),
+            pressure: Pressure::default(),
+            eviction: Eviction::new(databases),
             oom_score: Mutex::new(OomScore::of_this_process().ok()),
             replid: Mutex::new(random_id()),
             pause: Pause::default(),

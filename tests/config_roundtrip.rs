@@ -30,6 +30,7 @@ fn samples(setting: &Setting) -> Vec<String> {
         Spec::Memory { min, max } => {
             vec![min.to_string(), max.to_string(), "12345678".to_owned(), "1gb".to_owned()]
         }
+        Spec::MemoryCap => vec!["7%".to_owned(), "2mb".to_owned(), "auto".to_owned()],
         Spec::MemoryOrPercent => vec!["7%".to_owned(), "2mb".to_owned(), "1".to_owned()],
         Spec::Octal => vec!["777".to_owned(), "0600".to_owned(), "0".to_owned()],
         Spec::Choice(words) | Spec::Choices(words) => words.iter().map(|word| (*word).to_owned()).collect(),

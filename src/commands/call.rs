@@ -15,6 +15,7 @@ use crate::commands::error::Error;
 use crate::commands::keys::{Guards, Keys, Touch};
 use crate::commands::keyspec::{self, KeyList};
 use crate::commands::local::{Lane, Local};
+use crate::commands::room;
 use crate::commands::session::Session;
 use crate::commands::table::{self, Found};
 use crate::commands::transaction::Queued;
@@ -113,10 +114,9 @@ fn run_locked<'a, 'k>(
     let begin = out.position();
     let db = session.db;
     let resp3 = session.resp3;
-    let touch = if session.no_touch { Touch::No } else { env.touch };
     let mut ctx = Ctx {
         args: Args::new(request.source, request.found.words()),
-        keys: Keys::new(Guards::None, hands.expiry, hands.graveyard, env.now, touch),
+        keys: Keys::new(Guards::None, hands.expiry, hands.graveyard, env.now, env.touch),
         reply: Reply::new(out, resp3),
         fx: Default::default(),
         now: env.now,
@@ -319,6 +319,11 @@ fn settle(ctx: &mut Ctx<'_, '_>) {
         ctx.local.tally.hits += hits;
         ctx.local.tally.misses += misses;
     }
+    if let Touch::Arc { tick } = ctx.local.touch
+        && ctx.keys.any_created()
+    {
+        room::recognise(ctx, tick);
+    }
     if ctx.keys.any_expired() {
         ctx.local.tally.expired += ctx.keys.expired().count() as u64;
         ctx.local.tally.expired_fields += ctx.keys.expired_fields();
@@ -357,9 +362,6 @@ pub fn refusal(env: Env<'_>, session: &Session, found: Found) -> Option<Error> {
             table::full_name(found.id),
         )));
     }
-    if env.shared.sampler.is_over() && may_take_memory(session, found) {
-        return Some(Error::OutOfMemory);
-    }
     if flags.contains(Flags::PROTECTED) && !protected_allowed(env.config, session, found) {
         let name = table::container(found.id).command.name;
         return Some(Error::text(format!(
@@ -369,14 +371,6 @@ pub fn refusal(env: Env<'_>, session: &Session, found: Found) -> Option<Error> {
         )));
     }
     None
-}
-
-/// Whether a command, or one of those that EXEC runs, is refused when memory is short.
-#[cold]
-fn may_take_memory(session: &Session, found: Found) -> bool {
-    let queued = || session.transaction.as_ref().map_or(Flags::empty(), |t| t.flags());
-    let flags = if found.command.access == Access::Queued { queued() } else { found.command.flags };
-    flags.contains(Flags::DENYOOM)
 }
 
 fn allowed_while_subscribed(found: Found) -> bool {

@@ -225,9 +225,7 @@ fn follow(shared: &Shared, changed: &[&'static Setting]) {
                 shared.set_notify_classes(Class::from_bits_truncate(config.notify_keyspace_events.bits()))
             }
             "loglevel" => log::set_level(config.loglevel),
-            "maxmemory" => {
-                shared.sampler.used(&shared.keyspace, config.maxmemory);
-            }
+            "maxmemory" | "maxmemory-policy" => crate::commands::room::follow_settings(shared),
             "slowlog-max-len" => shared.logs.slow.shrink(length(config.slowlog_max_len)),
             "commandlog-large-request-max-len" => {
                 shared.logs.large_request.shrink(length(config.commandlog_large_request_max_len));
@@ -253,6 +251,7 @@ fn length(n: u64) -> usize {
 pub fn config_resetstat(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
     ctx.shared.stats.reset();
     ctx.shared.sampler.reset();
+    ctx.shared.memory.reset();
     ctx.shared.helper.reset();
     ctx.reply.ok();
     Ok(Outcome::Done)

@@ -12,12 +12,13 @@ use crate::commands::command::{Access, Flags, Outcome};
 use crate::commands::connection;
 use crate::commands::ctx::Origin;
 use crate::commands::error::Error;
+use crate::commands::room;
 use crate::commands::session::{ReplyMode, Session};
 use crate::commands::table::{self, Found, Lookup};
 use crate::commands::transaction;
 use crate::keyspace::{Batch, KeyHash};
 use crate::protocol::{OutBuf, Reply};
-use crate::shared::{PauseMode, Shared};
+use crate::shared::PauseMode;
 
 /// What became of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,9 +53,11 @@ pub fn dispatch(
     let Lookup::Found(found) = lookup else {
         return refuse_unknown(env, &hands, session, out, lookup, source);
     };
-    let plain = found.is_plain() && session.is_plain() && is_unrestricted(env.shared);
-    if (!plain || !found.command.arity.accepts(source.len()))
-        && let Some(fate) = held_up(env, &hands, batch, session, out, found, source)
+    let plain = found.is_plain() && session.is_plain() && !env.shared.pause.is_set();
+    // Looked at first: what it adds counts, whatever else there is to see to.
+    let has_room = hands.local.room.has_budget(found, source);
+    if !(plain && has_room && found.command.arity.accepts(source.len()))
+        && let Some(fate) = held_up(env, &mut hands, batch, session, out, found, source)
     {
         return fate;
     }
@@ -82,17 +85,11 @@ pub fn dispatch(
     }
 }
 
-/// Whether neither a pause nor a lack of memory may hold a command up.
-#[inline]
-fn is_unrestricted(shared: &Shared) -> bool {
-    !shared.pause.is_set() && !shared.sampler.is_over()
-}
-
 /// What becomes of a request that does not just run, or None if it does after all.
 #[inline(never)]
 fn held_up(
     env: Env<'_>,
-    hands: &Hands<'_>,
+    hands: &mut Hands<'_>,
     batch: &Batch<'_>,
     session: &mut Session,
     out: &mut OutBuf,
@@ -105,6 +102,9 @@ fn held_up(
     }
     if let Some(error) = call::refusal(env, session, found) {
         return Some(refuse(env, hands, session, out, Some(found.id), &error));
+    }
+    if hands.local.room.limit != 0 && room::is_refused(env, hands, batch, session, found) {
+        return Some(refuse(env, hands, session, out, Some(found.id), &Error::OutOfMemory));
     }
     if session.transaction.is_some() && !runs_in_multi(found) {
         return Some(queue(env, hands, batch, session, out, found, source));

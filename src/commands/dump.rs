@@ -3,7 +3,7 @@
 use crate::commands::command::Outcome;
 use crate::commands::ctx::Ctx;
 use crate::commands::error::Error;
-use crate::commands::keys::{NewString, Ttl};
+use crate::commands::keys::{NewString, Touch, Ttl};
 use crate::commands::{hash, list, object, set, sorted_set};
 use crate::config::Config;
 use crate::effects::Class;
@@ -150,6 +150,8 @@ fn expired_already(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
 
 fn set_access(ctx: &mut Ctx<'_, '_>, options: &Options) {
     let bits = match (options.idle, options.frequency) {
+        // Neither means anything to it.
+        _ if matches!(ctx.local.touch, Touch::Arc { .. }) => return,
         (Some(idle), _) if !object::lfu_in_force(ctx) => access::with_idle(idle, ctx.now),
         (_, Some(frequency)) if object::lfu_in_force(ctx) => access::with_frequency(frequency, ctx.now),
         _ => return,

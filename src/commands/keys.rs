@@ -95,6 +95,8 @@ pub struct Keys<'a, 'k> {
     graveyard: &'a mut Graveyard,
     now: u64,
     policy: Touch,
+    /// How the first access to a new key is recorded.
+    fresh: Touch,
     /// Any key, or fields of one, expired during this command?
     any_expired: bool,
     /// Fields removed because their time had come.
@@ -114,6 +116,11 @@ pub enum Touch {
         log_factor: u32,
         /// `lfu-decay-time`, minutes
         decay_minutes: u32,
+    },
+    /// As class, frequency and tick of the adaptive policy.
+    Arc {
+        /// The tick of the batch.
+        tick: u8,
     },
 }
 
@@ -170,6 +177,7 @@ impl<'a, 'k> Keys<'a, 'k> {
             graveyard,
             now,
             policy,
+            fresh: policy,
             any_expired: false,
             expired_fields: 0,
         }
@@ -269,6 +277,26 @@ impl<'a, 'k> Keys<'a, 'k> {
     /// Keys that were not there before this command, by index.
     pub(crate) fn created(&self) -> impl Iterator<Item = usize> + '_ {
         self.slots.iter().enumerate().filter(|(_, s)| s.created).map(|(i, _)| i)
+    }
+
+    #[inline]
+    pub(crate) fn any_created(&self) -> bool {
+        self.slots.iter().any(|s| s.created)
+    }
+
+    /// Looks at each key that this command stored first; `f` gives access bits to store, if others.
+    pub(crate) fn for_each_created(&mut self, mut f: impl FnMut(DbId, KeyHash, EntryRef<'_>) -> Option<u16>) {
+        for i in 0..self.slots.len {
+            if !self.slots[i].created {
+                continue;
+            }
+            self.with_guard(i, |g, slot| {
+                let Some(pos) = g.find(slot.hash, &slot.key) else { return };
+                if let Some(access) = f(slot.db, slot.hash, g.entry(pos)) {
+                    g.entry(pos).set_access(access);
+                }
+            });
+        }
     }
 
     pub(crate) fn any_expired(&self) -> bool {
@@ -501,7 +529,7 @@ impl<'a, 'k> Keys<'a, 'k> {
                 let e = g.entry(pos);
                 (e.deadline().map(|d| (d, e.armed())), e.access())
             }),
-            None => (None, crate::eviction::access::fresh(self.policy, self.now)),
+            None => (None, crate::eviction::access::fresh(self.fresh, self.now)),
         };
         let deadline = match ttl {
             Ttl::Clear => None,

@@ -24,6 +24,8 @@ pub struct Local {
     pub waiter: Option<Arc<Waiter>>,
     /// An emptied transaction, so that MULTI need not ask for its memory.
     pub transaction: Option<Box<Transaction>>,
+    /// Keeping `maxmemory`.
+    pub room: crate::commands::room::Room,
     /// Counts that are added to the worker's counters with the next run of commands.
     pub tally: Tally,
     /// DEBUG FAULT EXPIRY: the next slice of this worker's expiry panics.
@@ -72,6 +74,7 @@ impl Lane {
                 signalled: false,
                 waiter: None,
                 transaction: None,
+                room: Default::default(),
                 tally: Tally::default(),
                 panic_in_expiry: false,
             },

@@ -43,6 +43,7 @@ pub mod persistence;
 pub mod pubsub;
 mod reload;
 pub mod replication;
+pub mod room;
 pub mod row;
 pub mod scan;
 pub mod script;

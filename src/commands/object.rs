@@ -6,7 +6,7 @@ use crate::commands::error::Error;
 use crate::commands::number;
 use crate::commands::row::{acl, flags, help, key_flags};
 use crate::config::EvictionPolicy;
-use crate::eviction::access;
+use crate::eviction::{access, arc};
 use crate::keyspace::EntryRef;
 use crate::values::Value;
 
@@ -131,8 +131,11 @@ fn string_encoding(bytes: &[u8], raw: bool) -> &'static str {
 /// OBJECT REFCOUNT. Values are never shared here; small integers answer as Redis' shared ones do.
 pub fn object_refcount(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
     ctx.keys.no_touch();
+    // Where each key has its own access bits, Redis does not share.
+    let may_share = ctx.shared.memory.limit() == 0 || !tracks_access(ctx.config.maxmemory_policy);
     let shared = |e: EntryRef<'_>| {
-        encoding(&e) == "int"
+        may_share
+            && encoding(&e) == "int"
             && e.bytes().and_then(number::parse_i64).is_some_and(|n| (0..SHARED_INTEGERS).contains(&n))
     };
     match ctx.keys.with_entry(0, shared) {
@@ -144,6 +147,11 @@ pub fn object_refcount(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
 }
 
 const SHARED_INTEGERS: i64 = 10_000;
+
+fn tracks_access(policy: EvictionPolicy) -> bool {
+    use EvictionPolicy::*;
+    matches!(policy, AllkeysArc | AllkeysLru | AllkeysLfu | VolatileLru | VolatileLfu)
+}
 
 /// Whether keys are chosen for eviction by how often they are used.
 pub(super) fn lfu_in_force(ctx: &Ctx<'_, '_>) -> bool {
@@ -163,6 +171,9 @@ pub fn object_idletime(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
             "ERR An LFU maxmemory policy is selected, idle time not tracked. Please note that when switching between policies at runtime LRU and LFU data will take some time to adjust.",
         ));
     }
+    if ctx.config.maxmemory_policy == EvictionPolicy::AllkeysArc {
+        return Err(Error::Line("ERR The allkeys-arc maxmemory policy is selected, idle time not tracked."));
+    }
     ctx.reply.int(i64::try_from(access::idle_seconds(bits, now)).unwrap_or(i64::MAX));
     Ok(Outcome::Done)
 }
@@ -175,6 +186,10 @@ pub fn object_freq(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
         ctx.reply.null();
         return Ok(Outcome::Done);
     };
+    if ctx.config.maxmemory_policy == EvictionPolicy::AllkeysArc {
+        ctx.reply.int(i64::from(arc::frequency(bits)));
+        return Ok(Outcome::Done);
+    }
     if !lfu_in_force(ctx) {
         return Err(Error::Line(
             "ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please note that when switching between policies at runtime LRU and LFU data will take some time to adjust.",

@@ -155,13 +155,15 @@ pub fn info(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
 /// Gathers what INFO and MEMORY STATS show.
 pub(super) fn facts<'a>(ctx: &mut Ctx<'a, '_>) -> Facts<'a> {
     let shared = ctx.shared;
+    // First, so that what is gathered for the answer does not count.
+    let used = shared.sampler.used(&shared.keyspace, ctx.keyspace().live_bytes());
     let totals = shared.stats.totals();
     Facts {
         shared,
         config: ctx.config,
         counters: shared.stats.sum(),
         rates: shared.sampler.rates(clock::mono_ms(), totals),
-        used: shared.sampler.used(&shared.keyspace, ctx.config.maxmemory),
+        used,
         databases: (0..shared.keyspace.databases()).filter_map(|db| database(ctx, db)).collect(),
         clients: clients(ctx),
         command_name: table::full_name,

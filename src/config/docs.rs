@@ -4,8 +4,12 @@ use std::fmt::Write as _;
 
 use super::{Config, SETTINGS, Setting, Spec, Status};
 
-/// Where the shipped sidecar.yaml differs from the defaults: it opens a socket to try things on.
-pub const SHIPPED: [(&str, &str); 1] = [("unixsocket", "/tmp/tandem.sock")];
+/// Where the shipped sidecar.yaml differs from the defaults, which are redis-server's, and why.
+pub const SHIPPED: [(&str, &str, &str); 3] = [
+    ("unixsocket", "/tmp/tandem.sock", "so that there is something to try"),
+    ("maxmemory", "auto", "a sidecar stays within its container"),
+    ("maxmemory-policy", "allkeys-arc", "the best hit ratio without tuning"),
+];
 
 /// sidecar.yaml: every setting with its default and a line of explanation.
 pub fn sidecar_yaml() -> String {
@@ -25,14 +29,12 @@ pub fn sidecar_yaml() -> String {
             out.push('\n');
         }
         let indent = if group.is_empty() { "" } else { "  " };
-        let shipped = SHIPPED.iter().find(|(name, _)| *name == setting.name());
-        let value = shipped.map_or(setting.default, |(_, value)| value);
+        let shipped = SHIPPED.iter().find(|(name, ..)| *name == setting.name());
+        let value = shipped.map_or(setting.default, |(_, value, _)| value);
         let _ = writeln!(out, "{indent}# {}{}", setting.explanation(), yaml_note(setting));
-        if shipped.is_some() {
-            let _ = writeln!(
-                out,
-                "{indent}# Not the default, which is empty: here so that there is something to try."
-            );
+        if let Some((.., why)) = shipped {
+            let default = if setting.default.is_empty() { "empty" } else { setting.default };
+            let _ = writeln!(out, "{indent}# Not the default, which is {default}: {why}.");
         }
         let _ = writeln!(out, "{indent}{}: {}", setting.name(), yaml_value(setting, value));
     }
@@ -195,6 +197,7 @@ fn values(setting: &Setting) -> String {
         Spec::Memory { min: 0, .. } => "size".to_owned(),
         Spec::Memory { min, .. } => format!("size from {}", super::kinds::memory_text(min)),
         Spec::MemoryOrPercent => "size or share such as 5%".to_owned(),
+        Spec::MemoryCap => "size, share such as 60%, or auto".to_owned(),
         Spec::Octal => "octal".to_owned(),
         Spec::Choice(words) => words.join(", "),
         Spec::Choices(words) => format!("any of {}", words.join(", ")),
@@ -226,7 +229,7 @@ impl Config {
     /// The configuration that the shipped sidecar.yaml stands for.
     pub fn shipped() -> Self {
         let mut config = Config::default();
-        for (name, value) in SHIPPED {
+        for (name, value, _) in SHIPPED {
             let setting = super::find(name.as_bytes()).expect("invariant: SHIPPED names settings");
             super::runtime::assign_text(&mut config, setting, value.as_bytes())
                 .expect("invariant: a test reads the shipped values");

@@ -288,7 +288,7 @@ choices! {
     EvictionPolicy {
         VolatileLru = "volatile-lru", VolatileLfu = "volatile-lfu", VolatileRandom = "volatile-random",
         VolatileTtl = "volatile-ttl", AllkeysLru = "allkeys-lru", AllkeysLfu = "allkeys-lfu",
-        AllkeysRandom = "allkeys-random", Noeviction = "noeviction",
+        AllkeysRandom = "allkeys-random", AllkeysArc = "allkeys-arc", Noeviction = "noeviction",
     }
     /// When the append-only file is synced.
     Fsync { Everysec = "everysec", Always = "always", No = "no" }
@@ -442,6 +442,56 @@ impl SettingValue for MemoryLimit {
         match self {
             MemoryLimit::Bytes(bytes) => vec![memory_text(*bytes).into_bytes()],
             MemoryLimit::Percent(_) => vec![self.show(spec)],
+        }
+    }
+}
+
+/// A limit on the memory of the process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MemoryCap {
+    /// Bytes; 0 is no limit.
+    Bytes(u64),
+    /// Percent of what the process may have: its cgroup's limit, or the machine's memory.
+    Percent(u8),
+    /// What the process may have, less a reserve; less under memory pressure.
+    Auto,
+}
+
+impl Default for MemoryCap {
+    fn default() -> Self {
+        MemoryCap::Bytes(0)
+    }
+}
+
+impl SettingValue for MemoryCap {
+    fn parse(words: &[&[u8]], spec: &Spec, current: &Self, origin: Origin) -> Result<Self, String> {
+        let word = one(words)?;
+        if word.eq_ignore_ascii_case(b"auto") {
+            return Ok(MemoryCap::Auto);
+        }
+        if let [.., b'%'] = word {
+            return match MemoryLimit::parse(words, spec, &MemoryLimit::default(), origin)? {
+                MemoryLimit::Percent(share) => Ok(MemoryCap::Percent(share)),
+                MemoryLimit::Bytes(_) => Ok(*current),
+            };
+        }
+        let bytes = memory_size(word).filter(|&bytes| bytes <= i64::MAX.unsigned_abs());
+        Ok(MemoryCap::Bytes(bytes.ok_or("argument must be a memory value")?))
+    }
+
+    fn show(&self, _: &Spec) -> Vec<u8> {
+        match self {
+            MemoryCap::Bytes(bytes) => bytes.to_string(),
+            MemoryCap::Percent(share) => format!("{share}%"),
+            MemoryCap::Auto => "auto".to_owned(),
+        }
+        .into_bytes()
+    }
+
+    fn lines(&self, spec: &Spec) -> Vec<Vec<u8>> {
+        match self {
+            MemoryCap::Bytes(bytes) => vec![memory_text(*bytes).into_bytes()],
+            MemoryCap::Percent(_) | MemoryCap::Auto => vec![self.show(spec)],
         }
     }
 }

@@ -45,9 +45,9 @@ pub use forms::{
     SavePoint, SavePoints,
 };
 pub use kinds::{
-    Allow, DisklessLoad, Endpoint, EvictionPolicy, Fsync, LogFormat, LogLevel, MemoryLimit, OomScoreAdj,
-    PropagationError, PubsubDefault, Renames, Sanitize, ShutdownFlags, Supervised, SyslogFacility, Text,
-    TlsAuthClients, Workers,
+    Allow, DisklessLoad, Endpoint, EvictionPolicy, Fsync, LogFormat, LogLevel, MemoryCap, MemoryLimit,
+    OomScoreAdj, PropagationError, PubsubDefault, Renames, Sanitize, ShutdownFlags, Supervised,
+    SyslogFacility, Text, TlsAuthClients, Workers,
 };
 pub use oom::OomScore;
 pub use quote::{Unbalanced, quote_if_needed, repr, split_words};

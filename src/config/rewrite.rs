@@ -216,7 +216,7 @@ fn yaml_text(config: &Config, old: &[u8], all: bool) -> Result<Vec<u8>, RewriteE
     let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
     for setting in SETTINGS.iter().filter(|setting| all || !setting.same(&before, config)) {
         let shown = match setting.spec {
-            Spec::Memory { .. } | Spec::MemoryOrPercent => (setting.lines)(config).concat(),
+            Spec::Memory { .. } | Spec::MemoryOrPercent | Spec::MemoryCap => (setting.lines)(config).concat(),
             _ => setting.value(config),
         };
         // YAML is text: a password that is not UTF-8 has no place there.

@@ -42,6 +42,8 @@ pub enum Spec {
     },
     /// A size in bytes or a share such as `5%`.
     MemoryOrPercent,
+    /// The same, or `auto`.
+    MemoryCap,
     /// File permissions in octal.
     Octal,
     /// One of these words.

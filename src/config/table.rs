@@ -90,22 +90,21 @@ settings! {
         databases: u32 = "16", ["databases"], int(1, 65535, ""), FIXED, ACTIVE;
     }
     "memory" {
-        /// Memory above which writes are refused (and, once eviction is built, keys evicted); 0 is no limit.
-        maxmemory: u64 = "0", ["maxmemory"], memory(0, SIZE), LIVE, ACTIVE;
-        /// Which keys are evicted.
+        /// Memory above which keys are evicted or writes refused; 0 is no limit, a share is one of the cgroup's limit or the machine's memory, `auto` is that less a reserve.
+        maxmemory: MemoryCap = "0", ["maxmemory"], Spec::MemoryCap, LIVE, ACTIVE;
+        /// Which keys are evicted; `allkeys-arc` adapts between recency and frequency.
         maxmemory_policy: EvictionPolicy = "noeviction", ["maxmemory-policy"], Spec::Choice(EvictionPolicy::WORDS), LIVE,
-            waits("eviction");
-        /// Keys looked at to choose one victim.
-        maxmemory_samples: u32 = "5", ["maxmemory-samples"], int(1, 64, "keys"), LIVE, waits("eviction");
+            ACTIVE;
+        /// How many keys are looked at to choose one victim.
+        maxmemory_samples: u32 = "5", ["maxmemory-samples"], int(1, 64, "keys"), LIVE, ACTIVE;
         /// How hard eviction works before it lets requests through, from 0 to 100.
-        maxmemory_eviction_tenacity: u32 = "10", ["maxmemory-eviction-tenacity"], int(0, 100, ""), LIVE,
-            waits("eviction");
+        maxmemory_eviction_tenacity: u32 = "10", ["maxmemory-eviction-tenacity"], int(0, 100, ""), LIVE, ACTIVE;
         /// How slowly the access counter of LFU rises.
-        lfu_log_factor: u32 = "10", ["lfu-log-factor"], int(0, INT, ""), LIVE, waits("eviction");
+        lfu_log_factor: u32 = "10", ["lfu-log-factor"], int(0, INT, ""), LIVE, ACTIVE;
         /// Time after which the access counter of LFU is halved.
-        lfu_decay_time: u32 = "1", ["lfu-decay-time"], int(0, INT, "minutes"), LIVE, waits("eviction");
-        /// Free evicted values in the background.
-        lazyfree_lazy_eviction: bool = "no", ["lazyfree-lazy-eviction"], Spec::Bool, LIVE, waits("eviction");
+        lfu_decay_time: u32 = "1", ["lfu-decay-time"], int(0, INT, "minutes"), LIVE, ACTIVE;
+        /// Free evicted values in the background, small ones too.
+        lazyfree_lazy_eviction: bool = "no", ["lazyfree-lazy-eviction"], Spec::Bool, LIVE, ACTIVE;
         /// Free expired values in the background.
         lazyfree_lazy_expire: bool = "no", ["lazyfree-lazy-expire"], Spec::Bool, LIVE, ACTIVE;
         /// Free overwritten values in the background.

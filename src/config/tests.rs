@@ -46,7 +46,7 @@ fn set_is_all_or_nothing() {
     let config = Config::default();
     let pairs: [(&[u8], &[u8]); 2] = [(b"maxmemory", b"10000001"), (b"TIMEOUT", b"7")];
     let (next, changed) = set(&config, &pairs, false).unwrap();
-    assert_eq!((next.maxmemory, next.timeout), (10_000_001, 7));
+    assert_eq!((next.maxmemory, next.timeout), (MemoryCap::Bytes(10_000_001), 7));
     assert_eq!(changed.iter().map(|s| s.name()).collect::<Vec<_>>(), ["maxmemory", "timeout"]);
     let (_, changed) = set(&next, &pairs, false).unwrap();
     assert!(changed.is_empty());

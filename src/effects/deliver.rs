@@ -90,6 +90,16 @@ pub fn fields_expired(shared: &Shared, db: DbId, key: &[u8], all: bool) {
     }
 }
 
+/// A key went because memory was wanted.
+pub fn evicted(shared: &Shared, db: DbId, key: &[u8]) {
+    if !shared.anyone_listens() {
+        return;
+    }
+    shared.watches.touch(db, key);
+    key_event(shared, db, key, Class::EVICTED, "evicted");
+    shared.waiters.signal(db, key);
+}
+
 /// Publishes one keyspace notification, if its class is configured.
 pub fn key_event(shared: &Shared, db: DbId, key: &[u8], class: Class, event: &'static str) {
     let wanted = shared.notify_classes();

@@ -5,6 +5,7 @@
 //! logarithmic counter (the probabilistic counter described in Redis' eviction document).
 
 use crate::commands::keys::Touch;
+use crate::eviction::arc;
 
 /// Where the counter of a new key starts, so that it is not the first to go.
 pub const LFU_INIT: u8 = 5;
@@ -14,6 +15,7 @@ pub const LFU_INIT: u8 = 5;
 pub fn fresh(policy: Touch, now_ms: u64) -> u16 {
     match policy {
         Touch::No | Touch::Lru => seconds(now_ms),
+        Touch::Arc { tick } => arc::fresh(tick),
         Touch::Lfu { .. } => minutes(now_ms) << 8 | u16::from(LFU_INIT),
     }
 }
@@ -24,6 +26,7 @@ pub fn touched(policy: Touch, old: u16, now_ms: u64) -> u16 {
     match policy {
         Touch::No => old,
         Touch::Lru => seconds(now_ms),
+        Touch::Arc { tick } => arc::touched(old, tick),
         Touch::Lfu { log_factor, decay_minutes } => {
             let counter = increment(decayed(old, now_ms, decay_minutes), log_factor, fastrand::f64());
             minutes(now_ms) << 8 | u16::from(counter)

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! Chunk   128 bytes   items [u64; 15], next u32, len u32        8.53 bytes per item when full
-//! Block   512 chunks  64 KiB, filled from the front as needed; its free chunks form a list inside it
+//! Block   128 chunks  16 KiB, filled from the front as needed; its free chunks form a list inside it
 //! stack   u32         number of its first chunk, NIL when empty; only the first chunk may be partly filled
 //! ```
 //!
@@ -13,7 +13,7 @@
 /// Items in a chunk.
 const ITEMS: usize = 15;
 /// Chunks in a block.
-const CHUNKS: usize = 512;
+const CHUNKS: usize = 128;
 /// The empty stack.
 pub(super) const NIL: u32 = u32::MAX;
 

@@ -332,6 +332,18 @@ impl<'p> Batch<'p> {
         scan::scan(self, db, cursor, count, f)
     }
 
+    /// Visits the keys of all buckets that begin within `span` hashes from `from` on (around the end of
+    /// hash space), in hash order. `f` is called under the shard's lock and gives access bits to store,
+    /// if others. An almost empty table is left off part of the way.
+    pub fn visit(&self, db: DbId, from: u64, span: u64, f: &mut dyn FnMut(EntryRef<'_>) -> Option<u16>) {
+        scan::visit(self, db, from, span, f);
+    }
+
+    /// Bytes of living entries, their values out of line apart.
+    pub fn live_bytes(&self) -> usize {
+        (0..self.keyspace.databases()).filter_map(|db| self.engines(db)).map(|e| e.space.live_bytes()).sum()
+    }
+
     /// One key at random; false if there is none. Call again with another `rnd` for another key.
     /// `f` is called under the shard's lock.
     pub fn random(&self, db: DbId, rnd: u64, f: &mut dyn FnMut(EntryRef<'_>)) -> bool {

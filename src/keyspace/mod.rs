@@ -440,6 +440,11 @@ impl Keyspace {
         migrate::force(who, db, up)
     }
 
+    /// Whether entries take almost all of the space reserved for them.
+    pub fn is_nearly_full(&self) -> bool {
+        self.segments.is_nearly_full()
+    }
+
     /// Hands a value to the helper thread, which drops it.
     pub fn discard(&self, value: Box<Value>) {
         let first = self.reclaim.trash.is_empty();

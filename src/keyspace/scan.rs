@@ -7,6 +7,7 @@
 //! start of one of them too.
 
 use super::batch::Batch;
+use super::bucket::BUCKETS;
 use super::engines::Engines;
 use super::hash::KeyHash;
 use super::shard::ShardGuard;
@@ -68,6 +69,56 @@ pub(super) fn scan(
 fn end(position: u64, bits: u32) -> Option<u64> {
     let size = 1_u64.checked_shl(bits)?;
     (position & !(size - 1)).checked_add(size)
+}
+
+/// Shards that one visit locks at most, so that an almost empty table costs no more than a full one.
+const VISIT_SHARDS_MAX: usize = 64;
+
+/// Visits the keys of all buckets that begin within `span` hashes from `from` on, around the end of
+/// hash space.
+pub(super) fn visit(
+    batch: &Batch<'_>,
+    db: DbId,
+    from: u64,
+    span: u64,
+    f: &mut dyn FnMut(EntryRef<'_>) -> Option<u16>,
+) {
+    if batch.engines(db).is_none() {
+        return;
+    }
+    let mut position = from;
+    let mut left = span;
+    for _ in 0..VISIT_SHARDS_MAX {
+        let mut guard = batch.lock(db, KeyHash(position));
+        let engine = guard.engine();
+        let width = engine.bucket_width_bits();
+        let size = 1_u64 << width;
+        // A bucket that begins before the position belongs to the stretch in front.
+        let skip = position.wrapping_neg() & (size - 1);
+        if skip > left {
+            return;
+        }
+        position = position.wrapping_add(skip);
+        left -= skip;
+        if skip > 0 && engine.bucket(KeyHash(position)) == 0 {
+            // That was the last bucket of its shard.
+            continue;
+        }
+        let buckets_left = BUCKETS - engine.bucket(KeyHash(position));
+        let wanted = usize::try_from(left / size)
+            .unwrap_or(usize::MAX)
+            .saturating_add(usize::from(!left.is_multiple_of(size)));
+        let count = buckets_left.min(wanted);
+        if guard.used() > 0 {
+            guard.visit_buckets(KeyHash(position), count, f);
+        }
+        let visited = size.saturating_mul(count as u64);
+        position = position.wrapping_add(visited);
+        if left <= visited {
+            return;
+        }
+        left -= visited;
+    }
 }
 
 /// Shards tried by chance before the walk to the next key.

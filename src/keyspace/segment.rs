@@ -213,6 +213,11 @@ impl Segments {
         self.taken.load(Relaxed) * SEGMENT_BYTES
     }
 
+    /// Whether less than a 64th of the segments is free.
+    pub fn is_nearly_full(&self) -> bool {
+        self.taken.load(Relaxed) + self.count as usize / 64 >= self.count as usize
+    }
+
     /// Bytes of free segments that are still resident.
     pub fn dirty_bytes(&self) -> usize {
         self.dirty.load(Relaxed) * SEGMENT_BYTES

@@ -396,6 +396,24 @@ impl<'b> ShardGuard<'b> {
         false
     }
 
+    /// Where a key with this hash stands.
+    pub fn find_hash(&self, hash: KeyHash) -> Option<Pos> {
+        let block = self.locked.block()?;
+        for (index, bucket) in block.chain(self.engine.bucket(hash)) {
+            let mut bits = bucket.matching(hash.tag());
+            while bits != 0 {
+                let slot = bits.trailing_zeros() as usize;
+                bits &= bits - 1;
+                let place = Ref(bucket.raw(slot));
+                if self.locked.entry(place).hash(self.batch.hasher()) == hash {
+                    let at = At { bucket: index as u16, slot: slot as u16 };
+                    return Some(Pos { at, place });
+                }
+            }
+        }
+        None
+    }
+
     /// Keys of the shard.
     pub(super) fn used(&self) -> usize {
         self.locked.used()
@@ -412,6 +430,36 @@ impl<'b> ShardGuard<'b> {
         let Some(block) = self.locked.block() else { return };
         for (_, _, place) in block.chain_entries(self.engine.bucket(hash)) {
             f(self.locked.entry(place));
+        }
+    }
+
+    /// Visits the keys of some buckets, from the one where a hash lives on; `f` gives access bits to
+    /// store, if others. What comes next is asked for ahead.
+    pub(super) fn visit_buckets(
+        &mut self,
+        first: KeyHash,
+        count: usize,
+        f: &mut dyn FnMut(EntryRef<'_>) -> Option<u16>,
+    ) {
+        let segments = &self.locked.space.segments;
+        let Some(block) = self.locked.block() else { return };
+        let front = self.engine.bucket(first);
+        let ahead = |bucket: usize| {
+            for (_, _, place) in block.chain_entries(bucket) {
+                super::bucket::prefetch(segments.address_hint(place.0));
+            }
+        };
+        ahead(front);
+        for bucket in front..front + count {
+            if bucket + 1 < front + count {
+                ahead(bucket + 1);
+            }
+            for (_, _, place) in block.chain_entries(bucket) {
+                let entry = self.locked.entry(place);
+                if let Some(access) = f(entry) {
+                    entry.set_access(access);
+                }
+            }
         }
     }
 

@@ -8,7 +8,8 @@
 use std::ffi::{CStr, c_char, c_void};
 use std::sync::LazyLock;
 
-use tikv_jemalloc_ctl::{epoch, stats};
+use tikv_jemalloc_ctl::thread::{ThreadLocal, allocatedp, deallocatedp};
+use tikv_jemalloc_ctl::{epoch, raw, stats};
 
 /// To be installed as `#[global_allocator]`.
 pub use tikv_jemallocator::Jemalloc as Allocator;
@@ -32,7 +33,7 @@ pub static MALLOC_CONF: Settings = Settings(SETTINGS.as_ptr());
 /// What jemalloc says of itself, in bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Figures {
-    /// Handed out.
+    /// Handed out, what threads keep for their next requests apart.
     pub allocated: usize,
     /// In pages from which something is handed out.
     pub active: usize,
@@ -46,9 +47,34 @@ pub fn figures() -> Figures {
         return Figures::default();
     }
     Figures {
-        allocated: stats::allocated::read().unwrap_or(0),
+        allocated: stats::allocated::read().unwrap_or(0).saturating_sub(cached()),
         active: stats::active::read().unwrap_or(0),
         resident: stats::resident::read().unwrap_or(0),
+    }
+}
+
+/// Bytes in the caches of all threads.
+fn cached() -> usize {
+    // 4096 is jemalloc's MALLCTL_ARENAS_ALL.
+    // SAFETY: the name is a C string, and its value is a size_t.
+    unsafe { raw::read::<usize>(b"stats.arenas.4096.tcache_bytes\0") }.unwrap_or(0)
+}
+
+/// What the thread that made this has allocated and freed so far.
+#[derive(Clone, Copy)]
+pub struct ThreadBytes(Option<(ThreadLocal<u64>, ThreadLocal<u64>)>);
+
+impl Default for ThreadBytes {
+    fn default() -> Self {
+        ThreadBytes(allocatedp::read().and_then(|a| Ok((a, deallocatedp::read()?))).ok())
+    }
+}
+
+impl ThreadBytes {
+    /// Allocated less freed: two loads.
+    #[inline]
+    pub fn net(&self) -> i64 {
+        self.0.map_or(0, |(allocated, freed)| allocated.get().wrapping_sub(freed.get()).cast_signed())
     }
 }
 

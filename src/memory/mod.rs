@@ -1,7 +1,12 @@
 //! Memory as the allocator and the kernel see it.
 //!
 //! [`allocator`] is jemalloc with the settings of a sidecar, its figures and its purge;
-//! [`process`] is what the kernel says: resident memory, CPU time, the machine's memory.
+//! [`process`] is what the kernel says: resident memory, CPU time, the machine's memory;
+//! [`gauge`] is how much is in use and may be, at any time; [`limits`] what the system grants.
 
 pub mod allocator;
+pub mod gauge;
+pub mod limits;
 pub mod process;
+
+pub use gauge::{Gauge, Tap};

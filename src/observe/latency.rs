@@ -16,6 +16,11 @@ pub const COMMAND_UNBLOCKING: &str = "command-unblocking";
 /// Working off due keys.
 pub const EXPIRE_CYCLE: &str = "expire-cycle";
 
+/// Making room for a command by eviction.
+pub const EVICTION_CYCLE: &str = "eviction-cycle";
+/// Freeing one evicted value.
+pub const EVICTION_DEL: &str = "eviction-del";
+
 /// The worst latency of one second.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sample {

@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
+use std::sync::atomic::{AtomicU64, AtomicUsize};
 
 use parking_lot::Mutex;
 
@@ -45,7 +45,7 @@ pub struct Rates {
 /// Memory in use, in bytes.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Used {
-    /// Handed out by the allocator, and segments of keys in use.
+    /// Handed out by the allocator, and living entries in segments.
     pub now: usize,
     /// The most that was seen.
     pub peak: usize,
@@ -66,7 +66,6 @@ pub struct Sampler {
     ring: Mutex<VecDeque<Sample>>,
     peak: AtomicUsize,
     startup: AtomicUsize,
-    over: AtomicBool,
 }
 
 impl Sampler {
@@ -78,16 +77,25 @@ impl Sampler {
     }
 
     /// Takes a sample, unless another worker was faster.
+    ///
+    /// `live` gives the bytes of living entries.
     #[cold]
-    pub fn take_if_due(&self, now_ms: u64, mono_ms: u64, stats: &Stats, keyspace: &Keyspace, maxmemory: u64) {
+    pub fn take_if_due(
+        &self,
+        now_ms: u64,
+        mono_ms: u64,
+        stats: &Stats,
+        keyspace: &Keyspace,
+        live: impl FnOnce() -> usize,
+    ) -> Option<Used> {
         let last = self.last_ms.load(Relaxed);
         if now_ms.wrapping_sub(last) < PERIOD_MS
             || self.last_ms.compare_exchange(last, now_ms, Relaxed, Relaxed).is_err()
         {
-            return;
+            return None;
         }
         self.rates(mono_ms, stats.totals());
-        self.used(keyspace, maxmemory);
+        Some(self.used(keyspace, live()))
     }
 
     /// Rates up to now; remembers the counts for later.
@@ -106,14 +114,13 @@ impl Sampler {
         base.map_or_else(Rates::default, |base| between(base, Sample { at_ms: mono_ms, totals }))
     }
 
-    /// Memory now, with its peak; also says whether it is over the limit.
-    pub fn used(&self, keyspace: &Keyspace, maxmemory: u64) -> Used {
+    /// Memory now, with its peak; `live` are the bytes of living entries.
+    pub fn used(&self, keyspace: &Keyspace, live: usize) -> Used {
         let figures = allocator::figures();
         let space = keyspace.segment_bytes();
-        let now = figures.allocated + space.taken;
+        let now = figures.allocated + live;
         let peak = self.peak.fetch_max(now, Relaxed).max(now);
         let _ = self.startup.compare_exchange(0, now, Relaxed, Relaxed);
-        self.over.store(maxmemory > 0 && now as u64 > maxmemory, Relaxed);
         Used {
             now,
             peak,
@@ -122,12 +129,6 @@ impl Sampler {
             segments: space.taken,
             spare: space.spare,
         }
-    }
-
-    /// Whether memory was over `maxmemory` when it was last looked at.
-    #[inline]
-    pub fn is_over(&self) -> bool {
-        self.over.load(Relaxed)
     }
 
     /// CONFIG RESETSTAT.

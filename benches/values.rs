@@ -107,6 +107,16 @@ fn sets(c: &mut Criterion) {
             })
         });
     }
+    let limits = set::Limits::default();
+    for n in [100, 100_000] {
+        let mut set = a_set(n, member);
+        c.bench_function(&format!("set/add+remove {n}"), |b| {
+            b.iter(|| {
+                set.insert(b"one-more-of-16-b", &limits);
+                set.remove(b"one-more-of-16-b")
+            })
+        });
+    }
     let mut random = Random::new(2);
     let set = a_set(100_000, member);
     c.bench_function("set/random", |b| b.iter(|| black_box(set.random(&mut random).is_some())));
@@ -135,8 +145,27 @@ fn hashes(c: &mut Criterion) {
     }
 }
 
+fn whole_hashes(c: &mut Criterion) {
+    for n in [20, 1_000] {
+        let hash = a_hash(n);
+        c.bench_function(&format!("hash/all {n}"), |b| {
+            b.iter(|| hash.iter().map(|f| black_box(f.value.text_len())).sum::<usize>())
+        });
+    }
+}
+
 fn sorted_sets(c: &mut Criterion) {
     let limits = sorted_set::Limits::default();
+    for n in [100, 100_000] {
+        let mut zset = a_sorted_set(n);
+        let score = Score::new(1.5).expect("a number");
+        c.bench_function(&format!("zset/add+remove {n}"), |b| {
+            b.iter(|| {
+                zset.insert(b"one-more-of-16-b", score, &limits);
+                zset.remove(b"one-more-of-16-b")
+            })
+        });
+    }
     for n in [100, 100_000] {
         let mut zset = a_sorted_set(n);
         let names: Vec<_> = (0..1024).map(|i| member(i * 7919 % n)).collect();
@@ -183,7 +212,7 @@ fn main() {
         return memory();
     }
     let mut criterion = Criterion::default().configure_from_args();
-    for group in [lists, sets, hashes, sorted_sets, streams] {
+    for group in [lists, sets, hashes, whole_hashes, sorted_sets, streams] {
         group(&mut criterion);
     }
     criterion.final_summary();

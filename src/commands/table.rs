@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use std::num::NonZeroU8;
 use std::sync::{LazyLock, OnceLock};
 
-use crate::commands::command::{Access, BeginSearch, Command, FindKeys, Flags};
+use crate::commands::command::{Access, Arity, BeginSearch, Command, FindKeys, Flags};
 
 /// A command and its dense number, under which it is counted.
 #[derive(Clone, Copy)]
@@ -23,10 +23,10 @@ pub struct Found {
 }
 
 impl Found {
-    /// Whether it gets clock readings of its own because it can take long.
+    /// Whether it gets clock readings of its own because with so many arguments it can take long.
     #[inline]
-    pub fn timed_alone(self) -> bool {
-        self.facts.timed_alone
+    pub fn timed_alone(self, args: usize) -> bool {
+        args > usize::from(self.facts.short_args)
     }
 
     /// The argument index of its only key, if its place is fixed.
@@ -73,8 +73,8 @@ impl Lookup {
 /// What the request path asks about a command, derived once.
 #[derive(Clone, Copy)]
 struct Facts {
-    /// Not constant-time: gets clock readings of its own.
-    timed_alone: bool,
+    /// With more arguments than these it gets clock readings of its own.
+    short_args: u8,
     /// Argument index of the only key, if there is exactly one and its place is fixed.
     single_key: Option<NonZeroU8>,
     /// Words of the name.
@@ -184,7 +184,7 @@ impl Table {
         self.all.push(command);
         self.spelled.push(command.name.as_bytes());
         let facts = Facts {
-            timed_alone: command.complexity != "O(1)",
+            short_args: short_args(command),
             single_key: single_key_of(command),
             words: if container.is_some() { 2 } else { 1 },
             plain: !matches!(command.access, Access::Whole | Access::Queued)
@@ -272,6 +272,19 @@ fn word_of(name: &[u8]) -> Option<u64> {
 #[inline]
 fn slot_of(word: u64) -> usize {
     (word.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (64 - SLOTS.trailing_zeros())) as usize
+}
+
+/// Up to how many arguments a command is sure to be short: any number for those of constant time; for
+/// the other fast ones the least that they take, since every further one is an element or a count.
+fn short_args(command: &Command) -> u8 {
+    let named = matches!(command.access, Access::Keys | Access::Read);
+    match command.arity {
+        _ if command.complexity == "O(1)" => u8::MAX,
+        Arity::Exactly(n) | Arity::AtLeast(n) if named && command.flags.contains(Flags::FAST) => {
+            u8::try_from(n).unwrap_or(0)
+        }
+        _ => 0,
+    }
 }
 
 fn single_key_of(command: &Command) -> Option<NonZeroU8> {

@@ -436,7 +436,7 @@ impl Turn<'_> {
         while *at < end {
             let Resolved { lookup, hash } = self.resolved[*at - begin];
             let source = work.source(*at);
-            let alone = exact || lookup.found().is_none_or(table::Found::timed_alone);
+            let alone = exact || lookup.found().is_none_or(|f| f.timed_alone(source.len()));
             if alone {
                 record(self.lane, env, session, segment, None);
             }

@@ -136,8 +136,8 @@ fn time_outs_come_in_time_and_in_the_form_of_each_command() {
     for (command, form) in [
         ("BLPOP k 0.05", "*-1\r\n"),
         ("BRPOP k 0.05", "*-1\r\n"),
-        ("BLMOVE k l LEFT RIGHT 0.05", "$-1\r\n"),
-        ("BRPOPLPUSH k l 0.05", "$-1\r\n"),
+        ("BLMOVE k l LEFT RIGHT 0.05", "*-1\r\n"),
+        ("BRPOPLPUSH k l 0.05", "*-1\r\n"),
         ("BLMPOP 0.05 1 k LEFT", "*-1\r\n"),
         ("BZPOPMIN k 0.05", "*-1\r\n"),
         ("BZMPOP 0.05 1 k MIN", "*-1\r\n"),

@@ -187,18 +187,21 @@ fn run(ctx: &mut Ctx<'_, '_>, read_only: bool) -> Result<Outcome, Error> {
     let len = usize::try_from((highest.max().unwrap_or(0) >> 3) + 1).map_err(|_| Error::BitOffset)?;
     let grows = ctx.keys.string(0, |v| v.map_or(0, |v| v.len()))? < len;
     let (answers, changes) = ctx.keys.edit_string(0, len, |bytes| {
-        let mut changes = u64::from(grows);
-        let answers: Vec<Option<i128>> = steps.iter().map(|s| step(s, bytes, &mut changes)).collect();
+        let mut changes = 0;
+        let answers: Vec<Option<i128>> = steps.iter().map(|s| step(s, bytes, grows, &mut changes)).collect();
         (answers, changes)
     })?;
     if changes > 0 {
         ctx.fx.changed(0, Class::STRING, "setbit");
+    } else if grows {
+        // For fields whose new values did not fit: no event, as in Redis, but the data changed.
+        ctx.fx.silent(1);
     }
     reply(ctx, answers.into_iter());
     Ok(Outcome::Done)
 }
 
-fn step(step: &Step, bytes: &mut [u8], changes: &mut u64) -> Option<i128> {
+fn step(step: &Step, bytes: &mut [u8], grows: bool, changes: &mut u64) -> Option<i128> {
     let old = step.field.read(bytes, step.offset);
     let (new, answer) = match step.action {
         Action::Get => return Some(old),
@@ -214,8 +217,8 @@ fn step(step: &Step, bytes: &mut [u8], changes: &mut u64) -> Option<i128> {
     };
     if new != old {
         step.field.write(bytes, step.offset, new);
-        *changes += 1;
     }
+    *changes += u64::from(new != old || grows);
     Some(answer)
 }
 

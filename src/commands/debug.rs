@@ -51,7 +51,14 @@ const SUBCOMMANDS: &[(&str, usize, usize, &str, &str, Run)] = &[
     ("PAUSE-CRON", 1, 1, "<0|1>", "Nothing: there is no periodic task.", pause_cron),
     ("POPULATE", 1, 3, "<count> [<prefix>] [<size>]", "Creates keys <prefix>:<n>.", populate),
     ("PROTOCOL", 1, 1, "<type>", PROTOCOL_HELP, protocol),
-    ("QUICKLIST-PACKED-THRESHOLD", 1, 1, "<size>", "Size from which list elements stand alone.", not_built),
+    (
+        "QUICKLIST-PACKED-THRESHOLD",
+        1,
+        1,
+        "<size>",
+        "Size from which list elements stand alone.",
+        packed_threshold,
+    ),
     ("RELOAD", 0, usize::MAX, "[option ...]", "Writes all values and reads them again.", reload::reload),
     ("REPLYBUFFER", 2, 2, "<what> <value>", "Nothing: clients have no reply buffers.", replybuffer),
     ("SEGFAULT", 0, 0, "", "Ends the process by SIGSEGV.", segfault),
@@ -242,6 +249,16 @@ fn fault(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
 fn set_active_expire(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
     let on = switch(ctx)?;
     ctx.shared.active_expire.store(on, std::sync::atomic::Ordering::Relaxed);
+    ok(ctx)
+}
+
+/// 0 is as usual.
+fn packed_threshold(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
+    let bytes = crate::config::memory_size(ctx.args.next()?).filter(|n| *n < 1 << 32);
+    let bytes = bytes
+        .and_then(|n| usize::try_from(n).ok())
+        .ok_or(Error::Line("ERR argument must be a memory value bigger than 1 and smaller than 4gb"))?;
+    crate::values::list::set_packed_threshold((bytes > 0).then_some(bytes));
     ok(ctx)
 }
 

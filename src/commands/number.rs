@@ -23,9 +23,9 @@ pub fn parse_u64(s: &[u8]) -> Option<u64> {
 }
 
 /// A float as Redis reads one: decimal or hexadecimal, `inf` in any case, never NaN, never
-/// blanks around it, never beyond 256 bytes.
+/// blanks around it, of less than 5 KiB.
 pub fn parse_f64(s: &[u8]) -> Option<f64> {
-    if s.is_empty() || s.len() > 256 || s[0].is_ascii_whitespace() {
+    if s.is_empty() || s.len() >= 5 * 1024 || s[0].is_ascii_whitespace() {
         return None;
     }
     let text = std::str::from_utf8(s).ok()?;

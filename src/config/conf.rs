@@ -122,6 +122,8 @@ impl Loader {
             return Err(match setting.spec {
                 // As Redis: this form takes any number of words, and none of them is one it knows.
                 Spec::Choices(known) => super::kinds::one_of(known),
+                // Redis takes a bare `save` for an empty one.
+                Spec::Words(_) if setting.name() == "save" => return self.words(name, &[b""], at),
                 _ => "wrong number of arguments".to_owned(),
             });
         }

@@ -146,7 +146,7 @@ pub(super) fn decimal(word: &[u8]) -> Option<i128> {
 }
 
 /// A size with one of the units of redis.conf. What does not fit into 63 bits is no size.
-pub(super) fn memory_size(word: &[u8]) -> Option<u64> {
+pub(crate) fn memory_size(word: &[u8]) -> Option<u64> {
     let digits = word.iter().take_while(|byte| byte.is_ascii_digit()).count();
     let (number, unit) = word.split_at(digits);
     let scale: u64 = match unit.to_ascii_lowercase().as_slice() {

@@ -44,6 +44,7 @@ pub use forms::{
     Address, Addresses, BufferLimit, BufferLimits, Directory, EventClasses, Master, OomScores, Percentiles,
     SavePoint, SavePoints,
 };
+pub(crate) use kinds::memory_size;
 pub use kinds::{
     Allow, DisklessLoad, Endpoint, EvictionPolicy, Fsync, LogFormat, LogLevel, MemoryCap, MemoryLimit,
     OomScoreAdj, PropagationError, PubsubDefault, Renames, Sanitize, ShutdownFlags, Supervised,

@@ -12,6 +12,8 @@
 
 mod quick;
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use super::packed::{Elem, Listpack};
 use quick::Quicklist;
 
@@ -20,6 +22,17 @@ use quick::Quicklist;
 pub struct Limits {
     bytes: usize,
     count: usize,
+    /// An element of this size has a node of its own.
+    alone: usize,
+}
+
+/// For tests: `Limits::alone` of limits made from now on.
+static STANDS_ALONE: AtomicUsize = AtomicUsize::new(usize::MAX);
+
+/// DEBUG QUICKLIST-PACKED-THRESHOLD: the size from which elements have nodes of their own, so that
+/// small ones go the ways of large ones; `None` is as usual, by `list-max-listpack-size` alone.
+pub fn set_packed_threshold(bytes: Option<usize>) {
+    STANDS_ALONE.store(bytes.unwrap_or(usize::MAX), Ordering::Relaxed);
 }
 
 impl Default for Limits {
@@ -36,12 +49,13 @@ impl Limits {
     /// From the setting: a positive number limits the elements of a node, -1 to -5
     /// its bytes to 4, 8, 16, 32 or 64 KiB.
     pub fn new(list_max_listpack_size: i64) -> Self {
+        let alone = STANDS_ALONE.load(Ordering::Relaxed);
         if list_max_listpack_size >= 0 {
             let count = list_max_listpack_size.clamp(1, i64::from(i16::MAX)) as usize;
-            Limits { bytes: Self::SAFETY_BYTES, count }
+            Limits { bytes: Self::SAFETY_BYTES, count, alone }
         } else {
             let level = (-1i64).saturating_sub(list_max_listpack_size).clamp(0, 4);
-            Limits { bytes: 4096 << level, count: usize::MAX }
+            Limits { bytes: 4096 << level, count: usize::MAX, alone }
         }
     }
 
@@ -51,6 +65,9 @@ impl Limits {
 
     /// Whether a node of this size takes an element of `len` bytes more.
     fn takes(&self, bytes: usize, count: usize, len: usize) -> bool {
+        if len >= self.alone {
+            return false;
+        }
         // Eight bytes stand for the element's header and back length, as in Redis.
         !self.exceeded(bytes.saturating_add(len).saturating_add(8), count + 1)
     }
@@ -153,7 +170,8 @@ impl List {
     /// much for one listpack.
     fn grow(&mut self, limits: &Limits, bytes: usize, count: usize) {
         if let Repr::Packed(pack) = &mut self.0
-            && limits.exceeded(pack.as_bytes().len().saturating_add(bytes), pack.len() + count)
+            && (bytes >= limits.alone
+                || limits.exceeded(pack.as_bytes().len().saturating_add(bytes), pack.len() + count))
         {
             let mut quick = Quicklist::default();
             if !pack.is_empty() {
@@ -166,7 +184,7 @@ impl List {
     /// Turns into a single listpack if what is left is at most 1/`share` of a node.
     fn shrink(&mut self, limits: &Limits, share: usize) {
         if let Repr::Quick(quick) = &mut self.0 {
-            let half = Limits { bytes: limits.bytes / share, count: limits.count / share };
+            let half = Limits { bytes: limits.bytes / share, count: limits.count / share, ..*limits };
             if quick.len() == 0 {
                 self.0 = Repr::Packed(Listpack::new());
             } else if let Some(pack) = quick.take_single(|bytes, count| !half.exceeded(bytes, count)) {

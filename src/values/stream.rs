@@ -331,9 +331,12 @@ impl Stream {
         self.groups.remove(name)
     }
 
-    /// Whether an entry at `from` or later was removed by XDEL.
+    /// Whether an entry at `from` or later was removed by XDEL, and is not before all that are left.
     fn has_tombstones(&self, from: StreamId) -> bool {
-        self.len > 0 && self.max_deleted_id != StreamId::MIN && from <= self.max_deleted_id
+        self.len > 0
+            && self.max_deleted_id != StreamId::MIN
+            && self.first_id <= self.max_deleted_id
+            && from <= self.max_deleted_id
     }
 
     /// How many entries were ever added up to `id`, where that can be told.

@@ -210,8 +210,10 @@ fn by_subscription(replies: &[Reply]) -> BTreeMap<Vec<Value>, Vec<Vec<u8>>> {
     let mut groups: BTreeMap<Vec<Value>, Vec<Vec<u8>>> = BTreeMap::new();
     for reply in replies {
         let items = reply.value.items();
-        // Since 7.2 reads and claims make their consumer even if they deliver nothing, and say so.
-        if reply.raw.windows(21).any(|text| text == b"xgroup-createconsumer") {
+        // Since 7.2 reads and claims make their consumer even if they deliver nothing, and say so; such a one can
+        // then be deleted.
+        let has = |event: &[u8]| reply.raw.windows(event.len()).any(|text| text == event);
+        if has(b"xgroup-createconsumer") || has(b"xgroup-delconsumer") {
             continue;
         }
         let subscription = items.iter().take(2).cloned().collect();

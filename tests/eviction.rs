@@ -134,10 +134,11 @@ fn the_deadline_orders_volatile_ttl() {
     let used = info(&mut client, "used_memory");
     client.command(&format!("CONFIG SET maxmemory {}", used - 60_000));
     wait_until("some keys go", PATIENCE, || info(&mut client, "evicted_keys") > 300);
+    // Eviction goes on until the limit is kept, and the figure follows it.
+    wait_until("their memory is free", PATIENCE, || info(&mut client, "used_memory") < used - 30_000);
     let odd = (0..2000).filter(|i| i % 2 == 1);
     let left = odd.filter(|i| client.command(&format!("EXISTS k{i}")) == Value::Int(1)).count();
     assert!(left > 900, "{left} of 1000 that live longer");
-    assert!(info(&mut client, "used_memory") < used - 30_000);
 }
 
 #[test]
@@ -229,7 +230,6 @@ fn a_lower_limit_takes_effect_without_requests() {
     pipeline(&mut client, (0..20_000).map(|i| set(&format!("k{i}"), 200)));
     let used = info(&mut client, "used_memory");
     client.command(&format!("CONFIG SET maxmemory {}", used - (2 << 20)));
-    std::thread::sleep(Duration::from_millis(500));
     wait_until("keys go", PATIENCE, || info(&mut client, "used_memory") <= used - (2 << 20) + 65_536);
 }
 

@@ -4,18 +4,11 @@
 mod common;
 
 use std::collections::HashMap;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
-use common::{Client, Options, Server, Value, wait_until};
+use common::{Client, LATENESS_MAX, Options, Server, Value, now_ms, wait_until};
 
-/// Far above what is measured, for machines that build at the same time.
-const LATENESS_MAX: Duration = Duration::from_millis(1500);
 const PATIENCE: Duration = Duration::from_secs(20);
-
-fn now_ms() -> u64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970");
-    u64::try_from(now.as_millis()).expect("in range")
-}
 
 fn server(workers: usize) -> Server {
     let options = Options::tandem().workers(workers).set("enable-debug-command", "yes");

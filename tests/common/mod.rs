@@ -16,7 +16,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 #[allow(unused_imports)] // each test binary uses some of it
 pub use resp::{Client, Reply, Value};
@@ -25,6 +25,15 @@ pub use resp::{Client, Reply, Value};
 const READY_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a server may take to leave after SIGTERM.
 const EXIT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How late an event of expiry may be. Far above what is measured, for machines that build at the same time.
+pub const LATENESS_MAX: Duration = Duration::from_millis(1500);
+
+/// Unix milliseconds, as deadlines are given.
+pub fn now_ms() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970");
+    u64::try_from(now.as_millis()).expect("in range")
+}
 
 /// The binary under test.
 pub fn tandem_binary() -> PathBuf {

@@ -199,14 +199,14 @@ impl<'t> Generator<'t> {
         }
     }
 
-    /// A float argument.
+    /// A float argument. None is out of range: such a one leaves an error number behind in redis-server 7.0, which a later
+    /// SORT takes for its own. `bad_arguments.rs` sends them.
     pub fn float(&mut self) -> Vec<u8> {
         let odd = [
             "1e3",
             "-1.5e-3",
             "0.1",
             "3.0",
-            "1e400",
             "nan",
             "inf",
             "-inf",

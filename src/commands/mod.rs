@@ -21,6 +21,7 @@ mod digest;
 pub mod dispatch;
 mod dump;
 pub mod element;
+pub mod engine;
 pub mod error;
 pub mod expire;
 pub mod function;
@@ -78,6 +79,7 @@ pub static FAMILIES: &[&[Command]] = &[
     config::COMMANDS,
     connection::COMMANDS,
     debug::COMMANDS,
+    engine::COMMANDS,
     expire::COMMANDS,
     function::COMMANDS,
     generic::COMMANDS,

@@ -8,7 +8,7 @@ use super::locks::LockSet;
 use super::reclaim::Pin;
 use super::segment::Arena;
 use super::shard::{LIVE, Locked, ShardGuard, peek};
-use super::{DbId, EngineStats, EntryRef, Keyspace, Memory, compact, migrate, scan};
+use super::{DbId, EngineStats, EntryRef, Fills, Keyspace, Memory, compact, migrate, scan};
 use crossbeam_epoch::LocalHandle;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -200,7 +200,7 @@ impl<'p> Batch<'p> {
     #[cold]
     #[inline(never)]
     fn first_engine(&self, db: DbId) {
-        let space = Space::new(Arc::clone(&self.keyspace.segments));
+        let space = Space::new(Arc::clone(&self.keyspace.segments), Arc::clone(&self.keyspace.journal));
         let engine = Arc::new(Engine::new(0, 1, LIVE));
         // Somebody else may have been faster; then ours was never seen.
         drop(self.keyspace.dbs[usize::from(db)].fill(Engines::steady(space, engine)));
@@ -268,6 +268,11 @@ impl<'p> Batch<'p> {
     /// What the engines of a database are and have done; all zero for one never used.
     pub fn stats(&self, db: DbId) -> EngineStats {
         self.engines(db).map_or_else(EngineStats::default, Engines::stats)
+    }
+
+    /// How the keys of a database are spread over its shards, engine by engine, the one that keys move to last.
+    pub fn fills(&self, db: DbId) -> Option<(Fills, Option<Fills>)> {
+        self.engines(db).map(Engines::fills)
     }
 
     /// What the keyspace takes, values out of line apart.

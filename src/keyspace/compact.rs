@@ -9,6 +9,7 @@ use super::DbId;
 use super::batch::Batch;
 use super::entry;
 use super::segment::{Arena, UNIT, Victim};
+use std::sync::atomic::Ordering::Relaxed;
 
 /// Dead bytes, of those in use, from which on a database is compacted at once.
 pub(super) const PERCENT: usize = 15;
@@ -53,6 +54,7 @@ fn slice(batch: &Batch<'_>, db: DbId, arena: &Arena, percent: usize) -> bool {
 fn walk(batch: &Batch<'_>, db: DbId, victim: &mut Victim) -> bool {
     let segments = &batch.keyspace().segments;
     let mut left = SLICE_BYTES / UNIT;
+    let (mut copied, mut went_on) = (0, true);
     while let Some(place) = victim.place(segments) {
         if left == 0 {
             break;
@@ -61,12 +63,17 @@ fn walk(batch: &Batch<'_>, db: DbId, victim: &mut Victim) -> bool {
         if let Some(hash) = seen.hash {
             let mut guard = batch.lock(db, hash);
             let front = guard.engine().bucket(hash);
-            if guard.locked().relocate(front, place, hash).is_err() {
-                return false;
+            match guard.locked().relocate(front, place, hash) {
+                Ok(moved) => copied += if moved { seen.units * UNIT } else { 0 },
+                Err(_) => {
+                    went_on = false;
+                    break;
+                }
             }
         }
         left = left.saturating_sub(seen.units);
         victim.advance(seen.units);
     }
-    true
+    batch.keyspace().journal.compacted_bytes.fetch_add(copied as u64, Relaxed);
+    went_on
 }

@@ -18,9 +18,10 @@
 
 use super::bucket::{BlockView, SHARD_SLOTS, Word};
 use super::hash::KeyHash;
+use super::journal::{Journal, Reason, Tally};
 use super::segment::{Arena, Segments};
 use super::shard::{LIVE, PENDING, Shard};
-use super::{EngineStats, State};
+use super::{EngineStats, Fills, State};
 use crossbeam_utils::CachePadded;
 use parking_lot::Mutex;
 use std::hint::select_unpredictable;
@@ -72,6 +73,20 @@ impl Engine {
         (hash.0.wrapping_shl(self.bits.into()) >> (64 - BUCKET_BITS)) as usize
     }
 
+    fn fills(&self) -> Fills {
+        let (generation, shards) = (self.generation, self.shards.len());
+        let mut fills = Fills { generation, shards, emptiest: usize::MAX, ..Fills::default() };
+        for shard in &self.shards {
+            if shard.is_live() {
+                fills.add(shard.used(), shard.contended());
+            } else {
+                fills.elsewhere += 1;
+            }
+        }
+        fills.emptiest = fills.emptiest.min(fills.fullest);
+        fills
+    }
+
     /// How far a bucket reaches in hash space: 2^this hashes.
     pub fn bucket_width_bits(&self) -> u32 {
         64 - u32::from(self.bits) - u32::from(BUCKET_BITS)
@@ -92,6 +107,8 @@ pub(super) struct Migration {
     pub next: AtomicUsize,
     pub done: AtomicUsize,
     pub started_ms: u64,
+    pub reason: Reason,
+    pub tally: Tally,
 }
 
 /// What a database points to.
@@ -133,6 +150,16 @@ impl Engines {
         }
     }
 
+    fn progress_percent(&self) -> f64 {
+        let done = self.migration.done.load(Relaxed) as f64;
+        if self.growing.is_some() { done * 100.0 / self.units() as f64 } else { 100.0 }
+    }
+
+    /// How keys are spread: of the engine that serves alone or is being left, and of the one they go to.
+    pub fn fills(&self) -> (Fills, Option<Fills>) {
+        (self.active.fills(), self.growing.as_ref().map(|g| g.fills()))
+    }
+
     pub fn stats(&self) -> EngineStats {
         let newest = self.growing.as_ref().unwrap_or(&self.active);
         let space = &self.space;
@@ -149,6 +176,8 @@ impl Engines {
             keys_moved: c.moved.load(Relaxed),
             keys_purged: c.purged.load(Relaxed),
             state: self.state(),
+            shards_from: self.active.shards.len(),
+            progress_percent: self.progress_percent(),
             migrations_done: c.migrations.load(Relaxed),
             last_migration_ms: c.last_ms.load(Relaxed),
             contended_locks: c.contended.load(Relaxed),
@@ -174,6 +203,7 @@ pub(super) struct Space {
     pub segments: Arc<Segments>,
     pub arenas: Box<[CachePadded<Arena>; ARENAS]>,
     pub counters: CachePadded<Counters>,
+    pub journal: Arc<Journal>,
     /// Held by whoever installs or retires an engine.
     pub resize: Mutex<()>,
     /// A shard passed the mark where the load should be looked at.
@@ -181,11 +211,12 @@ pub(super) struct Space {
 }
 
 impl Space {
-    pub fn new(segments: Arc<Segments>) -> Arc<Space> {
+    pub fn new(segments: Arc<Segments>, journal: Arc<Journal>) -> Arc<Space> {
         Arc::new(Space {
             segments,
             arenas: Box::new(std::array::from_fn(|i| CachePadded::new(Arena::new(i as u32)))),
             counters: CachePadded::default(),
+            journal,
             resize: Mutex::default(),
             check: AtomicBool::new(false),
         })

@@ -14,6 +14,7 @@
 use super::batch::{Batch, Participant};
 use super::bucket::{BUCKETS, Block, SHARD_SLOTS, SLOTS, prefetch};
 use super::engines::{BITS_MAX, Engine, Engines, Migration};
+use super::journal::{Reason, Step};
 use super::reclaim::Garbage;
 use super::segment::Ref;
 use super::shard::{LIVE, Locked, MOVED, PENDING};
@@ -41,7 +42,7 @@ pub(super) fn check(batch: &Batch<'_>, now_ms: u64) {
         if engines.space.check.swap(false, Relaxed)
             && let Some(bits) = wanted(batch.keyspace(), engines)
         {
-            install(batch, db, bits, now_ms);
+            install(batch, db, bits, Reason::Load, now_ms);
         }
     }
 }
@@ -68,7 +69,7 @@ fn wanted(keyspace: &Keyspace, engines: &Engines) -> Option<u8> {
 }
 
 /// Begins a migration, unless one is running.
-pub(super) fn install(batch: &Batch<'_>, db: DbId, bits: u8, now_ms: u64) -> bool {
+pub(super) fn install(batch: &Batch<'_>, db: DbId, bits: u8, reason: Reason, now_ms: u64) -> bool {
     let Some(engines) = batch.engines(db) else {
         return false;
     };
@@ -83,6 +84,7 @@ pub(super) fn install(batch: &Batch<'_>, db: DbId, bits: u8, now_ms: u64) -> boo
     }
     let growing = Engine::new(bits, engines.active.generation + 1, PENDING);
     batch.keyspace().work.migrating.fetch_add(1, Relaxed);
+    space.journal.generations.fetch_add(1, Relaxed);
     batch.keyspace().replace_engines(
         batch,
         db,
@@ -90,7 +92,7 @@ pub(super) fn install(batch: &Batch<'_>, db: DbId, bits: u8, now_ms: u64) -> boo
             space: Arc::clone(space),
             active: Arc::clone(&engines.active),
             growing: Some(Arc::new(growing)),
-            migration: Migration { started_ms: now_ms, ..Migration::default() },
+            migration: Migration { started_ms: now_ms, reason, ..Migration::default() },
         }),
     );
     batch.keyspace().work.wake();
@@ -98,11 +100,11 @@ pub(super) fn install(batch: &Batch<'_>, db: DbId, bits: u8, now_ms: u64) -> boo
 }
 
 /// Moves one unit of some database; false if there is none to claim.
-pub(super) fn step(batch: &Batch<'_>, now_ms: u64, purge: &mut dyn Purge) -> bool {
-    (0..batch.keyspace().databases()).any(|db| step_of(batch, db, now_ms, purge))
+pub(super) fn step(batch: &Batch<'_>, helper: bool, now_ms: u64, purge: &mut dyn Purge) -> bool {
+    (0..batch.keyspace().databases()).any(|db| step_of(batch, db, helper, now_ms, purge))
 }
 
-fn step_of(batch: &Batch<'_>, db: DbId, now_ms: u64, purge: &mut dyn Purge) -> bool {
+fn step_of(batch: &Batch<'_>, db: DbId, helper: bool, now_ms: u64, purge: &mut dyn Purge) -> bool {
     let Some(engines) = batch.engines(db) else {
         return false;
     };
@@ -117,7 +119,12 @@ fn step_of(batch: &Batch<'_>, db: DbId, now_ms: u64, purge: &mut dyn Purge) -> b
     if unit >= units {
         return false;
     }
+    let began = crate::clock::mono_ns();
     move_unit(batch, db, engines, growing, unit, now_ms, purge);
+    let took = crate::clock::mono_ns().saturating_sub(began);
+    engines.space.journal.slice(took, !helper);
+    progress.tally.slice(took);
+    purge.slice(took);
     batch.keyspace().work.pay_unit();
     if progress.done.fetch_add(1, AcqRel) + 1 == units {
         finish(batch, db, engines, growing, now_ms);
@@ -133,7 +140,18 @@ fn finish(batch: &Batch<'_>, db: DbId, engines: &Engines, growing: &Arc<Engine>,
     let steady = Engines::steady(Arc::clone(space), Arc::clone(growing));
     batch.keyspace().replace_engines(batch, db, steady);
     space.counters.migrations.fetch_add(1, Relaxed);
-    space.counters.last_ms.store(now_ms.saturating_sub(engines.migration.started_ms), Relaxed);
+    let (progress, took_ms) = (&engines.migration, now_ms.saturating_sub(engines.migration.started_ms));
+    space.counters.last_ms.store(took_ms, Relaxed);
+    space.journal.done(progress.tally.complete(Step {
+        db,
+        generation: growing.generation,
+        shards_from: engines.active.shards().len(),
+        shards_to: growing.shards().len(),
+        reason: progress.reason,
+        started_ms: progress.started_ms,
+        took_ms,
+        ..Step::default()
+    }));
     let work = &batch.keyspace().work;
     if work.migrating.fetch_sub(1, Relaxed) == 1 {
         work.forgive();
@@ -175,7 +193,10 @@ fn move_unit(
     let to: SmallVec<[Locked<'_>; 16]> =
         growing.shards()[targets].iter().map(|s| Locked::new(s, space)).collect();
     fill(&to, &items);
-    space.counters.moved.fetch_add(items.len() as u64, Relaxed);
+    let moved = items.len() as u64;
+    space.counters.moved.fetch_add(moved, Relaxed);
+    space.journal.keys_moved.fetch_add(moved, Relaxed);
+    engines.migration.tally.moved.fetch_add(moved, Relaxed);
     for source in &from {
         source.set_state(MOVED);
         source.set_used(0);
@@ -253,6 +274,8 @@ impl Plan<'_, '_> {
         }
         if let Some(engines) = self.batch.engines(self.db) {
             engines.space.counters.purged.fetch_add(1, Relaxed);
+            engines.space.journal.keys_purged.fetch_add(1, Relaxed);
+            engines.migration.tally.purged.fetch_add(1, Relaxed);
         }
         true
     }
@@ -304,11 +327,13 @@ pub(super) fn prepare(batch: &Batch<'_>, db: DbId, additional: usize) {
     let room = |bits: u8| (SHARD_SLOTS << bits) * usize::midpoint(grow, shrink) / 100;
     let bits = (0..BITS_MAX).find(|&b| keys <= room(b)).unwrap_or(BITS_MAX);
     // A single doubling is left to the ordinary way.
-    if bits < engines.active.bits() + 2 || !install(batch, db, bits, 0) {
+    if bits < engines.active.bits() + 2
+        || !install(batch, db, bits, Reason::Announced, crate::clock::now_ms())
+    {
         return;
     }
     if batch.engines(db).is_some_and(|e| e.units() <= PREPARE_UNITS_MAX) {
-        while step_of(batch, db, 0, &mut KeepAll) {}
+        while step_of(batch, db, false, 0, &mut KeepAll) {}
     }
 }
 
@@ -320,5 +345,5 @@ pub(super) fn force(who: &mut Participant, db: DbId, up: bool) -> bool {
     };
     let bits = engines.active.bits();
     let bits = if up { bits.checked_add(1) } else { bits.checked_sub(1) };
-    bits.is_some_and(|bits| install(&batch, db, bits, 0))
+    bits.is_some_and(|bits| install(&batch, db, bits, Reason::Asked, crate::clock::now_ms()))
 }

@@ -10,6 +10,7 @@
 //! engines   the tables of a database          migrate  from one into the other
 //! compact   segments with holes are emptied   scan     walking in hash order, random keys
 //! reclaim   epochs and the trash              work     what the helper thread is woken for
+//! journal   what was moved, and how long it took
 //! ```
 //!
 //! A worker begins a [`Batch`], hashes and prefetches the keys of its requests, locks shards and
@@ -19,15 +20,17 @@
 //!
 //! Absent here on purpose: what a command means, whether a key is expired for its reader (only
 //! migration drops what is past its deadline, and says so), RESP, sockets, settings, clocks other than
-//! for a slice's budget.
+//! to measure slices and to date migrations.
 
 mod batch;
 mod bucket;
 mod compact;
 mod engines;
 mod entry;
+mod figures;
 mod gate;
 mod hash;
+mod journal;
 mod locks;
 mod migrate;
 mod reclaim;
@@ -42,7 +45,9 @@ mod tests;
 
 pub use batch::{Ahead, Batch, Participant, Spot};
 pub use entry::EntryRef;
+pub use figures::{EngineStats, FILL_CLASSES, Fills, KEYS_PER_SHARD, Memory, SegmentBytes, State};
 pub use hash::KeyHash;
+pub use journal::{Reason, Step, Totals};
 pub use locks::{LentSet, LockSet};
 pub use shard::{Lent, Pos, ShardGuard};
 
@@ -147,77 +152,8 @@ pub trait Purge {
     fn enabled(&self) -> bool;
     /// Called under the shard's lock just before the key goes. It must not lock, and not panic.
     fn expired(&mut self, db: DbId, entry: EntryRef<'_>);
-}
-
-/// Memory of the whole keyspace, in bytes.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Memory {
-    /// Segments in use.
-    pub segments: usize,
-    /// Of them in dead entries.
-    pub dead: usize,
-    /// Free segments that are still resident.
-    pub spare: usize,
-    /// Shard headers and blocks of buckets.
-    pub tables: usize,
-    /// Blocks and values that wait for the helper thread.
-    pub waiting_to_be_freed: usize,
-}
-
-/// Bytes of the segments that hold keys.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct SegmentBytes {
-    /// In use.
-    pub taken: usize,
-    /// Free and still resident.
-    pub spare: usize,
-    /// Of blocks and values that wait for the helper thread.
-    pub waiting_to_be_freed: usize,
-}
-
-/// What a database's engines are doing.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum State {
-    /// One engine.
-    #[default]
-    Steady,
-    /// Two, the newer one larger.
-    Growing,
-    /// Two, the newer one smaller.
-    Shrinking,
-}
-
-/// Figures of one database.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct EngineStats {
-    /// Number of the newest engine, from 1 on.
-    pub generation: u64,
-    /// Its shards.
-    pub shards: usize,
-    /// Keys in percent of slots without overflow.
-    pub load_percent: f64,
-    /// Keys.
-    pub keys: usize,
-    /// Keys with a deadline.
-    pub expires: usize,
-    /// Keys moved from engine to engine, ever.
-    pub keys_moved: u64,
-    /// Keys dropped on the way because they were past their deadline.
-    pub keys_purged: u64,
-    /// What is going on.
-    pub state: State,
-    /// Migrations that ended.
-    pub migrations_done: u64,
-    /// How long the last one took.
-    pub last_migration_ms: u64,
-    /// Locks that were not free at once.
-    pub contended_locks: u64,
-    /// Bytes used in segments.
-    pub bytes_segments: usize,
-    /// Bytes of headers and blocks.
-    pub bytes_tables: usize,
-    /// Bytes of dead entries.
-    pub bytes_dead: usize,
+    /// Called after each critical section of a migration, with what it took; nothing is locked.
+    fn slice(&mut self, _took_ns: u64) {}
 }
 
 /// All databases, shared by all workers.
@@ -230,6 +166,7 @@ pub struct Keyspace {
     reclaim: Reclaim,
     work: work::Work,
     load: Load,
+    journal: Arc<journal::Journal>,
     databases: DbId,
 }
 
@@ -282,6 +219,7 @@ impl Keyspace {
             reclaim: Reclaim::new(),
             work: work::Work::default(),
             load: Load::new(options.grow_percent, options.shrink_percent),
+            journal: Arc::default(),
             databases: options.databases,
         }))
     }
@@ -310,6 +248,21 @@ impl Keyspace {
             }
         }
         self.work.request_check();
+    }
+
+    /// Sums since the start: a few loads, no lock, from any thread.
+    pub fn totals(&self) -> Totals {
+        self.journal.totals(self.segments.given_back_bytes())
+    }
+
+    /// The last migrations that ended, newest first.
+    pub fn history(&self, count: usize) -> Vec<Step> {
+        self.journal.history(count)
+    }
+
+    /// Databases in which keys are being moved.
+    pub fn migrations_running(&self) -> usize {
+        self.work.migrating.load(Relaxed)
     }
 
     /// Whether keys are being moved between engines.
@@ -388,7 +341,7 @@ impl Keyspace {
             }
             let wanted = if helper { self.work.migrating.load(Relaxed) != 0 } else { self.work.owed() != 0 };
             if wanted {
-                if migrate::step(&batch, now_ms, purge) {
+                if migrate::step(&batch, helper, now_ms, purge) {
                     return true;
                 }
                 if !helper {

@@ -26,7 +26,7 @@
 use super::OutOfSpace;
 use parking_lot::{Mutex, MutexGuard};
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
 
 /// Bytes of a segment.
 pub(super) const SEGMENT_BYTES: usize = 64 << 10;
@@ -155,6 +155,7 @@ pub(super) struct Segments {
     pool: Mutex<Pool>,
     dirty: AtomicUsize,
     taken: AtomicUsize,
+    given_back: AtomicU64,
 }
 
 impl Segments {
@@ -177,6 +178,7 @@ impl Segments {
             pool: Mutex::default(),
             dirty: AtomicUsize::new(0),
             taken: AtomicUsize::new(0),
+            given_back: AtomicU64::new(0),
         })
     }
 
@@ -221,6 +223,11 @@ impl Segments {
     /// Bytes of free segments that are still resident.
     pub fn dirty_bytes(&self) -> usize {
         self.dirty.load(Relaxed) * SEGMENT_BYTES
+    }
+
+    /// Bytes given back to the system since the start.
+    pub fn given_back_bytes(&self) -> u64 {
+        self.given_back.load(Relaxed)
     }
 
     fn take(&self) -> Result<u32, OutOfSpace> {
@@ -274,6 +281,7 @@ impl Segments {
         for run in batch.chunk_by(|a, b| a + 1 == *b) {
             self.region.discard(run[0] as usize * SEGMENT_BYTES, run.len() * SEGMENT_BYTES);
         }
+        self.given_back.fetch_add((batch.len() * SEGMENT_BYTES) as u64, Relaxed);
         let mut pool = self.pool.lock();
         // Low segments on top, so that the used ones stay together.
         pool.clean.extend(batch.iter().rev());

@@ -5,7 +5,7 @@
 //!   0   lock u8     0 free, 1 taken
 //!   1   state u8    LIVE, MOVED, PENDING (engines.rs)
 //!   2   used u16    keys
-//!   4   reserved    for a sequence number, should reads without the lock come
+//!   4   contended   u32: how often the lock was not free at once
 //!   8   block       word of the block (bucket.rs), null while there never was a key
 //! ```
 //!
@@ -50,7 +50,7 @@ pub(super) struct Shard {
     lock: AtomicU8,
     state: AtomicU8,
     used: AtomicU16,
-    _reserved: AtomicU32,
+    contended: AtomicU32,
     block: AtomicPtr<super::bucket::Bucket>,
 }
 
@@ -62,7 +62,7 @@ impl Shard {
             lock: AtomicU8::new(0),
             state: AtomicU8::new(state),
             used: AtomicU16::new(0),
-            _reserved: AtomicU32::new(0),
+            contended: AtomicU32::new(0),
             block: AtomicPtr::default(),
         }
     }
@@ -70,6 +70,16 @@ impl Shard {
     #[inline(always)]
     pub fn is_moved(&self) -> bool {
         self.state.load(Ordering::Acquire) == MOVED
+    }
+
+    /// Whether it serves, as may be seen without the lock.
+    pub fn is_live(&self) -> bool {
+        self.state.load(Ordering::Acquire) == LIVE
+    }
+
+    /// How often the lock was not free at once.
+    pub fn contended(&self) -> u32 {
+        self.contended.load(Ordering::Relaxed)
     }
 
     /// The block's word as it may be seen without the lock.
@@ -99,6 +109,8 @@ impl Shard {
     #[inline(never)]
     fn acquire_slow(&self, space: &Space) {
         space.counters.contended.fetch_add(1, Ordering::Relaxed);
+        space.journal.contended_locks.fetch_add(1, Ordering::Relaxed);
+        self.contended.fetch_add(1, Ordering::Relaxed);
         loop {
             for _ in 0..SPINS {
                 if self.lock.load(Ordering::Relaxed) == 0

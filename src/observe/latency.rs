@@ -18,6 +18,8 @@ pub const EXPIRE_CYCLE: &str = "expire-cycle";
 
 /// Making room for a command by eviction.
 pub const EVICTION_CYCLE: &str = "eviction-cycle";
+/// Moving one part of a table into its successor, while that part is locked.
+pub const MIGRATION_SLICE: &str = "migration-slice";
 /// Freeing one evicted value.
 pub const EVICTION_DEL: &str = "eviction-del";
 

@@ -12,6 +12,7 @@ use crate::effects::deliver;
 use crate::expiry::Graveyard;
 use crate::keyspace::{DbId, EntryRef, Participant, Purge};
 use crate::memory::Gauge;
+use crate::observe::latency::MIGRATION_SLICE;
 use crate::server::connection::panic_text;
 use crate::shared::Shared;
 use crate::values::Value;
@@ -152,6 +153,11 @@ impl Purge for ExpiredByMigration<'_> {
         counters.expired_keys += 1;
         counters.dirty += 1;
     }
+
+    fn slice(&mut self, took_ns: u64) {
+        let threshold = self.shared.config.load().latency_monitor_threshold;
+        self.shared.latency.note(MIGRATION_SLICE, took_ns / 1000, threshold, clock::now_ms);
+    }
 }
 
 /// Evicts for at most a slice, if that was asked for; true if there is more to do.
@@ -222,5 +228,25 @@ fn rest(shared: &Shared, took_ns: u64) {
     let percent = u64::from(shared.config.load().migration_cpu_percent.clamp(1, 100));
     if percent < 100 {
         std::thread::sleep(Duration::from_nanos(took_ns * (100 - percent) / percent).min(REST_MAX));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+    use crate::keyspace::{Keyspace, Options};
+
+    #[test]
+    fn a_long_slice_of_migration_is_a_latency_event() {
+        let keyspace = Keyspace::new(Options { reserve_bytes: 1 << 20, ..Options::default() }).unwrap();
+        let config = Config { latency_monitor_threshold: 2, ..Config::default() };
+        let shared = Shared::new(config, keyspace, 1);
+        let mut purge = ExpiredByMigration { shared: &shared, worker: 0 };
+        purge.slice(1_900_000);
+        assert!(shared.latency.all().is_empty(), "below the threshold");
+        purge.slice(3_100_000);
+        let (name, series) = shared.latency.series(b"migration-slice").unwrap();
+        assert_eq!((name, series.max), (MIGRATION_SLICE, 3));
     }
 }

@@ -7,7 +7,7 @@ mod memory;
 mod server;
 mod stats;
 
-pub use engines::state as engine_state;
+pub use engines::{reason as engine_reason, state as engine_state};
 
 use std::borrow::Cow;
 use std::fmt::Write as _;

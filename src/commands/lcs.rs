@@ -1,14 +1,12 @@
 //! LCS: the longest common subsequence of two strings.
 //!
 //! Dynamic programming over a table of (n + 1) × (m + 1) 32-bit lengths. The table is bounded
-//! before it is reserved: it grows with the product of the lengths.
+//! before it is reserved: it grows with the product of the lengths. No table is larger than the
+//! largest string may be (`proto-max-bulk-len`).
 
 use crate::commands::command::Outcome;
 use crate::commands::ctx::Ctx;
 use crate::commands::error::Error;
-
-/// Largest table, in cells (256 MiB).
-const CELLS_MAX: usize = 64 << 20;
 
 #[derive(Default)]
 struct Options {
@@ -55,10 +53,17 @@ struct Table {
 }
 
 impl Table {
-    fn build(a: &[u8], b: &[u8]) -> Result<Table, Error> {
+    fn build(a: &[u8], b: &[u8], bytes_max: u64) -> Result<Table, Error> {
+        // Lengths are counted in 32 bits.
+        if a.len().max(b.len()) >= u32::MAX as usize {
+            return Err(Error::Line("ERR String too long for LCS"));
+        }
         let width = b.len() + 1;
-        let cells = (a.len() + 1).checked_mul(width).filter(|n| *n <= CELLS_MAX);
-        let cells = cells.ok_or(Error::Line("ERR String too long for LCS"))?;
+        let cells = (a.len() + 1).checked_mul(width);
+        let fits = |n: &usize| (*n as u64).saturating_mul(size_of::<u32>() as u64) <= bytes_max;
+        let cells = cells.filter(fits).ok_or(Error::Line(
+            "ERR Insufficient memory, transient memory for LCS exceeds proto-max-bulk-len",
+        ))?;
         let mut table = Table { cells: Vec::new(), width };
         let failed = Error::Line("ERR Insufficient memory, failed allocating transient memory for LCS");
         table.cells.try_reserve_exact(cells).map_err(|_| failed)?;
@@ -88,7 +93,7 @@ pub fn lcs(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
     let (a, b) = (read(0)?, read(1)?);
     // The options are looked at behind the types.
     let options = Options::parse(ctx)?;
-    let table = Table::build(&a, &b)?;
+    let table = Table::build(&a, &b, ctx.config.proto_max_bulk_len)?;
     let length = i64::from(table.at(a.len(), b.len()));
     if options.len {
         ctx.reply.int(length);
@@ -159,7 +164,7 @@ mod tests {
     #[test]
     fn the_subsequence_and_its_runs() {
         let (a, b) = (&b"ohmytext"[..], &b"mynewtext"[..]);
-        let table = Table::build(a, b).expect("small");
+        let table = Table::build(a, b, 1000).expect("small");
         let (text, matches) = walk(&table, a, b);
         assert_eq!(text, b"mytext");
         assert_eq!(matches, [Match { a: (4, 7), b: (5, 8) }, Match { a: (2, 3), b: (0, 1) }]);
@@ -168,6 +173,9 @@ mod tests {
     #[test]
     fn the_table_is_bounded_before_it_is_reserved() {
         let long = vec![b'x'; 100_000];
-        assert!(Table::build(&long, &long).is_err());
+        assert!(Table::build(&long, &long, 512 << 20).is_err());
+        // (3 + 1) * (4 + 1) cells of 4 bytes.
+        assert!(Table::build(b"abc", b"abcd", 79).is_err());
+        assert!(Table::build(b"abc", b"abcd", 80).is_ok());
     }
 }

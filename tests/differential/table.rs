@@ -322,7 +322,8 @@ pub static TEMPLATES: &[Template] = &[
     row("generic", "RANDOMKEY", 2, Shape, none),
     row("generic", "DBSIZE", 4, Exact, none),
     row("generic", "OBJECT ENCODING", 8, Compare::Encoding, args![key]),
-    row("generic", "OBJECT REFCOUNT", 2, Compare::Encoding, args![key]),
+    // A value may still belong to the queued command that set it.
+    row("generic", "OBJECT REFCOUNT", 2, Shape, args![key]),
     row("generic", "OBJECT FREQ", 1, Exact, args![key]),
     // Redis shares small integers, and with them the time of their last use: that of its start, maybe hours ago.
     row("generic", "OBJECT IDLETIME", 2, Near(86_400), args![key]),

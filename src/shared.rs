@@ -10,9 +10,10 @@ use crate::blocking::Waiters;
 use crate::clients::Clients;
 use crate::config::{Config, OomScore};
 use crate::effects::Class;
+use crate::effects::audience::{Audience, Interest};
 use crate::effects::watch::Watches;
-use crate::events::PubSub;
 use crate::events::monitor::Monitors;
+use crate::events::{Feeds, PubSub};
 use crate::eviction::Eviction;
 use crate::expiry::Identities;
 use crate::keyspace::Keyspace;
@@ -92,6 +93,10 @@ pub struct Shared {
     pub clients: Clients,
     /// Channels.
     pub pubsub: PubSub,
+    /// Events with what they are about.
+    pub feeds: Feeds,
+    /// Who wants more than names of what changes.
+    pub audience: Arc<Audience>,
     /// MONITOR.
     pub monitors: Monitors,
     /// Which data each database number stands for.
@@ -148,12 +153,15 @@ impl Shared {
     /// The state of a process that starts with these settings.
     pub fn new(config: Config, keyspace: Arc<Keyspace>, workers: u16) -> Shared {
         let databases = keyspace.databases();
+        let audience = Arc::new(Audience::default());
         Shared {
             identities: Arc::new(Identities::new(databases)),
             keyspace,
             clients: Clients::new(workers),
             config_write: Mutex::new(()),
             pubsub: PubSub::default(),
+            feeds: Feeds::new(Arc::clone(&audience)),
+            audience,
             monitors: Monitors::default(),
             watches: Watches::default(),
             waiters: Waiters::default(),
@@ -198,6 +206,7 @@ impl Shared {
             || !self.watches.is_empty()
             || !self.waiters.is_empty()
             || self.pubsub.hears_expiry()
+            || self.audience.wants(Interest::all())
     }
 
     /// Whether anybody reads the propagation stream (AOF, replicas). While nobody does,

@@ -95,8 +95,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("expiry", &["keyspace", "effects", "values", "memory"]),
     ("eviction", &["keyspace", "effects", "expiry", "memory", "values", "config"]),
     // Listeners are known to effects only as a trait; these implement it.
-    ("effects", &["keyspace", "values", "config"]),
-    ("events", &["effects", "protocol", "values", "config", "clients"]),
+    ("effects", &["keyspace", "values", "rdb", "config"]),
+    ("events", &["effects", "protocol", "values", "rdb", "config", "clients"]),
     ("persistence", &["rdb", "effects", "keyspace", "values", "config", "expiry", "protocol", "memory"]),
     ("replication", &["effects", "keyspace", "persistence", "protocol", "config", "values"]),
     ("cluster", &["effects", "keyspace", "replication", "protocol", "config"]),

@@ -135,7 +135,7 @@ fn run_locked<'a, 'k>(
     match result {
         Ok(outcome) => {
             debug_assert!(!ctx.keys.any_emptied(), "{} did not state a removal", command.name);
-            ctx.local.signalled |= crate::effects::deliver::apply(env.shared, &ctx.keys, &ctx.fx);
+            ctx.local.signalled |= crate::effects::deliver::apply(env.shared, &mut ctx.keys, &ctx.fx);
             settle(&mut ctx);
             match outcome {
                 Outcome::Block(wait) => waiting::begin(&mut ctx, *wait),
@@ -144,7 +144,8 @@ fn run_locked<'a, 'k>(
         }
         Err(error) => {
             debug_assert!(ctx.fx.is_empty(), "{} failed after it stated an effect", command.name);
-            ctx.local.signalled |= crate::effects::deliver::apply(env.shared, &ctx.keys, &Default::default());
+            ctx.local.signalled |=
+                crate::effects::deliver::apply(env.shared, &mut ctx.keys, &Default::default());
             drop(ctx.keys);
             let out = ctx.reply.out();
             out.truncate_to(begin);

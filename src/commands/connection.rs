@@ -280,7 +280,7 @@ pub fn reset(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
 pub fn forget(session: &mut Session, shared: &Shared) {
     transaction::end(session, shared);
     if let Some(subscriptions) = session.subscriptions.take() {
-        shared.pubsub.forget(&subscriptions, session.handle.id);
+        super::pubsub::forget(shared, &subscriptions, session.handle.id);
     }
     if session.monitor {
         shared.monitors.remove(session.handle.id);

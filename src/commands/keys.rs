@@ -11,6 +11,7 @@ mod typed;
 use std::borrow::Cow;
 
 use crate::commands::error::Error;
+use crate::effects::ended::{Kept, KeptPart};
 use crate::expiry::{Expiry, Graveyard};
 use crate::keyspace::{
     Batch, Content, DbId, EntryRef, KeyHash, Lent, LentSet, LockSet, Meta, Pos, ShardGuard, Taken,
@@ -373,13 +374,43 @@ impl<'a, 'k> Keys<'a, 'k> {
     #[cold]
     fn expire(&mut self, i: usize, pos: Pos) {
         if self.expiry.may_delete() {
-            let dropped = self.with_guard(i, |g, _| g.remove(pos));
-            self.bury(i, dropped);
+            if self.expiry.is_heard() {
+                self.keep(i, pos);
+            } else {
+                let dropped = self.with_guard(i, |g, _| g.remove(pos));
+                self.bury(i, dropped);
+            }
             self.slots[i].expired = true;
             self.any_expired = true;
             self.forget_positions();
         }
         self.slots[i].found = Found::Missing;
+    }
+
+    /// Removes key `i`, whose time has come, and keeps what it held for those who want to know.
+    fn keep(&mut self, i: usize, pos: Pos) {
+        let (taken, meta) = self.with_guard(i, |g, _| g.take(pos));
+        let slot = &self.slots[i];
+        if let Taken::Value(value) = &taken {
+            self.expiry.forget_fields(slot.db, slot.hash, value);
+        }
+        let what = KeptPart::Key(taken, meta.deadline.unwrap_or(0));
+        self.expiry.keep(Kept { db: slot.db, key: slot.key.as_ref().into(), what });
+    }
+
+    /// What this command removed as its time had come, if somebody wants to know.
+    pub(crate) fn take_kept(&mut self) -> Vec<Kept> {
+        self.expiry.take_kept()
+    }
+
+    /// A kept value was told of.
+    pub(crate) fn drop_later(&mut self, value: Box<Value>) {
+        self.graveyard.push(value);
+    }
+
+    /// Unix milliseconds of the batch.
+    pub(crate) fn now(&self) -> u64 {
+        self.now
     }
 
     /// A value that left key `i`, to be dropped when no lock is held.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::blocking::Waiter;
 use crate::commands::transaction::Transaction;
+use crate::effects::audience::Audience;
 use crate::expiry::{Expiry, Graveyard, Identities};
 
 /// The part of a worker's state that handlers see. Never shared, so nothing here is locked.
@@ -63,7 +64,15 @@ pub struct Lane {
 
 impl Lane {
     /// A worker's state at its start.
-    pub fn new(worker: u16, databases: u16, identities: Arc<Identities>, now_ms: u64) -> Lane {
+    pub fn new(
+        worker: u16,
+        databases: u16,
+        identities: Arc<Identities>,
+        audience: Arc<Audience>,
+        now_ms: u64,
+    ) -> Lane {
+        let mut expiry = Expiry::new(databases, identities, now_ms);
+        expiry.set_audience(audience);
         Lane {
             local: Local {
                 worker,
@@ -78,7 +87,7 @@ impl Lane {
                 tally: Tally::default(),
                 panic_in_expiry: false,
             },
-            expiry: Expiry::new(databases, identities, now_ms),
+            expiry,
             graveyard: Vec::new(),
         }
     }

@@ -5,13 +5,15 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use crate::clients::State;
+use crate::clients::{ClientId, State};
 use crate::commands::command::{Arity, Command, Group, KeySpec, Outcome};
 use crate::commands::ctx::Ctx;
 use crate::commands::error::Error;
 use crate::commands::row::{flags, help, key_flags};
-use crate::events::Scope;
+use crate::events::feeds::is_feed;
 use crate::events::pubsub::is_expiry_alias;
+use crate::events::{Scope, Subscriptions};
+use crate::shared::Shared;
 
 /// The commands of this family.
 pub static COMMANDS: &[Command] = &[
@@ -232,6 +234,8 @@ fn add(ctx: &mut Ctx<'_, '_>, scope: Scope, verb: &[u8]) -> Result<Outcome, Erro
             let handle = &ctx.session.handle;
             if is_expiry_alias(scope, name) {
                 ctx.shared.pubsub.subscribe_expiry(ctx.session.db, handle);
+            } else if is_feed(scope, name) {
+                ctx.shared.feeds.subscribe(scope, name, handle);
             } else {
                 ctx.shared.pubsub.subscribe(scope, name, handle);
             }
@@ -257,7 +261,7 @@ fn remove(ctx: &mut Ctx<'_, '_>, scope: Scope, verb: &[u8]) -> Result<Outcome, E
         let mut count = 0;
         if let Some(mine) = &mut ctx.session.subscriptions {
             if mine.of_mut(scope).remove(name) {
-                ctx.shared.pubsub.unsubscribe(scope, name, ctx.session.handle.id);
+                leave(ctx.shared, scope, name, ctx.session.handle.id);
             }
             count = mine.count(scope);
         }
@@ -265,6 +269,23 @@ fn remove(ctx: &mut Ctx<'_, '_>, scope: Scope, verb: &[u8]) -> Result<Outcome, E
     }
     publish_figures(ctx);
     Ok(Outcome::Done)
+}
+
+fn leave(shared: &Shared, scope: Scope, name: &[u8], client: ClientId) {
+    if is_feed(scope, name) {
+        shared.feeds.unsubscribe(scope, name, client);
+    } else {
+        shared.pubsub.unsubscribe(scope, name, client);
+    }
+}
+
+/// Removes every subscription of a client that goes away.
+pub(super) fn forget(shared: &Shared, subscriptions: &Subscriptions, client: ClientId) {
+    for scope in [Scope::Channel, Scope::Pattern, Scope::Shard] {
+        for name in subscriptions.of(scope) {
+            leave(shared, scope, name, client);
+        }
+    }
 }
 
 fn confirm(ctx: &mut Ctx<'_, '_>, verb: &[u8], name: Option<&[u8]>, count: usize) {
@@ -327,7 +348,10 @@ fn active(ctx: &mut Ctx<'_, '_>, scope: Scope) -> Result<Outcome, Error> {
     if ctx.args.left() > 0 {
         return Err(ctx.arity_error());
     }
-    let names = ctx.shared.pubsub.active(scope, pattern);
+    let mut names = ctx.shared.pubsub.active(scope, pattern);
+    if scope == Scope::Channel {
+        names.extend(ctx.shared.feeds.active(pattern));
+    }
     ctx.reply.array(names.len());
     for name in &names {
         ctx.reply.bulk(name);
@@ -349,7 +373,10 @@ fn listeners(ctx: &mut Ctx<'_, '_>, scope: Scope) -> Result<Outcome, Error> {
     let names = ctx.args.rest();
     ctx.reply.array(2 * names.len());
     for name in names {
-        let count = ctx.shared.pubsub.listeners(scope, name);
+        let count = match is_feed(scope, name) {
+            true => ctx.shared.feeds.listeners(name),
+            false => ctx.shared.pubsub.listeners(scope, name),
+        };
         ctx.reply.bulk(name);
         ctx.reply.int(i64::try_from(count).unwrap_or(i64::MAX));
     }
@@ -358,7 +385,7 @@ fn listeners(ctx: &mut Ctx<'_, '_>, scope: Scope) -> Result<Outcome, Error> {
 
 /// PUBSUB NUMPAT
 pub fn pubsub_numpat(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
-    let count = ctx.shared.pubsub.count(Scope::Pattern);
+    let count = ctx.shared.pubsub.count(Scope::Pattern) + ctx.shared.feeds.count(Scope::Pattern);
     ctx.reply.int(i64::try_from(count).unwrap_or(i64::MAX));
     Ok(Outcome::Done)
 }

@@ -14,6 +14,7 @@ use crate::commands::session::Session;
 use crate::commands::table::Found;
 use crate::config::{Config, MemoryCap};
 use crate::effects::deliver;
+use crate::effects::ended::Reason;
 use crate::eviction::{Cause, Rules, Sink};
 use crate::expiry::Expiry;
 use crate::keyspace::{Batch, DbId, EntryRef, KeyHash};
@@ -268,7 +269,7 @@ impl Sink for Dropped<'_> {
         match why {
             Cause::Expired => {
                 self.expired += 1;
-                deliver::expired(self.shared, db, entry.key());
+                deliver::expired(self.shared, db, &entry, Reason::Eviction, clock::now_ms());
             }
             Cause::Evicted => {
                 self.evicted += 1;

@@ -158,6 +158,8 @@ settings! {
         /// Classes of keyspace events to publish: K keyspace, E keyevent, then g$lshzxetdnm, or A for most of them.
         notify_keyspace_events: EventClasses = "", ["notify-keyspace-events"], Spec::Form("letters of KEA g$lshzxetdnm"), LIVE,
             ACTIVE;
+        /// Largest value that messages of `__expired@N__` and `__value@N__` carry; of a larger one they say how large it is.
+        event_value_max: u64 = "64kb", ["event-value-max"], memory(0, SIZE), LIVE, ACTIVE;
     }
     "process" {
         /// Directory to work in; files without a path are kept there.

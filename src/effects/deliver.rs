@@ -1,15 +1,18 @@
 //! The consequences of a command, in their fixed order, while its keys are still locked.
 
 use crate::commands::keys::{Keys, Parts};
+use crate::effects::audience::Interest;
+use crate::effects::ended::{Ended, EndedField, Kept, KeptPart, Reason};
 use crate::effects::{Class, Effects};
-use crate::keyspace::DbId;
+use crate::keyspace::{DbId, EntryRef, Taken};
+use crate::rdb::Plain;
 use crate::shared::Shared;
 
 /// Delivers what a command stated. Keys that it found expired come first. True if clients wait
 /// for one of its keys: they are to be served once the locks are released.
 #[inline]
 #[must_use]
-pub fn apply(shared: &Shared, keys: &Keys<'_, '_>, fx: &Effects) -> bool {
+pub fn apply(shared: &Shared, keys: &mut Keys<'_, '_>, fx: &Effects) -> bool {
     if fx.is_empty() && !keys.any_expired() {
         return false;
     }
@@ -21,12 +24,15 @@ pub fn apply(shared: &Shared, keys: &Keys<'_, '_>, fx: &Effects) -> bool {
 
 #[cold]
 #[inline(never)]
-fn deliver(shared: &Shared, keys: &Keys<'_, '_>, fx: &Effects) -> bool {
+fn deliver(shared: &Shared, keys: &mut Keys<'_, '_>, fx: &Effects) -> bool {
     for i in keys.expired() {
-        expired(shared, keys.db(i), keys.key(i));
+        key_expired(shared, keys.db(i), keys.key(i));
     }
     for (i, parts) in keys.expired_parts() {
-        fields_expired(shared, keys.db(i), keys.key(i), parts == Parts::All);
+        fields_gone(shared, keys.db(i), keys.key(i), parts == Parts::All);
+    }
+    if keys.any_expired() {
+        deliver_kept(shared, keys);
     }
     if shared.notify_classes().contains(Class::NEW) {
         for i in keys.created() {
@@ -49,6 +55,27 @@ fn deliver(shared: &Shared, keys: &Keys<'_, '_>, fx: &Effects) -> bool {
     !shared.waiters.is_empty() && signal(shared, keys, fx)
 }
 
+/// What the command removed as its time had come, with what it held.
+fn deliver_kept(shared: &Shared, keys: &mut Keys<'_, '_>) {
+    let fired_ms = keys.now();
+    for Kept { db, key, what } in keys.take_kept() {
+        match what {
+            KeptPart::Key(taken, due_ms) => {
+                let content = match &taken {
+                    Taken::Bytes(bytes) => Plain::Text(bytes),
+                    Taken::Value(value) => Plain::Value(value),
+                };
+                let reason = Reason::Access;
+                ended(shared, &Ended { db, key: &key, field: None, content, due_ms, fired_ms, reason });
+                if let Taken::Value(value) = taken {
+                    keys.drop_later(value);
+                }
+            }
+            KeptPart::Field(field) => field_ended(shared, db, &key, &field, fired_ms),
+        }
+    }
+}
+
 /// Signals every key that changed. What became of it, and for whom that is good, is seen when its
 /// waiters are served; so no handler can forget to make a key ready.
 fn signal(shared: &Shared, keys: &Keys<'_, '_>, fx: &Effects) -> bool {
@@ -67,27 +94,74 @@ fn signal(shared: &Shared, keys: &Keys<'_, '_>, fx: &Effects) -> bool {
     any
 }
 
-/// A key's time came, whoever found out: a command, the wheel or a migration.
-pub fn expired(shared: &Shared, db: DbId, key: &[u8]) {
+/// A key's time came, and a timer, a migration or eviction saw it. It is still there.
+pub fn expired(shared: &Shared, db: DbId, entry: &EntryRef<'_>, reason: Reason, now_ms: u64) {
     if !shared.anyone_listens() {
         return;
     }
+    let key = entry.key();
+    key_expired(shared, db, key);
+    if let (Some(content), Some(due_ms)) = (plain(entry), entry.deadline()) {
+        ended(shared, &Ended { db, key, field: None, content, due_ms, fired_ms: now_ms, reason });
+    }
+}
+
+/// The time of fields of a hash came. The key is still there, and goes with them if they were `all`.
+/// `fields` are they, if somebody wants to know.
+pub fn fields_expired(
+    shared: &Shared,
+    db: DbId,
+    entry: &EntryRef<'_>,
+    all: bool,
+    fields: &[EndedField],
+    now_ms: u64,
+) {
+    if !shared.anyone_listens() {
+        return;
+    }
+    fields_gone(shared, db, entry.key(), all);
+    for field in fields {
+        field_ended(shared, db, entry.key(), field, now_ms);
+    }
+}
+
+/// Names of an expired key, to those who listen for names.
+fn key_expired(shared: &Shared, db: DbId, key: &[u8]) {
     shared.watches.expired(db, key);
     key_event(shared, db, key, Class::EXPIRED, "expired");
     shared.pubsub.publish_expired(db, key);
     shared.waiters.signal(db, key);
 }
 
-/// The time of fields of a hash came, whoever found out. The key went with them if they were `all`.
-pub fn fields_expired(shared: &Shared, db: DbId, key: &[u8], all: bool) {
-    if !shared.anyone_listens() {
-        return;
-    }
+/// The same of a hash of which fields expired.
+fn fields_gone(shared: &Shared, db: DbId, key: &[u8], all: bool) {
     shared.watches.touch(db, key);
     key_event(shared, db, key, Class::HASH, "hexpired");
     if all {
         key_event(shared, db, key, Class::GENERIC, "del");
     }
+}
+
+fn field_ended(shared: &Shared, db: DbId, key: &[u8], field: &EndedField, fired_ms: u64) {
+    let content = Plain::Text(&field.value);
+    let (name, due_ms, reason) = (Some(&*field.name), field.due_ms, Reason::Field);
+    ended(shared, &Ended { db, key, field: name, content, due_ms, fired_ms, reason });
+}
+
+/// To those who want to know what went.
+fn ended(shared: &Shared, ended: &Ended<'_>) {
+    if shared.audience.wants(Interest::ENDED) {
+        shared.feeds.ended(ended, value_max(shared));
+    }
+}
+
+fn value_max(shared: &Shared) -> usize {
+    usize::try_from(shared.config.load().event_value_max).unwrap_or(usize::MAX)
+}
+
+/// What an entry holds.
+fn plain<'a>(entry: &EntryRef<'a>) -> Option<Plain<'a>> {
+    entry.bytes().map(Plain::Text).or_else(|| entry.value().map(Plain::Value))
 }
 
 /// A key went because memory was wanted.

@@ -5,7 +5,9 @@
 //! tracking, the propagation stream, keyspace events, ready keys. Expiry, eviction and the
 //! migration's purge build the same statements. Nothing else may notify anybody.
 
+pub mod audience;
 pub mod deliver;
+pub mod ended;
 pub mod watch;
 
 use smallvec::SmallVec;

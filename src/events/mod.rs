@@ -3,7 +3,10 @@
 //! Architecture invariant: events know clients only as mailboxes. A message is appended to
 //! a mailbox and its owner's worker is woken; nobody waits for a reader here.
 
+pub mod feeds;
+pub mod message;
 pub mod monitor;
 pub mod pubsub;
 
+pub use feeds::Feeds;
 pub use pubsub::{PubSub, Scope, Subscriptions};

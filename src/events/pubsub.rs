@@ -157,15 +157,6 @@ impl PubSub {
         }
     }
 
-    /// Removes every subscription of a client that goes away.
-    pub fn forget(&self, subscriptions: &Subscriptions, client: ClientId) {
-        for scope in [Scope::Channel, Scope::Pattern, Scope::Shard] {
-            for name in subscriptions.of(scope) {
-                self.unsubscribe(scope, name, client);
-            }
-        }
-    }
-
     /// Delivers a message to the listeners of a channel and of the patterns that match it.
     /// Returns how many clients it went to.
     pub fn publish(&self, channel: &[u8], message: &[u8]) -> usize {

@@ -106,7 +106,7 @@ impl House {
                 assert!(is_past(entry.deadline().expect("a deadline"), now), "too early");
                 gone.push((db, entry.key().to_vec()));
             }
-            Gone::Fields { count, all } => fields.push((entry.key().to_vec(), count, all)),
+            Gone::Fields { count, all, .. } => fields.push((entry.key().to_vec(), count, all)),
         })
     }
 

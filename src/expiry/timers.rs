@@ -17,6 +17,8 @@
 use std::sync::Arc;
 
 use crate::clock;
+use crate::effects::audience::{Audience, Interest};
+use crate::effects::ended::{EndedField, Kept};
 use crate::expiry::{
     Change, Due, Identities, Progress, Timer, Upkeep, Verdict, Wheel, is_past, judge, on_deadline_change,
 };
@@ -36,8 +38,8 @@ const ARMS_PER_LOOK: usize = 1024;
 pub type Graveyard = Vec<Box<Value>>;
 
 /// What went because its time had come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Gone {
+#[derive(Clone, Copy, Debug)]
+pub enum Gone<'a> {
     /// The key.
     Key,
     /// Fields of the hash that it holds.
@@ -46,11 +48,13 @@ pub enum Gone {
         count: usize,
         /// Whether they were the last ones, so that the key goes with them.
         all: bool,
+        /// The fields, if somebody wants to know.
+        fields: &'a [EndedField],
     },
 }
 
 /// Hears of what went, under the lock of its key, which is still there.
-pub type OnGone<'f> = dyn FnMut(DbId, EntryRef<'_>, Gone) + 'f;
+pub type OnGone<'f> = dyn FnMut(DbId, EntryRef<'_>, Gone<'_>) + 'f;
 
 /// One worker's timers for one data set.
 #[derive(Default)]
@@ -92,13 +96,45 @@ pub struct Expiry {
     /// When the timers want to be looked at, as far as that changed since the expiry task last looked.
     earliest: u64,
     due: Vec<Due>,
+    audience: Arc<Audience>,
+    kept: Vec<Kept>,
 }
 
 impl Expiry {
     /// Timers for this many databases.
     pub fn new(databases: DbId, identities: Arc<Identities>, now_ms: u64) -> Expiry {
         let timers = (0..databases).map(|_| Timers::default()).collect();
-        Expiry { timers, identities, now_ms, deletes: true, earliest: u64::MAX, due: Vec::new() }
+        Expiry {
+            timers,
+            identities,
+            now_ms,
+            deletes: true,
+            earliest: u64::MAX,
+            due: Vec::new(),
+            audience: Arc::default(),
+            kept: Vec::new(),
+        }
+    }
+
+    /// Looks at this word for who wants to know what went.
+    pub fn set_audience(&mut self, audience: Arc<Audience>) {
+        self.audience = audience;
+    }
+
+    /// Whether somebody wants to know what went.
+    #[inline]
+    pub fn is_heard(&self) -> bool {
+        self.audience.wants(Interest::ENDED | Interest::RULES)
+    }
+
+    /// Keeps what a command removed until that is delivered.
+    pub fn keep(&mut self, kept: Kept) {
+        self.kept.push(kept);
+    }
+
+    /// What was kept, to be delivered.
+    pub fn take_kept(&mut self) -> Vec<Kept> {
+        std::mem::take(&mut self.kept)
     }
 
     /// The time of the batch, and whether keys found expired may be deleted in it (not while
@@ -251,7 +287,8 @@ impl Expiry {
                 continue;
             };
             let db = self.identities.database(identity);
-            let mut slice = Slice { wheel, batch, db, now_ms, stale: 0, hashes: 0, unfinished: false };
+            let heard = self.audience.wants(Interest::ENDED | Interest::RULES);
+            let mut slice = Slice { wheel, batch, db, now_ms, heard, stale: 0, hashes: 0, unfinished: false };
             more |= slice.work_off(end, &mut due, graveyard, expired) == Progress::More;
             let (stale, hashes) = (slice.stale, slice.hashes);
             let timers = &mut self.timers[identity];
@@ -317,6 +354,8 @@ struct Slice<'a, 'b> {
     batch: &'a Batch<'b>,
     db: DbId,
     now_ms: u64,
+    /// Somebody wants to know what fields went.
+    heard: bool,
     /// Items that became stale, less those that turned out to be and are gone.
     stale: i64,
     /// Change of the number of hashes with deadlines of fields.
@@ -434,14 +473,22 @@ impl Slice<'_, '_> {
         let Some(Value::Hash(hash)) = guard.value_mut(pos) else {
             return true;
         };
-        let count = hash.expire(self.now_ms, FIELDS_PER_STEP, |_| {});
-        if hash.is_empty() {
-            self.remove(guard, pos, Gone::Fields { count, all: true }, graveyard, expired);
+        let mut fields = Vec::new();
+        let heard = self.heard;
+        let count = hash.expire(self.now_ms, FIELDS_PER_STEP, |field| {
+            if heard {
+                fields.push(EndedField::of(field));
+            }
+        });
+        let all = hash.is_empty();
+        let gone = Gone::Fields { count, all, fields: &fields };
+        if all {
+            self.remove(guard, pos, gone, graveyard, expired);
             return false;
         }
         let next = hash.next_deadline();
         self.unfinished |= next.is_some_and(|at| is_past(at, self.now_ms));
-        expired(self.db, guard.entry(pos), Gone::Fields { count, all: false });
+        expired(self.db, guard.entry(pos), gone);
         self.rearm_fields(guard, pos, item, next)
     }
 
@@ -449,7 +496,7 @@ impl Slice<'_, '_> {
         &mut self,
         guard: &mut ShardGuard<'_>,
         pos: Pos,
-        gone: Gone,
+        gone: Gone<'_>,
         graveyard: &mut Graveyard,
         expired: &mut OnGone<'_>,
     ) {

@@ -23,6 +23,7 @@ use crate::commands::table::{self, Lookup};
 use crate::commands::{timing, waiting};
 use crate::config::{Config, EvictionPolicy};
 use crate::effects::deliver;
+use crate::effects::ended::Reason;
 use crate::expiry::Gone;
 use crate::keyspace::{Batch, DbId, KeyHash, Participant};
 use crate::observe::latency::EXPIRE_CYCLE;
@@ -173,6 +174,7 @@ impl Runner {
                 worker,
                 shared.keyspace.databases(),
                 Arc::clone(&shared.identities),
+                Arc::clone(&shared.audience),
                 clock::now_ms(),
             ),
             config: arc_swap::Cache::new(Arc::clone(&shared.config)),
@@ -205,11 +207,11 @@ impl Runner {
             lane.expiry.run(&batch, now, budget_us, &mut lane.graveyard, &mut |db, entry, gone| match gone {
                 Gone::Key => {
                     keys += 1;
-                    deliver::expired(&shared, db, entry.key());
+                    deliver::expired(&shared, db, &entry, Reason::Timer, now);
                 }
-                Gone::Fields { count, all } => {
+                Gone::Fields { count, all, fields: names } => {
                     fields += count as u64;
-                    deliver::fields_expired(&shared, db, entry.key(), all);
+                    deliver::fields_expired(&shared, db, &entry, all, names, now);
                 }
             })
         };

@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 use crate::clock;
 use crate::commands::room::{self, Room};
 use crate::effects::deliver;
+use crate::effects::ended::Reason;
 use crate::expiry::Graveyard;
 use crate::keyspace::{DbId, EntryRef, Participant, Purge};
 use crate::memory::Gauge;
@@ -144,7 +145,7 @@ impl Purge for ExpiredByMigration<'_> {
     }
 
     fn expired(&mut self, db: DbId, entry: EntryRef<'_>) {
-        deliver::expired(self.shared, db, entry.key());
+        deliver::expired(self.shared, db, &entry, Reason::Migration, clock::now_ms());
         if entry.fields_armed().is_some() {
             let identities = &self.shared.identities;
             identities.add_hashes(identities.identity(db), -1);

@@ -10,8 +10,10 @@ use std::ops::Range;
 
 use crate::commands::error::Error;
 use crate::commands::keys::{Guards, Keys, Ttl};
+use crate::effects::ended::{EndedField, Kept, KeptPart};
 use crate::expiry::is_past;
 use crate::keyspace::{LockSet, Pos};
+use crate::values::hash::Field;
 use crate::values::{Hash, Kind, List, Set, SortedSet, Stream, Value};
 
 /// A type of value that lives out of line.
@@ -31,8 +33,8 @@ pub trait Collection: Sized {
         false
     }
     /// Removes those parts if it may, as many as go at once, and hides the others from whoever
-    /// looks. How many went.
-    fn drop_due(&mut self, _now: u64, _may_delete: bool) -> usize {
+    /// looks. How many went; each is shown to `_gone` before.
+    fn drop_due(&mut self, _now: u64, _may_delete: bool, _gone: &mut dyn FnMut(Field<'_>)) -> usize {
         0
     }
     /// A copy for a reader, if there are so many elements that reading them should not happen
@@ -90,8 +92,8 @@ collection!(
     fn is_due(&self, now: u64) -> bool {
         self.next_deadline().is_some_and(|at| is_past(at, now)) || self.hides_any()
     },
-    fn drop_due(&mut self, now: u64, may_delete: bool) -> usize {
-        let gone = if may_delete { self.expire(now, PARTS_AT_ONCE, |_| {}) } else { 0 };
+    fn drop_due(&mut self, now: u64, may_delete: bool, gone: &mut dyn FnMut(Field<'_>)) -> usize {
+        let gone = if may_delete { self.expire(now, PARTS_AT_ONCE, gone) } else { 0 };
         let more = self.next_deadline().is_some_and(|at| is_past(at, now));
         self.hide_before(if more { now } else { 0 });
         gone
@@ -292,14 +294,24 @@ impl Keys<'_, '_> {
 
     #[cold]
     fn expire_parts<T: Collection>(&mut self, i: usize, pos: Pos) {
-        let (now, may_delete) = (self.now, self.expiry.may_delete());
+        let (now, may_delete, heard) = (self.now, self.expiry.may_delete(), self.expiry.is_heard());
+        let mut fields = Vec::new();
         let done = self.with_guard(i, |g, _| {
             let value = g.value_mut(pos).and_then(T::of_mut)?;
-            Some((value.drop_due(now, may_delete), value.vanishes(), value.timer()))
+            let mut keep = |field: Field<'_>| {
+                if heard {
+                    fields.push(EndedField::of(field));
+                }
+            };
+            Some((value.drop_due(now, may_delete, &mut keep), value.vanishes(), value.timer()))
         });
         let Some((gone @ 1.., all, timer)) = done else {
             return;
         };
+        for field in fields {
+            let (db, key) = (self.slots[i].db, self.slots[i].key.as_ref().into());
+            self.expiry.keep(Kept { db, key, what: KeptPart::Field(field) });
+        }
         if all {
             self.remove(i);
         } else {

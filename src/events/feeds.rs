@@ -1,0 +1,290 @@
+//! Feeds: events that carry what they are about.
+//!
+//! | channel | its messages |
+//! |---|---|
+//! | `__expired@N__:<key>`, `__expired@N__` | that key, or any key of database N, ended by time: with what it held |
+//! | `__value@N__:<key>` | what that key holds now, after each change |
+//!
+//! Patterns that begin with these words are matched against the long names, so keys are filtered here. An event goes
+//! to a subscription once, whichever of its two names that matches. Names of feeds stand for events: PUBLISH to them
+//! reaches nobody, and patterns such as `*` do not hear them, as no client of Redis expects them there.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use parking_lot::RwLock;
+
+use crate::clients::{ClientHandle, ClientId};
+use crate::effects::audience::{Audience, Interest};
+use crate::effects::ended::Ended;
+use crate::events::message::Facts;
+use crate::events::pubsub::Scope;
+use crate::glob;
+use crate::protocol::Reply;
+use crate::rdb::Plain;
+
+/// Begin of the names of feeds.
+const ENDED: &[u8] = b"__expired@";
+const VALUES: &[u8] = b"__value@";
+
+/// What messages and entries say of what ended by time; of contents up to `value_max` bytes, or of none.
+pub fn facts_of<'a>(ended: &Ended<'a>, value_max: Option<usize>) -> Facts<'a> {
+    let mut facts = Facts::default();
+    facts.bytes("key", ended.key);
+    if let Some(field) = ended.field {
+        facts.bytes("field", field);
+    }
+    if let Some(max) = value_max {
+        facts.content(Some(ended.content), max);
+    }
+    facts.number("due", ended.due_ms);
+    facts.number("fired", ended.fired_ms);
+    facts.word("reason", ended.reason.word());
+    facts
+}
+
+type Listeners = Vec<Arc<ClientHandle>>;
+/// Patterns that begin alike.
+type Alike = BTreeMap<Box<[u8]>, Listeners>;
+
+/// Patterns with their listeners, found by what they begin with: one look for each length of such a beginning that
+/// is in use, however many patterns there are.
+#[derive(Default)]
+struct Patterns {
+    by_beginning: HashMap<Box<[u8]>, Alike>,
+    /// How many beginnings have each length.
+    lengths: BTreeMap<usize, usize>,
+}
+
+impl Patterns {
+    fn listeners(&mut self, pattern: &[u8]) -> &mut Listeners {
+        let beginning = literal_beginning(pattern);
+        if !self.by_beginning.contains_key(beginning) {
+            *self.lengths.entry(beginning.len()).or_default() += 1;
+        }
+        self.by_beginning.entry(beginning.into()).or_default().entry(pattern.into()).or_default()
+    }
+
+    fn remove(&mut self, pattern: &[u8], client: ClientId) {
+        let beginning = literal_beginning(pattern);
+        let Some(same) = self.by_beginning.get_mut(beginning) else { return };
+        let Some(listeners) = same.get_mut(pattern) else { return };
+        listeners.retain(|l| l.id != client);
+        if listeners.is_empty() {
+            same.remove(pattern);
+        }
+        if same.is_empty() {
+            self.by_beginning.remove(beginning);
+            if let Some(count) = self.lengths.get_mut(&beginning.len()) {
+                *count -= 1;
+                if *count == 0 {
+                    self.lengths.remove(&beginning.len());
+                }
+            }
+        }
+    }
+
+    /// Calls `f` with each pattern that begins as `name` does.
+    fn candidates<'s>(&'s self, name: &[u8], mut f: impl FnMut(&'s [u8], &'s Listeners)) {
+        for &length in self.lengths.keys().take_while(|length| **length <= name.len()) {
+            for (pattern, listeners) in self.by_beginning.get(&name[..length]).into_iter().flatten() {
+                f(pattern, listeners);
+            }
+        }
+    }
+
+    fn count(&self) -> usize {
+        self.by_beginning.values().map(Alike::len).sum()
+    }
+}
+
+/// What a text must begin with to match the pattern.
+fn literal_beginning(pattern: &[u8]) -> &[u8] {
+    let special = pattern.iter().position(|b| matches!(b, b'*' | b'?' | b'[' | b'\\'));
+    &pattern[..special.unwrap_or(pattern.len())]
+}
+
+/// The listeners of one kind of event.
+#[derive(Default)]
+struct Feed {
+    channels: HashMap<Box<[u8]>, Listeners>,
+    patterns: Patterns,
+}
+
+impl Feed {
+    fn is_empty(&self) -> bool {
+        self.channels.is_empty() && self.patterns.lengths.is_empty()
+    }
+
+    fn listen(&mut self, scope: Scope, name: &[u8], client: &Arc<ClientHandle>) {
+        let listeners = match scope {
+            Scope::Pattern => self.patterns.listeners(name),
+            _ => self.channels.entry(name.into()).or_default(),
+        };
+        listeners.push(Arc::clone(client));
+    }
+
+    fn leave(&mut self, scope: Scope, name: &[u8], client: ClientId) {
+        if scope == Scope::Pattern {
+            return self.patterns.remove(name, client);
+        }
+        if let Some(listeners) = self.channels.get_mut(name) {
+            listeners.retain(|l| l.id != client);
+            if listeners.is_empty() {
+                self.channels.remove(name);
+            }
+        }
+    }
+
+    /// Sends one event to each subscription that `name`, or its first `short` bytes, is in.
+    fn send<'f>(&self, name: &[u8], short: Option<usize>, facts: impl FnOnce() -> Facts<'f>) {
+        let mut message = Message { facts: Err(Some(facts)), bodies: [None, None] };
+        for channel in std::iter::once(name).chain(short.map(|end| &name[..end])) {
+            for client in self.channels.get(channel).into_iter().flatten() {
+                message.to(client, &[b"message", channel]);
+            }
+        }
+        self.patterns.candidates(name, |pattern, listeners| {
+            let matches = |channel: &&[u8]| glob::matches(pattern, channel, false);
+            let names = std::iter::once(name).chain(short.map(|end| &name[..end]));
+            if let Some(channel) = { names }.find(matches) {
+                listeners.iter().for_each(|client| message.to(client, &[b"pmessage", pattern, channel]));
+            }
+        });
+    }
+}
+
+/// A message that is put together once per protocol, and only if somebody takes it.
+struct Message<'f, F: FnOnce() -> Facts<'f>> {
+    facts: Result<Facts<'f>, Option<F>>,
+    bodies: [Option<Vec<u8>>; 2],
+}
+
+impl<'f, F: FnOnce() -> Facts<'f>> Message<'f, F> {
+    fn to(&mut self, client: &ClientHandle, head: &[&[u8]]) {
+        let resp3 = client.resp3();
+        if let Err(make) = &mut self.facts
+            && let Some(make) = make.take()
+        {
+            self.facts = Ok(make());
+        }
+        let Ok(facts) = &self.facts else { return };
+        let body = self.bodies[usize::from(resp3)].get_or_insert_with(|| facts.encode(resp3));
+        client.push(|out| {
+            let mut reply = Reply::new(out, resp3);
+            reply.push(head.len() + 1);
+            head.iter().for_each(|part| reply.bulk(part));
+            out.extend(body);
+        });
+    }
+}
+
+/// All feeds.
+pub struct Feeds {
+    ended: RwLock<Feed>,
+    values: RwLock<Feed>,
+    audience: Arc<Audience>,
+}
+
+/// Whether a subscription is one to a feed.
+pub fn is_feed(scope: Scope, name: &[u8]) -> bool {
+    scope != Scope::Shard && (name.starts_with(ENDED) || name.starts_with(VALUES))
+}
+
+impl Feeds {
+    /// Feeds nobody listens to, which tell this word when that changes.
+    pub fn new(audience: Arc<Audience>) -> Feeds {
+        Feeds { ended: RwLock::default(), values: RwLock::default(), audience }
+    }
+
+    fn with<R>(&self, name: &[u8], f: impl FnOnce(&mut Feed) -> R) -> R {
+        let (feed, interest) = match name.starts_with(ENDED) {
+            true => (&self.ended, Interest::ENDED),
+            false => (&self.values, Interest::VALUES),
+        };
+        let mut feed = feed.write();
+        let result = f(&mut feed);
+        self.audience.put(interest, !feed.is_empty());
+        result
+    }
+
+    /// Adds a listener. The caller keeps the client's own list and calls this once per name.
+    pub fn subscribe(&self, scope: Scope, name: &[u8], client: &Arc<ClientHandle>) {
+        self.with(name, |feed| feed.listen(scope, name, client));
+    }
+
+    /// Removes a listener.
+    pub fn unsubscribe(&self, scope: Scope, name: &[u8], client: ClientId) {
+        self.with(name, |feed| feed.leave(scope, name, client));
+    }
+
+    /// Channels with at least one listener that match `pattern`.
+    pub fn active(&self, pattern: Option<&[u8]>) -> Vec<Box<[u8]>> {
+        let of = |feed: &RwLock<Feed>| feed.read().channels.keys().cloned().collect::<Vec<_>>();
+        let names = of(&self.ended).into_iter().chain(of(&self.values));
+        names.filter(|name| pattern.is_none_or(|p| glob::matches(p, name, false))).collect()
+    }
+
+    /// Listeners of one channel.
+    pub fn listeners(&self, name: &[u8]) -> usize {
+        let feed = if name.starts_with(ENDED) { &self.ended } else { &self.values };
+        feed.read().channels.get(name).map_or(0, Vec::len)
+    }
+
+    /// Number of distinct names in a scope.
+    pub fn count(&self, scope: Scope) -> usize {
+        let of = |feed: &RwLock<Feed>| match scope {
+            Scope::Channel => feed.read().channels.len(),
+            Scope::Pattern => feed.read().patterns.count(),
+            Scope::Shard => 0,
+        };
+        of(&self.ended) + of(&self.values)
+    }
+
+    /// A key, or a field, ended by time. Contents of up to `value_max` bytes are shown.
+    pub fn ended(&self, ended: &Ended<'_>, value_max: usize) {
+        if !self.audience.wants(Interest::ENDED) {
+            return;
+        }
+        let (name, short) = name_of(ENDED, ended.db, ended.key);
+        self.ended.read().send(&name, Some(short), || facts_of(ended, Some(value_max)));
+    }
+
+    /// A key holds something else now: `content`, with this deadline.
+    pub fn changed<'a>(
+        &self,
+        db: u16,
+        key: &'a [u8],
+        event: &'static str,
+        value_max: usize,
+        content: impl FnOnce() -> (Option<Plain<'a>>, Option<u64>),
+    ) {
+        if !self.audience.wants(Interest::VALUES) {
+            return;
+        }
+        let (name, _) = name_of(VALUES, db, key);
+        self.values.read().send(&name, None, || {
+            let mut facts = Facts::default();
+            facts.bytes("key", key);
+            facts.word("event", event);
+            let (content, due) = content();
+            facts.content(content, value_max);
+            if let Some(due) = due {
+                facts.number("due", due);
+            }
+            facts
+        });
+    }
+}
+
+/// The long name of an event, and the length of the short one.
+fn name_of(begin: &[u8], db: u16, key: &[u8]) -> (Vec<u8>, usize) {
+    let mut name = Vec::with_capacity(begin.len() + 8 + key.len());
+    name.extend_from_slice(begin);
+    name.extend_from_slice(itoa::Buffer::new().format(db).as_bytes());
+    name.extend_from_slice(b"__");
+    let short = name.len();
+    name.push(b':');
+    name.extend_from_slice(key);
+    (name, short)
+}

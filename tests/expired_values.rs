@@ -37,8 +37,18 @@ fn text(facts: &BTreeMap<String, Value>, name: &str) -> String {
     facts.get(name).unwrap_or_else(|| panic!("no {name} in {facts:?}")).text()
 }
 
-fn wait_past(due: u64) {
-    wait_until("its time has passed", PATIENCE, || now_ms() > due);
+/// Waits until a key that was just given one millisecond is past it.
+fn wait_past() {
+    let now = now_ms();
+    wait_until("its time has passed", PATIENCE, || now_ms() > now + 1);
+}
+
+/// The deadline of a key that was given one millisecond since then.
+fn due_since(facts: &BTreeMap<String, Value>, began: u64) -> u64 {
+    let due = facts["due"].int().and_then(|due| u64::try_from(due).ok()).expect("a time");
+    let fired = facts["fired"].int().and_then(|fired| u64::try_from(fired).ok()).expect("a time");
+    assert!(began < due && due < fired && fired <= now_ms(), "{began} {facts:?}");
+    due
 }
 
 /// Nothing is left for this client: a PING is answered next.
@@ -54,8 +64,8 @@ fn both_protocols() {
         let mut old = server.client();
         assert_eq!(old.command("PSUBSCRIBE __expired@0__:a*").items()[0].text(), "psubscribe");
         let mut writer = server.client();
-        let due = now_ms() + 20;
-        writer.call(&["SET", "a \"b\"\n", "caf\u{e9}", "PXAT", &due.to_string()]).expect("SET");
+        let began = now_ms();
+        writer.call(&["SET", "a \"b\"\n", "caf\u{e9}", "PX", "1"]).expect("SET");
         let (names, facts) = message(&mut new);
         assert_eq!(names, ["message", "__expired@0__"]);
         let order = ["due", "fired", "key", "reason", "type", "value"];
@@ -63,9 +73,7 @@ fn both_protocols() {
         assert_eq!(text(&facts, "key"), "a \"b\"\n");
         assert_eq!(text(&facts, "value"), "caf\u{e9}");
         assert_eq!((text(&facts, "type"), text(&facts, "reason")), ("string".to_owned(), "timer".to_owned()));
-        assert_eq!(facts["due"], Value::Int(due as i64));
-        let fired = facts["fired"].int().expect("a time");
-        assert!(fired > due as i64 && fired <= now_ms() as i64);
+        let (due, fired) = (due_since(&facts, began), text(&facts, "fired"));
         let items = old.read().expect("a message").value.items();
         let items: Vec<String> = items.iter().map(Value::text).collect();
         assert_eq!(items[..3], ["pmessage", "__expired@0__:a*", "__expired@0__:a \"b\"\n"]);
@@ -102,8 +110,7 @@ fn subscriptions_filter_by_key_and_hear_each_event_once() {
     assert_eq!(writer.command("PUBLISH __expired@0__ x"), Value::Int(1), "the pattern * alone");
     assert_eq!(star.read().expect("a message").value.items()[3].text(), "x");
     for key in ["user:7", "user:70", "other"] {
-        let due = now_ms() + 1;
-        writer.command(&format!("SET {key} v PXAT {due}"));
+        writer.command(&format!("SET {key} v PX 1"));
         // One after the other, so that their order is known.
         wait_until("it is gone", PATIENCE, || writer.command("DBSIZE") == Value::Int(0));
     }
@@ -141,13 +148,13 @@ fn whoever_finds_a_key_past_its_time_tells_what_it_held() {
     let mut writer = server.client();
     // The wheel is off: the others find it.
     writer.command("DEBUG SET-ACTIVE-EXPIRE 0");
-    let due = now_ms() + 1;
-    writer.command(&format!("SET k short PXAT {due}"));
+    let began = now_ms();
+    writer.command("SET k short PX 1");
     let long = "x".repeat(5000);
-    writer.command(&format!("SET l {long} PXAT {due}"));
+    writer.command(&format!("SET l {long} PX 1"));
     writer.command("RPUSH c 1 2 3");
-    writer.command(&format!("PEXPIREAT c {due}"));
-    wait_past(due);
+    writer.command("PEXPIRE c 1");
+    wait_past();
     assert_eq!(writer.command("GET k"), Value::Null);
     writer.command("MULTI");
     writer.command("EXISTS l");
@@ -159,13 +166,13 @@ fn whoever_finds_a_key_past_its_time_tells_what_it_held() {
             [text(&facts, "key"), text(&facts, "value"), text(&facts, "reason")],
             [key, value, "access"]
         );
-        assert_eq!(facts["due"], Value::Int(due as i64));
+        due_since(&facts, began);
     }
     let (_, facts) = message(&mut listener);
     assert_eq!([text(&facts, "key"), text(&facts, "type")], ["c", "list"]);
     // A migration.
-    writer.command(&format!("SET moved v PXAT {}", now_ms() + 1));
-    wait_past(now_ms() + 2);
+    writer.command("SET moved v PX 1");
+    wait_past();
     writer.command("DEBUG ENGINES GROW");
     let (_, facts) = message(&mut listener);
     assert_eq!(
@@ -173,8 +180,8 @@ fn whoever_finds_a_key_past_its_time_tells_what_it_held() {
         ["moved", "v", "migration"]
     );
     // Eviction.
-    writer.command(&format!("SET seen v PXAT {}", now_ms() + 1));
-    wait_past(now_ms() + 2);
+    writer.command("SET seen v PX 1");
+    wait_past();
     writer.command("CONFIG SET maxmemory-policy allkeys-lru maxmemory 1");
     let (_, facts) = message(&mut listener);
     assert_eq!(
@@ -226,23 +233,23 @@ fn fields_of_hashes_one_by_one() {
     let server = server(2);
     let mut listener = subscriber(&server, "PSUBSCRIBE", &["__expired@0__:h*"]);
     let mut writer = server.client();
-    let due = now_ms() + 30;
     writer.command("HSET h a 1 b 2 c 3");
-    writer.command(&format!("HPEXPIREAT h {due} FIELDS 2 a b"));
+    let began = now_ms();
+    writer.command("HPEXPIRE h 1 FIELDS 2 a b");
     let mut seen = BTreeMap::new();
     for _ in 0..2 {
         let (names, facts) = message(&mut listener);
         assert_eq!(names[2], "__expired@0__:h");
         assert_eq!([text(&facts, "key"), text(&facts, "reason")], ["h", "field"]);
-        assert_eq!(facts["due"], Value::Int(due as i64));
+        due_since(&facts, began);
         seen.insert(text(&facts, "field"), text(&facts, "value"));
     }
     let pair = |a: &str, b: &str| (a.to_owned(), b.to_owned());
     assert_eq!(seen, BTreeMap::from([pair("a", "1"), pair("b", "2")]));
     // Found by a command; the last fields take their key with them.
     writer.command("DEBUG SET-ACTIVE-EXPIRE 0");
-    writer.command(&format!("HPEXPIREAT h {} FIELDS 1 c", now_ms() + 1));
-    wait_past(now_ms() + 2);
+    writer.command("HPEXPIRE h 1 FIELDS 1 c");
+    wait_past();
     assert_eq!(writer.command("HGET h c"), Value::Null);
     let (_, facts) = message(&mut listener);
     assert_eq!([text(&facts, "field"), text(&facts, "value"), text(&facts, "reason")], ["c", "3", "field"]);

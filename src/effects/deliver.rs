@@ -3,7 +3,7 @@
 use crate::commands::keys::{Keys, Parts};
 use crate::effects::audience::Interest;
 use crate::effects::ended::{Ended, EndedField, Kept, KeptPart, Reason};
-use crate::effects::{Class, Effects};
+use crate::effects::{Class, Effects, values};
 use crate::keyspace::{DbId, EntryRef, Taken};
 use crate::rdb::Plain;
 use crate::shared::Shared;
@@ -51,6 +51,9 @@ fn deliver(shared: &Shared, keys: &mut Keys<'_, '_>, fx: &Effects) -> bool {
     for event in &fx.events {
         let i = usize::from(event.key);
         key_event(shared, keys.db(i), keys.key(i), event.class, event.name);
+    }
+    if shared.audience.wants(Interest::VALUES) {
+        values::changed(shared, keys, fx);
     }
     !shared.waiters.is_empty() && signal(shared, keys, fx)
 }
@@ -101,6 +104,7 @@ pub fn expired(shared: &Shared, db: DbId, entry: &EntryRef<'_>, reason: Reason, 
     }
     let key = entry.key();
     key_expired(shared, db, key);
+    values::gone(shared, db, key, "expired");
     if let (Some(content), Some(due_ms)) = (plain(entry), entry.deadline()) {
         ended(shared, &Ended { db, key, field: None, content, due_ms, fired_ms: now_ms, reason });
     }
@@ -120,6 +124,7 @@ pub fn fields_expired(
         return;
     }
     fields_gone(shared, db, entry.key(), all);
+    values::now(shared, db, (!all).then_some(entry), entry.key(), "hexpired");
     for field in fields {
         field_ended(shared, db, entry.key(), field, now_ms);
     }
@@ -155,12 +160,12 @@ fn ended(shared: &Shared, ended: &Ended<'_>) {
     }
 }
 
-fn value_max(shared: &Shared) -> usize {
+pub(super) fn value_max(shared: &Shared) -> usize {
     usize::try_from(shared.config.load().event_value_max).unwrap_or(usize::MAX)
 }
 
 /// What an entry holds.
-fn plain<'a>(entry: &EntryRef<'a>) -> Option<Plain<'a>> {
+pub(super) fn plain<'a>(entry: &EntryRef<'a>) -> Option<Plain<'a>> {
     entry.bytes().map(Plain::Text).or_else(|| entry.value().map(Plain::Value))
 }
 
@@ -171,6 +176,7 @@ pub fn evicted(shared: &Shared, db: DbId, key: &[u8]) {
     }
     shared.watches.touch(db, key);
     key_event(shared, db, key, Class::EVICTED, "evicted");
+    values::gone(shared, db, key, "evicted");
     shared.waiters.signal(db, key);
 }
 

@@ -8,6 +8,7 @@
 pub mod audience;
 pub mod deliver;
 pub mod ended;
+mod values;
 pub mod watch;
 
 use smallvec::SmallVec;

@@ -277,6 +277,37 @@ impl Feeds {
     }
 }
 
+impl Feeds {
+    /// Keys of a database that somebody follows by their names.
+    pub fn followed(&self, db: u16) -> Vec<Vec<u8>> {
+        let (begin, _) = name_of(VALUES, db, b"");
+        let values = self.values.read();
+        let names = values.channels.keys().filter_map(|name| name.strip_prefix(&begin[..]));
+        names.map(<[u8]>::to_vec).collect()
+    }
+
+    /// Tells those who follow patterns that all keys of a database may be others now.
+    pub fn database_changed(&self, db: u16, event: &'static str) {
+        let (begin, short) = name_of(VALUES, db, b"");
+        let facts = || {
+            let mut facts = Facts::default();
+            facts.word("event", event);
+            facts
+        };
+        let mut message = Message { facts: Err(Some(facts)), bodies: [None, None] };
+        let values = self.values.read();
+        for (beginning, alike) in &values.patterns.by_beginning {
+            // Whoever may hear of a key of this database.
+            if !beginning.starts_with(&begin) && !begin.starts_with(beginning) {
+                continue;
+            }
+            for (pattern, listeners) in alike {
+                listeners.iter().for_each(|c| message.to(c, &[b"pmessage", pattern, &begin[..short]]));
+            }
+        }
+    }
+}
+
 /// The long name of an event, and the length of the short one.
 fn name_of(begin: &[u8], db: u16, key: &[u8]) -> (Vec<u8>, usize) {
     let mut name = Vec::with_capacity(begin.len() + 8 + key.len());

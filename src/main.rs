@@ -28,7 +28,7 @@ fn check(config: &Config) -> ExitCode {
         return fail("Configured to not listen anywhere: set port, unixsocket or both");
     }
     let mut text = String::from("OK\n");
-    for line in listeners {
+    for line in listeners.into_iter().chain(config.http_listeners()) {
         text.push_str(&format!("listens on {line}\n"));
     }
     text.push_str(&format!("workers {}\n", config.worker_count()));

@@ -135,6 +135,8 @@ pub struct Shared {
     pub tcp: crate::server::tcp::Listening,
     /// DEBUG SET-ACTIVE-EXPIRE.
     pub active_expire: AtomicBool,
+    /// The workers were started.
+    pub serving: AtomicBool,
     notify: AtomicU32,
     stream_readers: AtomicU32,
     shutdown: tokio::sync::watch::Sender<Option<Shutdown>>,
@@ -180,6 +182,7 @@ impl Shared {
             run_id: random_id(),
             tcp: crate::server::tcp::Listening::default(),
             active_expire: AtomicBool::new(true),
+            serving: AtomicBool::new(false),
             notify: AtomicU32::new(config.notify_keyspace_events.bits()),
             stream_readers: AtomicU32::new(0),
             shutdown: tokio::sync::watch::Sender::new(None),
@@ -225,6 +228,11 @@ impl Shared {
             }
             first
         });
+    }
+
+    /// Whether the process is on its way to its end.
+    pub fn is_ending(&self) -> bool {
+        self.shutdown.borrow().is_some()
     }
 
     /// Exit code that the shutdown asked for.

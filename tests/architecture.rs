@@ -103,7 +103,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("sentinel", &["shared", "protocol", "config", "commands"]),
     ("security", &["config"]),
     ("config", &["protocol", "memory"]),
-    ("observe", &["config", "keyspace", "memory", "protocol", "expiry", "events", "shared"]),
+    ("observe", &["config", "keyspace", "memory", "protocol", "expiry", "events", "shared", "clients"]),
     ("memory", &[]),
     ("sys", &[]),
     ("clock", &[]),

@@ -116,6 +116,27 @@ fn the_raised_gate_excludes_batches() {
     });
 }
 
+/// Who only looks either has the cell to read or is told at once that the gate is raised.
+#[test]
+fn a_look_does_not_wait_for_the_gate() {
+    model(|| {
+        let gate = Arc::new(gate::Gate::default());
+        let cell = Arc::new(UnsafeCell::new(0));
+        let (slot, other) = (gate.register(), Arc::clone(&gate));
+        let shared = Arc::clone(&cell);
+        let watcher = thread::spawn(move || {
+            if other.try_enter(&slot) {
+                shared.with(|p| assert!(!p.is_null()));
+                other.leave(&slot);
+            }
+        });
+        let raised = gate.raise();
+        cell.with_mut(|p| assert!(!p.is_null()));
+        drop(raised);
+        watcher.join().expect("no panic");
+    });
+}
+
 #[test]
 fn two_that_raise_the_gate_do_not_wait_for_each_other() {
     model(|| {

@@ -1,15 +1,14 @@
 //! The server as a whole: `INFO`, `FLUSHALL`, `SHUTDOWN` and their kin.
 
-use crate::clients::{Role, State};
 use crate::clock;
 use crate::commands::command::{Access, Arity, Command, Group, Outcome};
 use crate::commands::ctx::{Ctx, Origin};
 use crate::commands::error::Error;
 use crate::commands::lolwut::lolwut;
 use crate::commands::row::{acl, flags, help, not_built};
-use crate::commands::{generic, table};
-use crate::keyspace::DbId;
-use crate::observe::info::{self, Clients, Database, Facts};
+use crate::commands::table;
+use crate::observe::info::{self, Facts};
+use crate::observe::snapshot;
 use crate::shared::Shutdown;
 
 /// The commands of this family.
@@ -164,53 +163,11 @@ pub(super) fn facts<'a>(ctx: &mut Ctx<'a, '_>) -> Facts<'a> {
         counters: shared.stats.sum(),
         rates: shared.sampler.rates(clock::mono_ms(), totals),
         used,
-        databases: (0..shared.keyspace.databases()).filter_map(|db| database(ctx, db)).collect(),
-        clients: clients(ctx),
+        databases: snapshot::databases(ctx.keyspace(), ctx.now, &mut ctx.local.rng),
+        clients: snapshot::clients(shared),
         command_name: table::full_name,
         now_us: clock::now_us(),
     }
-}
-
-fn clients(ctx: &Ctx<'_, '_>) -> Clients {
-    use std::sync::atomic::Ordering::Relaxed;
-    let mut sum = Clients::default();
-    for client in ctx.shared.clients.list() {
-        let state = client.state();
-        let figures = &client.figures;
-        sum.connected += 1;
-        sum.blocked += usize::from(state.contains(State::BLOCKED));
-        sum.tracking += usize::from(state.contains(State::TRACKING));
-        sum.recent_max_input = sum.recent_max_input.max(figures.qbuf.load(Relaxed));
-        sum.recent_max_output = sum.recent_max_output.max(figures.out.load(Relaxed));
-        if client.role() != Role::Replica {
-            sum.memory_normal += client.memory();
-        }
-    }
-    sum
-}
-
-/// Keys looked at to estimate the mean time to live.
-const TTL_SAMPLES: usize = 16;
-
-fn database(ctx: &mut Ctx<'_, '_>, id: DbId) -> Option<Database> {
-    let batch = ctx.keyspace();
-    let engines = batch.stats(id);
-    if engines.generation == 0 {
-        return None;
-    }
-    let now = ctx.now;
-    let (mut sum, mut n) = (0u64, 0u64);
-    if engines.expires > 0 {
-        for _ in 0..TTL_SAMPLES {
-            batch.random(id, ctx.local.rng.u64(..), &mut |entry| {
-                if let Some(deadline) = entry.deadline().filter(|_| !generic::is_expired(&entry, now)) {
-                    sum += deadline.saturating_sub(now);
-                    n += 1;
-                }
-            });
-        }
-    }
-    Some(Database { id, engines, avg_ttl_ms: sum.checked_div(n).unwrap_or(0) })
 }
 
 /// MODULE LIST

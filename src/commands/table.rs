@@ -353,6 +353,11 @@ pub fn full_name(id: u16) -> Cow<'static, str> {
     }
 }
 
+/// The family of the command with a dense number.
+pub fn family(id: u16) -> &'static str {
+    by_id(id).map_or("unknown", |found| found.command.group.name())
+}
+
 /// The container of a subcommand, else the command itself.
 pub fn container(id: u16) -> Found {
     TABLE.found(TABLE.kin[usize::from(id)].container.unwrap_or(id))

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{Config, SETTINGS, Status, Workers};
+use super::{Address, Config, SETTINGS, Status, Workers};
 
 /// Most workers that `auto` gives: a sidecar leaves the machine to its application.
 const AUTO_WORKERS_MAX: usize = 4;
@@ -30,14 +30,21 @@ impl Config {
             });
         }
         if self.port != 0 {
-            for address in &self.bind.0 {
-                let optional = if address.optional { " (if available)" } else { "" };
-                let host = match address.host.contains(':') {
-                    true => format!("[{}]", address.host),
-                    false => address.host.clone(),
-                };
-                lines.push(format!("tcp {host}:{}{optional}", self.port));
-            }
+            lines.extend(self.bind.0.iter().map(|address| tcp_line(address, self.port)));
+        }
+        lines
+    }
+
+    /// Where those who watch would reach it, one line each.
+    pub fn http_listeners(&self) -> Vec<String> {
+        let mut lines = Vec::new();
+        if !self.metrics_unixsocket.is_empty() {
+            let path = super::error::printable(self.metrics_unixsocket.as_bytes());
+            lines.push(format!("http unix {path}"));
+        }
+        if self.metrics_port != 0 {
+            let addresses = self.metrics_bind.0.iter();
+            lines.extend(addresses.map(|address| format!("http {}", tcp_line(address, self.metrics_port))));
         }
         lines
     }
@@ -59,6 +66,14 @@ impl Config {
                 _ => None,
             })
             .collect()
+    }
+}
+
+fn tcp_line(address: &Address, port: u16) -> String {
+    let optional = if address.optional { " (if available)" } else { "" };
+    match address.host.contains(':') {
+        true => format!("tcp [{}]:{port}{optional}", address.host),
+        false => format!("tcp {}:{port}{optional}", address.host),
     }
 }
 
@@ -140,5 +155,10 @@ mod tests {
         config.unixsocket = super::super::Text::new(b"/tmp/x.sock");
         let lines = ["unix /tmp/x.sock mode 0660", "tcp 127.0.0.1:6379", "tcp [::1]:6379 (if available)"];
         assert_eq!(config.listeners(), lines);
+        assert!(config.http_listeners().is_empty(), "off by default");
+        config.metrics_port = 9121;
+        config.metrics_unixsocket = super::super::Text::new(b"m.sock");
+        let lines = ["http unix m.sock", "http tcp 127.0.0.1:9121", "http tcp [::1]:9121 (if available)"];
+        assert_eq!(config.http_listeners(), lines);
     }
 }

@@ -262,6 +262,16 @@ settings! {
         latency_tracking_info_percentiles: Percentiles = "50 99 99.9", ["latency-tracking-info-percentiles"],
             Spec::Words("percentile …"), LIVE, ACTIVE;
     }
+    "metrics" {
+        /// TCP port of the HTTP endpoint for those who watch: /metrics, /healthz, /readyz; 0 turns it off.
+        metrics_port: u16 = "0", ["metrics-port"], PORT, FIXED, ACTIVE;
+        /// Addresses that it listens on, in the form of `bind`; it asks for no password.
+        metrics_bind: Addresses = "127.0.0.1 -::1", ["metrics-bind"], Spec::Words("address …"), FIXED, ACTIVE;
+        /// Path of its unix socket; empty turns that off.
+        metrics_unixsocket: Text = "", ["metrics-unixsocket"], Spec::Text, FIXED, ACTIVE;
+        /// Permissions of that socket; 0 leaves them to the umask.
+        metrics_unixsocketperm: u32 = "660", ["metrics-unixsocketperm"], Spec::Octal, FIXED, ACTIVE;
+    }
     "types" {
         /// Most entries of a hash in compact form.
         hash_max_listpack_entries: u64 = "512", ["hash-max-listpack-entries", "hash-max-ziplist-entries"],

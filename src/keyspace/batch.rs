@@ -47,6 +47,12 @@ impl Participant {
         self.batch(None)
     }
 
+    /// Begins a batch, or gives up at once while the gate is raised: for those who only look, and must not hang
+    /// behind a long script.
+    pub fn try_enter(&mut self) -> Option<Batch<'_>> {
+        self.keyspace.gate.try_enter(&self.slot).then(|| self.batch(None))
+    }
+
     /// Raises the gate: waits until everybody else is between batches, and keeps them there.
     pub fn enter_exclusive(&mut self) -> Batch<'_> {
         let raised = self.keyspace.gate.raise();

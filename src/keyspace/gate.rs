@@ -48,6 +48,16 @@ impl Gate {
         }
     }
 
+    /// Begins a batch unless the gate is raised.
+    pub fn try_enter(&self, slot: &AtomicBool) -> bool {
+        announce(slot);
+        let free = !self.raised.load(Ordering::SeqCst);
+        if !free {
+            slot.store(false, Ordering::SeqCst);
+        }
+        free
+    }
+
     #[cold]
     #[inline(never)]
     fn enter_slow(&self, slot: &AtomicBool) {

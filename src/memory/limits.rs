@@ -76,7 +76,7 @@ fn upwards(root: &Path, path: &str) -> Vec<PathBuf> {
 }
 
 /// Share of the time in which some task waited for memory, over the last ten seconds, in percent.
-fn stalled() -> f64 {
+pub fn stalled() -> f64 {
     let own = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
     let path = own.lines().find_map(|line| line.strip_prefix("0::")).unwrap_or("/");
     let of_cgroup = Path::new("/sys/fs/cgroup").join(path.trim_start_matches('/')).join("memory.pressure");

@@ -10,6 +10,9 @@ use crossbeam_utils::CachePadded;
 use hdrhistogram::Histogram;
 use parking_lot::Mutex;
 
+use crate::observe::snapshot::Thread;
+use crate::sys::process::CpuClock;
+
 /// Figures of one command.
 #[derive(Debug, Default, Clone)]
 pub struct CommandStats {
@@ -46,6 +49,9 @@ impl CommandStats {
         self.nanos += other.nanos;
         self.rejected += other.rejected;
         self.failed += other.failed;
+    }
+
+    fn add_durations(&mut self, other: &CommandStats) {
         if let Some(theirs) = &other.durations {
             let mine = self.durations.get_or_insert_with(|| Box::new(new_histogram()));
             // Same bounds by construction, so adding cannot fail.
@@ -108,6 +114,7 @@ impl Counters {
         }
     }
 
+    /// Adds all but the histograms.
     fn add(&mut self, o: &Counters) {
         for (id, theirs) in o.commands.iter().enumerate() {
             self.command(u16::try_from(id).unwrap_or(u16::MAX)).add(theirs);
@@ -149,12 +156,16 @@ pub struct Totals {
 /// The counters of all workers, and one set for the helper thread.
 pub struct Stats {
     lanes: Box<[CachePadded<Mutex<Counters>>]>,
+    cpu: Box<[CpuClock]>,
 }
 
 impl Stats {
     /// Counters for `workers` workers.
     pub fn new(workers: usize) -> Stats {
-        Stats { lanes: (0..=workers).map(|_| CachePadded::default()).collect() }
+        Stats {
+            lanes: (0..=workers).map(|_| CachePadded::default()).collect(),
+            cpu: (0..=workers).map(|_| CpuClock::default()).collect(),
+        }
     }
 
     /// The counters of one worker. Held for a few additions only; never while another is taken.
@@ -164,13 +175,45 @@ impl Stats {
         self.lanes[lane].lock()
     }
 
-    /// The sum over all workers.
+    /// The sum over all workers. A worker is held up for one histogram at a time.
     pub fn sum(&self) -> Counters {
         let mut sum = Counters::default();
         for lane in &self.lanes {
-            sum.add(&lane.lock());
+            let commands = {
+                let lane = lane.lock();
+                sum.add(&lane);
+                lane.commands.len()
+            };
+            for id in 0..commands {
+                let lane = lane.lock();
+                if let (Some(theirs), Some(mine)) = (lane.commands.get(id), sum.commands.get_mut(id)) {
+                    mine.add_durations(theirs);
+                }
+            }
         }
         sum
+    }
+
+    /// What each worker counted, and then the helper thread; without what is not counted here.
+    pub fn threads(&self) -> Vec<Thread> {
+        let one = |(lane, cpu): (&CachePadded<Mutex<Counters>>, &CpuClock)| {
+            let lane = lane.lock();
+            Thread {
+                commands: lane.total_commands,
+                net_in: lane.net_in,
+                net_out: lane.net_out,
+                cpu_ns: cpu.read_ns(),
+                ..Thread::default()
+            }
+        };
+        self.lanes.iter().zip(&self.cpu).map(one).collect()
+    }
+
+    /// The calling thread counts on this lane: from now on its CPU time can be read.
+    pub fn is_mine(&self, lane: u16) {
+        if let Some(cpu) = self.cpu.get(usize::from(lane)) {
+            cpu.follow_this_thread();
+        }
     }
 
     /// A few sums over all workers, without copying anything.

@@ -181,6 +181,7 @@ fn evict(shared: &Shared, room: &mut Room, participant: &mut Participant) -> boo
 /// Runs until the process ends. A panic is a bug that must not end growth, compaction and frees for good: it is logged,
 /// and the work goes on with the next piece.
 pub fn run(shared: Arc<Shared>) {
+    shared.stats.is_mine(shared.workers);
     loop {
         let Err(payload) = catch_unwind(AssertUnwindSafe(|| work(&shared))) else { return };
         tracing::error!("the helper thread ended in a panic and starts again: {}", panic_text(&*payload));

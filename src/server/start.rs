@@ -1,17 +1,21 @@
 //! From settings to a running process, and to its end.
 
+use std::net::TcpListener;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use tokio::sync::mpsc;
 
+use crate::commands::table;
 use crate::config::Config;
 use crate::keyspace::{Keyspace, Options};
 use crate::memory::allocator;
 use crate::memory::limits;
+use crate::observe::{Commands, http};
 use crate::server::connection::panic_text;
 use crate::server::listen::{self, UnixSocket};
 use crate::server::process;
@@ -32,9 +36,9 @@ pub fn run(mut config: Config) -> anyhow::Result<u8> {
     let workers = u16::try_from(config.worker_count()).context("workers: at most 65535")?;
     let renames = config.rename_command.0.iter();
     let renames = renames.map(|(old, new)| (old.as_bytes().to_vec(), new.as_bytes().to_vec())).collect();
-    crate::commands::table::rename(renames).map_err(|error| anyhow!(error))?;
+    table::rename(renames).map_err(|error| anyhow!(error))?;
     // Commands are looked up in a table that is built once; not on the first request.
-    let commands = crate::commands::table::all().len();
+    let commands = table::all().len();
     let mode = if config.cluster_enabled { "cluster" } else { "standalone" };
     tracing::info!("tandem {} starting, PID: {}", env!("CARGO_PKG_VERSION"), std::process::id());
     tracing::info!(
@@ -43,6 +47,7 @@ pub fn run(mut config: Config) -> anyhow::Result<u8> {
         std::process::id()
     );
     let sockets = bind(&config, workers)?;
+    let http = bind_http(&config)?;
     let keyspace = Keyspace::new(Options {
         databases: u16::try_from(config.databases).context("databases: at most 65535")?,
         grow_percent: u8::try_from(config.engine_grow_percent).unwrap_or(85),
@@ -62,8 +67,10 @@ pub fn run(mut config: Config) -> anyhow::Result<u8> {
     }
     let helper = Arc::clone(&shared);
     thread::Builder::new().name("helper".into()).spawn(move || super::helper::run(helper))?;
+    let _http_socket = serve_http(&shared, http)?;
     tracing::info!("Server initialized");
     let (threads, running) = spawn_workers(&shared, sockets)?;
+    shared.serving.store(true, Relaxed);
     wait_for_end(&shared, running);
     for handle in threads {
         let _ = handle.join();
@@ -107,6 +114,35 @@ fn bind(config: &Config, workers: u16) -> anyhow::Result<Sockets> {
         return Err(anyhow!("nothing to listen on: set unixsocket or port"));
     }
     Ok(sockets)
+}
+
+fn bind_http(config: &Config) -> anyhow::Result<(Vec<TcpListener>, Option<UnixSocket>)> {
+    let tcp = tcp::bind_http(config)
+        .map_err(|error| anyhow!("Failed listening on metrics-port {}: {error}", config.metrics_port))?;
+    let path = config.metrics_unixsocket.as_path();
+    if config.metrics_unixsocket.is_empty() {
+        return Ok((tcp, None));
+    }
+    let backlog = i32::try_from(config.tcp_backlog).unwrap_or(511);
+    let unix = listen::unix(path, config.metrics_unixsocketperm, backlog)
+        .map_err(|error| anyhow!("metrics-unixsocket {}: {error}", path.display()))?;
+    Ok((tcp, Some(unix)))
+}
+
+/// Starts the thread for those who watch, if it has anything to listen on. Gives back what removes the socket file.
+fn serve_http(
+    shared: &Arc<Shared>,
+    (tcp, unix): (Vec<TcpListener>, Option<UnixSocket>),
+) -> anyhow::Result<Option<UnixSocket>> {
+    if tcp.is_empty() && unix.is_none() {
+        return Ok(None);
+    }
+    let listeners =
+        http::Listeners { tcp, unix: unix.as_ref().map(|unix| unix.listener.try_clone()).transpose()? };
+    let commands = Commands { name: table::full_name, family: table::family };
+    http::start(listeners, Arc::clone(shared), commands)?;
+    tracing::info!("HTTP endpoint for metrics and probes is listening");
+    Ok(unix)
 }
 
 /// The threads, and what closes when the last of them has ended.

@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use socket2::SockRef;
 use tokio::sync::watch;
 
-use crate::config::Config;
+use crate::config::{Addresses, Config};
 use crate::server::listen;
 
 /// Listeners that were bound together.
@@ -64,13 +64,24 @@ pub struct CannotListen {
 /// # Errors
 /// If an address that is not optional cannot be bound.
 pub fn bind(config: &Config, workers: u16) -> Result<Bound, CannotListen> {
+    bind_all(&config.bind, config.port, backlog(config), workers)
+}
+
+/// Binds the addresses that those who watch reach it by; none if their port is 0.
+///
+/// # Errors
+/// If an address that is not optional cannot be bound.
+pub fn bind_http(config: &Config) -> Result<Vec<TcpListener>, CannotListen> {
+    let bound = bind_all(&config.metrics_bind, config.metrics_port, backlog(config), 1)?;
+    Ok(bound.addresses.into_iter().flatten().collect())
+}
+
+fn bind_all(addresses: &Addresses, mut port: u16, backlog: i32, workers: u16) -> Result<Bound, CannotListen> {
     let mut bound = Bound::default();
-    if config.port == 0 {
+    if port == 0 {
         return Ok(bound);
     }
-    let backlog = backlog(config);
-    let mut port = config.port;
-    for address in &config.bind.0 {
+    for address in &addresses.0 {
         let listeners = resolve(&address.host).and_then(|ip| listen::tcp(ip, port, backlog, workers));
         match listeners {
             Ok(listeners) => {

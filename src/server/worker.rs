@@ -65,6 +65,7 @@ struct Worker {
 }
 
 async fn serve(shared: Arc<Shared>, index: u16, mut inlets: Inlets) -> io::Result<()> {
+    shared.stats.is_mine(index);
     let (earlier, gone) = (Rc::new(Notify::new()), Rc::new(Notify::new()));
     let desk = Rc::new(RefCell::new(Desk {
         runner: Runner::new(Arc::clone(&shared), index, Rc::clone(&earlier)),

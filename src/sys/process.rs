@@ -3,6 +3,7 @@
 
 use std::io;
 use std::mem::MaybeUninit;
+use std::sync::atomic::{AtomicI32, Ordering};
 
 /// A point in time in the process' time zone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,6 +63,44 @@ pub fn cpu_time(who: Who) -> (f64, f64) {
     (seconds(usage.ru_utime), seconds(usage.ru_stime))
 }
 
+/// The CPU time of a thread, readable from others.
+#[derive(Debug)]
+pub struct CpuClock(AtomicI32);
+
+/// No thread yet: the kernel's clocks of threads have negative numbers.
+const NO_CLOCK: i32 = 0;
+
+impl Default for CpuClock {
+    fn default() -> Self {
+        CpuClock(AtomicI32::new(NO_CLOCK))
+    }
+}
+
+impl CpuClock {
+    /// From now on it is the calling thread's.
+    pub fn follow_this_thread(&self) {
+        let mut clock: libc::clockid_t = NO_CLOCK;
+        // SAFETY: takes no pointer and cannot fail.
+        let this = unsafe { libc::pthread_self() };
+        // SAFETY: a living thread, and a pointer that is valid for the call.
+        if unsafe { libc::pthread_getcpuclockid(this, &raw mut clock) } == 0 {
+            self.0.store(clock, Ordering::Relaxed);
+        }
+    }
+
+    /// Nanoseconds; 0 if there is no such thread (any more).
+    pub fn read_ns(&self) -> u64 {
+        let clock = self.0.load(Ordering::Relaxed);
+        if clock == NO_CLOCK {
+            return 0;
+        }
+        let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+        // SAFETY: the pointer is valid for the call; of a clock that is gone the kernel says so.
+        let read = unsafe { libc::clock_gettime(clock, &raw mut time) };
+        if read == 0 { time.tv_sec.unsigned_abs() * 1_000_000_000 + time.tv_nsec.unsigned_abs() } else { 0 }
+    }
+}
+
 /// Goes on in a child that is the leader of its own session; the parent exits with 0.
 ///
 /// To be called while there is one thread only.
@@ -109,5 +148,10 @@ mod tests {
         assert!(t.month == 10 && (20..=22).contains(&t.day) && t.second == 51);
         assert!(cpu_time(Who::Process).0 >= 0.0);
         assert_eq!(cpu_time(Who::Children), (0.0, 0.0));
+        let clock = CpuClock::default();
+        assert_eq!(clock.read_ns(), 0);
+        clock.follow_this_thread();
+        let read = std::thread::scope(|scope| scope.spawn(|| clock.read_ns()).join().unwrap());
+        assert!(read > 0 && clock.read_ns() >= read);
     }
 }

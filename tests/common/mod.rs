@@ -5,6 +5,7 @@
 #![allow(dead_code, reason = "each test crate uses its own part of this module")]
 #![allow(clippy::disallowed_methods, reason = "tests measure real time and have no src/clock.rs")]
 
+pub mod http;
 pub mod rdb;
 pub mod resp;
 pub mod rng;
@@ -89,6 +90,11 @@ impl Options {
     pub fn tcp(mut self) -> Options {
         self.tcp = true;
         self
+    }
+
+    /// Serves HTTP to those who watch, on a unix socket in the server's folder.
+    pub fn http(self) -> Options {
+        self.set("metrics-unixsocket", "metrics.sock")
     }
 
     /// Starts the server and waits until it answers.
@@ -188,6 +194,19 @@ impl Server {
     /// A bare connection to the unix socket.
     pub fn stream(&self) -> io::Result<UnixStream> {
         UnixStream::connect(self.socket())
+    }
+
+    /// A bare connection to the HTTP endpoint; started with `http()`.
+    pub fn http_stream(&self) -> UnixStream {
+        let stream =
+            UnixStream::connect(self.dir().join("metrics.sock")).expect("connect to the HTTP endpoint");
+        stream.set_read_timeout(Some(http::ANSWER_TIMEOUT)).expect("a time limit");
+        stream
+    }
+
+    /// What the HTTP endpoint answers for this path.
+    pub fn http_get(&self, path: &str) -> http::Answer {
+        http::get(self.http_stream(), path).expect("an answer")
     }
 
     /// A new client on the TCP port.

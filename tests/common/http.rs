@@ -23,11 +23,15 @@ pub fn get(stream: impl Read + Write, path: &str) -> io::Result<Answer> {
     ask(stream, &format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"))
 }
 
-/// Sends these bytes and reads until the other side closes.
+/// Sends these bytes and reads until the other side closes. It may answer and close before it has read everything.
 pub fn ask(mut stream: impl Read + Write, request: &str) -> io::Result<Answer> {
-    stream.write_all(request.as_bytes())?;
+    let sent = stream.write_all(request.as_bytes());
     let mut bytes = Vec::new();
-    stream.read_to_end(&mut bytes)?;
+    let read = stream.read_to_end(&mut bytes);
+    if bytes.is_empty() {
+        sent?;
+        read?;
+    }
     parse(&bytes)
         .ok_or_else(|| io::Error::other(format!("no HTTP answer: {:?}", String::from_utf8_lossy(&bytes))))
 }

@@ -10,7 +10,9 @@ use crate::keys::Dist;
 use crate::open::Arrivals;
 use crate::request::{Mix, Shape};
 use crate::server::ServerSpec;
+use crate::sizes::Sizes;
 use crate::target::Target;
+use crate::timeline::{GrowArgs, ShiftArgs, SteadyArgs};
 
 /// Load for servers that speak the Redis protocol, and comparisons between them.
 #[derive(Parser)]
@@ -36,6 +38,12 @@ pub enum Command {
     /// drops to about 0. Not so the growth part: it polls, and the kernel takes the core away
     /// from a real-time process that does for 50 ms of every second.
     Compare(CompareArgs),
+    /// Grow a key space, drop to a few percent, grow again: latency and memory over time
+    Shift(ShiftArgs),
+    /// Grow a key space once: latency and memory over time
+    Grow(GrowArgs),
+    /// Load a key space and stay: latency and memory over time at a fixed rate
+    Steady(SteadyArgs),
     /// Start a server and measure what it costs while nobody asks it anything
     Idle(IdleArgs),
     /// Serve constant replies with one receive and one send per batch: the cost of the socket
@@ -87,9 +95,9 @@ pub struct RunArgs {
     /// Bytes per key
     #[arg(long, default_value_t = 16)]
     pub key_size: usize,
-    /// Bytes per value
-    #[arg(long, default_value_t = 64)]
-    pub value_size: usize,
+    /// Bytes per value: 64, 32-96, 64=80,1k=20 (size=weight) or lognormal:MEDIAN:SIGMA; each key keeps its size
+    #[arg(long, default_value = "64")]
+    pub value_size: Sizes,
     /// Commands and weights: get, set, incr, del, or for example get=80,set=20
     #[arg(long, default_value = "get=50,set=50")]
     pub mix: Mix,
@@ -136,7 +144,7 @@ impl RunArgs {
         Shape {
             keys: self.keys,
             key_size: self.key_size,
-            value_size: self.value_size,
+            values: self.value_size.clone(),
             derived_values: self.verify == Verify::Content,
         }
     }
@@ -269,7 +277,7 @@ pub fn count(s: &str) -> Result<u64> {
 }
 
 /// A rate per second, at most ten million.
-fn rate(s: &str) -> Result<f64> {
+pub fn rate(s: &str) -> Result<f64> {
     let n = count(s)?;
     ensure!(n <= 10_000_000, "a rate may be at most 10M per second");
     Ok(n as f64)

@@ -32,7 +32,7 @@ struct Cost {
 }
 
 pub fn run(args: &IdleArgs) -> Result<()> {
-    let servers = compare::servers(&args.servers)?;
+    let servers = compare::servers(&args.servers, compare::default_servers)?;
     limits::allow_descriptors(u64::from(args.connections) + SPARE_FILES)?;
     let costs = servers.iter().map(|spec| probe(spec, args)).collect::<Result<Vec<_>>>()?;
     if args.json.as_deref() != Some(Path::new("-")) {

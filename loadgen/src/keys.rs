@@ -6,6 +6,8 @@ use std::str::FromStr;
 
 use anyhow::{Result, bail};
 
+use crate::tide::Tide;
+
 /// Splitmix64: one multiply chain per number, plenty for choosing keys.
 #[derive(Debug, Clone)]
 pub struct Rng(u64);
@@ -81,6 +83,10 @@ pub enum Picker {
     Append,
     /// The newest key; lowers `live`.
     Pop,
+    /// The next key of a tide to write or to delete.
+    Move(Rc<Tide>),
+    /// A random key that the tide has left there.
+    There(Rc<Tide>),
 }
 
 impl Picker {
@@ -109,6 +115,8 @@ impl Picker {
                 live.set(top);
                 top
             }
+            Picker::Move(tide) => tide.next(),
+            Picker::There(tide) => tide.any(rng),
         }
     }
 }

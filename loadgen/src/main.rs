@@ -7,6 +7,7 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod bed;
 mod cli;
 mod clock;
 mod closed;
@@ -17,6 +18,7 @@ mod idle;
 mod keys;
 mod limits;
 mod open;
+mod plot;
 mod proc;
 mod reply;
 mod report;
@@ -24,8 +26,12 @@ mod request;
 mod rows;
 mod run;
 mod server;
+mod sizes;
+mod stats;
 mod tally;
 mod target;
+mod tide;
+mod timeline;
 mod worker;
 
 use std::process::ExitCode;
@@ -38,6 +44,9 @@ fn main() -> ExitCode {
     let result = match &Cli::parse().command {
         Command::Run(args) => run::run(args),
         Command::Compare(args) => compare::run(args),
+        Command::Shift(args) => timeline::shift(args),
+        Command::Grow(args) => timeline::grow(args),
+        Command::Steady(args) => timeline::steady(args),
         Command::Idle(args) => idle::run(args),
         Command::Floor(args) => floor::serve(&args.unix, args.value_size),
     };

@@ -4,6 +4,7 @@
 use anyhow::{Result, bail};
 
 use crate::request::{Kind, value_belongs_to};
+use crate::sizes::Sizes;
 
 /// A request that waits for its reply.
 #[derive(Debug, Clone, Copy)]
@@ -28,9 +29,9 @@ pub enum Class {
 
 /// Knows what right replies look like.
 pub struct Scanner {
-    /// `$64\r\n` for the expected value size.
+    /// `$64\r\n` for the expected value size; empty if values differ in size.
     bulk_head: Vec<u8>,
-    value_size: usize,
+    values: Sizes,
     check_content: bool,
     /// The first error line or wrong reply, for the report.
     pub first_bad: Option<String>,
@@ -40,9 +41,12 @@ pub struct Scanner {
 const LINE_MAX: usize = 64 << 10;
 
 impl Scanner {
-    pub fn new(value_size: usize, check_content: bool) -> Self {
-        let bulk_head = format!("${value_size}\r\n").into_bytes();
-        Scanner { bulk_head, value_size, check_content, first_bad: None }
+    pub fn new(values: &Sizes, check_content: bool) -> Self {
+        let bulk_head = match values {
+            Sizes::Fixed(size) => format!("${size}\r\n").into_bytes(),
+            _ => Vec::new(),
+        };
+        Scanner { bulk_head, values: values.clone(), check_content, first_bad: None }
     }
 
     /// Takes one reply off the front: its length and class, or `None` if it is not complete.
@@ -50,13 +54,15 @@ impl Scanner {
     pub fn take(&mut self, buf: &[u8], sent: &Pending) -> Result<Option<(usize, Class)>> {
         match sent.kind {
             Kind::Get => {
-                let head = self.bulk_head.len();
-                let end = head + self.value_size + 2;
-                if buf.len() >= end && buf[..head] == self.bulk_head[..] && &buf[end - 2..end] == b"\r\n" {
-                    if self.check_content && !value_belongs_to(sent.key, &buf[head..end - 2]) {
-                        return Ok(Some((end, self.wrong(sent, &buf[..end]))));
+                if let (Sizes::Fixed(size), head) = (&self.values, self.bulk_head.len()) {
+                    let end = head + size + 2;
+                    if buf.len() >= end && buf[..head] == self.bulk_head[..] && &buf[end - 2..end] == b"\r\n"
+                    {
+                        if self.check_content && !value_belongs_to(sent.key, &buf[head..end - 2]) {
+                            return Ok(Some((end, self.wrong(sent, &buf[..end]))));
+                        }
+                        return Ok(Some((end, Class::Ok)));
                     }
-                    return Ok(Some((end, Class::Ok)));
                 }
             }
             Kind::Set => {
@@ -158,7 +164,11 @@ impl Scanner {
         if buf.len() < end {
             return Ok(None);
         }
-        Ok(Some((end, self.wrong(sent, &buf[..end]))))
+        let right = sent.kind == Kind::Get
+            && size == self.values.of(sent.key)
+            && &buf[end - 2..end] == b"\r\n"
+            && (!self.check_content || value_belongs_to(sent.key, &buf[len..end - 2]));
+        Ok(Some((end, if right { Class::Ok } else { self.wrong(sent, &buf[..end]) })))
     }
 
     #[cold]
@@ -193,7 +203,7 @@ mod tests {
     }
 
     fn take(kind: Kind, buf: &[u8]) -> Option<(usize, Class)> {
-        Scanner::new(3, false).take(buf, &sent(kind)).unwrap()
+        Scanner::new(&Sizes::Fixed(3), false).take(buf, &sent(kind)).unwrap()
     }
 
     #[test]
@@ -212,7 +222,7 @@ mod tests {
         assert_eq!(take(Kind::Get, b"$2\r\nab\r\n"), Some((8, Class::Wrong)));
         assert_eq!(take(Kind::Set, b"+QUEUED\r\n"), Some((9, Class::Wrong)));
         assert_eq!(take(Kind::Set, b"$-1\r\n"), Some((5, Class::Wrong)));
-        let mut scanner = Scanner::new(3, false);
+        let mut scanner = Scanner::new(&Sizes::Fixed(3), false);
         let got = scanner.take(b"-ERR no\r\n", &sent(Kind::Get)).unwrap();
         assert_eq!((got, scanner.first_bad.as_deref()), (Some((9, Class::Error)), Some("ERR no")));
     }
@@ -242,21 +252,21 @@ mod tests {
         let two = [&whole[..], b"+OK\r\n"].concat();
         assert_eq!(take(Kind::Any, &two), Some((whole.len(), Class::Ok)));
         assert_eq!(take(Kind::Any, b"-ERR no\r\n"), Some((9, Class::Error)));
-        assert!(Scanner::new(3, false).take(b"$x\r\n", &sent(Kind::Any)).is_err());
+        assert!(Scanner::new(&Sizes::Fixed(3), false).take(b"$x\r\n", &sent(Kind::Any)).is_err());
     }
 
     #[test]
     fn what_is_no_reply_is_refused() {
         for bad in [&b"\r\n"[..], b"x\r\n", b"*1\r\n", b"$9999999999999\r\n", b"+OK\n"] {
-            assert!(Scanner::new(3, false).take(bad, &sent(Kind::Set)).is_err(), "{bad:?}");
+            assert!(Scanner::new(&Sizes::Fixed(3), false).take(bad, &sent(Kind::Set)).is_err(), "{bad:?}");
         }
         let long = vec![b'+'; LINE_MAX];
-        assert!(Scanner::new(3, false).take(&long, &sent(Kind::Set)).is_err());
+        assert!(Scanner::new(&Sizes::Fixed(3), false).take(&long, &sent(Kind::Set)).is_err());
     }
 
     #[test]
     fn content_is_compared_when_asked() {
-        let mut scanner = Scanner::new(3, true);
+        let mut scanner = Scanner::new(&Sizes::Fixed(3), true);
         let got = scanner.take(b"$3\r\nxyz\r\n", &sent(Kind::Get)).unwrap();
         assert_eq!(got, Some((9, Class::Wrong)));
     }

@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 use anyhow::{Context, Result};
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::V2DeflateSerializer;
-use hdrhistogram::serialization::interval_log::IntervalLogWriterBuilder;
+use hdrhistogram::serialization::interval_log::{IntervalLogWriterBuilder, Tag};
 use serde::Serialize;
 
 use crate::cli::{Mode, RunArgs};
@@ -54,7 +54,7 @@ pub struct RunReport {
     threads: u32,
     keys: u64,
     key_size: usize,
-    value_size: usize,
+    value_size: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
     rate: Option<f64>,
     seconds: f64,
@@ -88,7 +88,7 @@ impl RunReport {
             threads: args.threads,
             keys: args.keys,
             key_size: args.key_size,
-            value_size: args.value_size,
+            value_size: args.value_size.mean(),
             rate: args.rate.filter(|_| args.mode == Mode::Open),
             seconds: total.elapsed_ns as f64 / 1e9,
             requests,
@@ -170,16 +170,41 @@ pub fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
 
 /// One interval that covers the run; any HDR tool reads it.
 fn write_hdr(path: &Path, total: &Tally) -> Result<()> {
+    let length = Duration::from_nanos(total.elapsed_ns);
+    let whole = HdrInterval { start: Duration::ZERO, length, tag: String::new(), histogram: &total.latency };
+    write_hdr_log(path, length, &[whole])
+}
+
+/// A line of an HDR log.
+pub struct HdrInterval<'a> {
+    /// From the beginning of the log.
+    pub start: Duration,
+    pub length: Duration,
+    /// Empty for none.
+    pub tag: String,
+    pub histogram: &'a Histogram<u64>,
+}
+
+/// Writes a log that covers `length` until now.
+pub fn write_hdr_log(path: &Path, length: Duration, intervals: &[HdrInterval<'_>]) -> Result<()> {
     let mut file = File::create(path).with_context(|| format!("cannot write {}", path.display()))?;
     let mut serializer = V2DeflateSerializer::new();
-    let length = Duration::from_nanos(total.elapsed_ns);
     let start = crate::clock::wall().checked_sub(length).unwrap_or(SystemTime::UNIX_EPOCH);
     let mut log = IntervalLogWriterBuilder::new()
         .with_start_time(start)
         .with_max_value_divisor(1e6)
         .begin_log_with(&mut file, &mut serializer)?;
-    log.write_histogram(&total.latency, Duration::ZERO, length, None)
-        .map_err(|e| anyhow::anyhow!("cannot write {}: {e:?}", path.display()))?;
+    for i in intervals {
+        // A tag is one word without the log's separators.
+        let word: String = i
+            .tag
+            .chars()
+            .map(|c| if c.is_ascii_alphanumeric() || c == '.' || c == '-' { c } else { '_' })
+            .collect();
+        let tag = if word.is_empty() { None } else { Tag::new(&word) };
+        log.write_histogram(i.histogram, i.start, i.length, tag)
+            .map_err(|e| anyhow::anyhow!("cannot write {}: {e:?}", path.display()))?;
+    }
     Ok(())
 }
 

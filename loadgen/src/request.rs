@@ -9,6 +9,7 @@ use anyhow::{Result, bail, ensure};
 
 use crate::keys::{Picker, Rng, scramble};
 use crate::rows::Command;
+use crate::sizes::Sizes;
 
 /// The commands that can be sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
@@ -86,11 +87,11 @@ impl FromStr for Mix {
 }
 
 /// Sizes that all requests of a run share.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Shape {
     pub keys: u64,
     pub key_size: usize,
-    pub value_size: usize,
+    pub values: Sizes,
     /// Values are made from the key's number, so that a GET can be compared byte by byte.
     pub derived_values: bool,
 }
@@ -112,7 +113,7 @@ impl Shape {
         ensure!(self.keys >= 1, "at least one key is needed");
         ensure!(self.digits() <= DIGITS_MAX, "too many keys: {}", self.keys);
         ensure!(self.key_size <= KEY_SIZE_MAX, "--key-size may be at most {KEY_SIZE_MAX}");
-        ensure!(self.value_size <= VALUE_SIZE_MAX, "--value-size may be at most {VALUE_SIZE_MAX}");
+        ensure!(self.values.largest() <= VALUE_SIZE_MAX, "--value-size may be at most {VALUE_SIZE_MAX}");
         let least = 4 + self.digits();
         ensure!(self.key_size >= least, "{} keys need a --key-size of at least {least}", self.keys);
         Ok(())
@@ -126,6 +127,8 @@ struct Template {
     key_end: usize,
     /// Where the value starts; 0 when it never changes.
     value_at: usize,
+    /// The frame ends behind the key: value and its length differ from key to key.
+    open: bool,
 }
 
 impl Template {
@@ -139,15 +142,20 @@ impl Template {
         let key_end = frame.len();
         frame.extend_from_slice(b"\r\n");
         let mut value_at = 0;
-        if kind == Kind::Set {
-            frame.extend_from_slice(format!("${}\r\n", shape.value_size).as_bytes());
-            if shape.derived_values {
-                value_at = frame.len();
+        let mut open = false;
+        match shape.values {
+            _ if kind != Kind::Set => {}
+            Sizes::Fixed(size) => {
+                frame.extend_from_slice(format!("${size}\r\n").as_bytes());
+                if shape.derived_values {
+                    value_at = frame.len();
+                }
+                frame.resize(frame.len() + size, b'x');
+                frame.extend_from_slice(b"\r\n");
             }
-            frame.resize(frame.len() + shape.value_size, b'x');
-            frame.extend_from_slice(b"\r\n");
+            _ => open = true,
         }
-        Template { frame, key_end, value_at }
+        Template { frame, key_end, value_at, open }
     }
 }
 
@@ -182,7 +190,8 @@ pub struct Generator {
     mix: Vec<(Kind, u64)>,
     templates: Vec<Template>,
     digits: usize,
-    value_size: usize,
+    values: Sizes,
+    derived_values: bool,
     /// Commands that are sent in turn instead of a mix.
     row: Vec<Command>,
     turn: usize,
@@ -191,7 +200,7 @@ pub struct Generator {
 impl Generator {
     /// Sends these commands in turn.
     pub fn of_row(row: Vec<Command>, seed: u64) -> Self {
-        let shape = Shape { keys: 1, key_size: 16, value_size: 0, derived_values: false };
+        let shape = Shape { keys: 1, key_size: 16, values: Sizes::Fixed(0), derived_values: false };
         let live = Rc::new(Cell::new(1));
         Generator { row, ..Generator::new(&Mix::only(Kind::Any), Picker::Uniform, &shape, live, seed) }
     }
@@ -210,7 +219,8 @@ impl Generator {
             mix: mix.collect(),
             templates: Kind::ALL.iter().map(|&k| Template::new(k, shape)).collect(),
             digits: shape.digits(),
-            value_size: shape.value_size,
+            values: shape.values.clone(),
+            derived_values: shape.derived_values,
             row: Vec::new(),
             turn: 0,
         }
@@ -233,10 +243,26 @@ impl Generator {
         let key_end = base + template.key_end;
         write_digits(&mut out[key_end - self.digits..key_end], key);
         if template.value_at != 0 {
-            let at = base + template.value_at;
-            fill_value(key, &mut out[at..at + self.value_size]);
+            let value = base + template.value_at..out.len() - 2;
+            fill_value(key, &mut out[value]);
+        } else if template.open {
+            self.push_value(key, out);
         }
         (kind, key)
+    }
+
+    /// The last argument of a SET whose length is the key's own.
+    fn push_value(&self, key: u64, out: &mut Vec<u8>) {
+        let size = self.values.of(key);
+        out.push(b'$');
+        out.extend_from_slice(itoa::Buffer::new().format(size).as_bytes());
+        out.extend_from_slice(b"\r\n");
+        let value = out.len()..out.len() + size;
+        out.resize(value.end, b'x');
+        if self.derived_values {
+            fill_value(key, &mut out[value]);
+        }
+        out.extend_from_slice(b"\r\n");
     }
 
     #[inline]
@@ -269,7 +295,7 @@ mod tests {
     use super::*;
 
     fn shape(keys: u64, derived_values: bool) -> Shape {
-        Shape { keys, key_size: 16, value_size: 10, derived_values }
+        Shape { keys, key_size: 16, values: Sizes::Fixed(10), derived_values }
     }
 
     fn generator(mix: &str, shape: &Shape) -> Generator {
@@ -307,6 +333,21 @@ mod tests {
     }
 
     #[test]
+    fn values_have_the_length_that_their_key_gives() {
+        let s = Shape { values: "5-300".parse().unwrap(), ..shape(1000, true) };
+        let mut g = generator("set", &s);
+        for key in 0..100 {
+            let mut out = Vec::new();
+            assert_eq!(g.push(&mut out), (Kind::Set, key));
+            let size = s.values.of(key);
+            let head = format!("\r\n${size}\r\n");
+            let at = out.len() - size - 2;
+            assert!(out[..at].ends_with(head.as_bytes()), "{}", String::from_utf8_lossy(&out));
+            assert!(value_belongs_to(key, &out[at..at + size]));
+        }
+    }
+
+    #[test]
     fn mixes_keep_their_weights() {
         let s = shape(1000, false);
         let mut g = generator("get=75,set=25", &s);
@@ -327,6 +368,6 @@ mod tests {
         assert!(shape(0, false).check().is_err());
         assert!(Shape { key_size: 8, ..shape(100_000, false) }.check().is_err());
         assert!(Shape { key_size: 9, ..shape(100_000, false) }.check().is_ok());
-        assert!(Shape { value_size: usize::MAX, ..shape(1, false) }.check().is_err());
+        assert!(Shape { values: Sizes::Fixed(usize::MAX), ..shape(1, false) }.check().is_err());
     }
 }

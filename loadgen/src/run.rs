@@ -148,7 +148,7 @@ fn prepare(args: &RunArgs, index: usize, progress: Arc<AtomicU64>) -> Result<Rea
         proc::bind(&[args.cores[index % args.cores.len()]])?;
     }
     let content = args.verify == crate::cli::Verify::Content;
-    let scanner = Scanner::new(args.value_size, content);
+    let scanner = Scanner::new(&args.value_size, content);
     let clients = share(u64::from(args.clients), args, index) as usize;
     let worker = Worker::connect(&args.server, clients, scanner)?;
     let mut ready = Ready { worker, requests: None, index: index as u64 };
@@ -216,7 +216,7 @@ impl Ready {
             arrivals_max: None,
             conns: self.worker.conns.len(),
         };
-        let tallies = open::run(&mut self.worker, vec![plan], ns(time))?;
+        let tallies = open::run(&mut self.worker, vec![plan], ns(time), &mut ())?;
         tallies.into_iter().next().context("no stream was run")
     }
 }

@@ -5,17 +5,22 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::{Result, bail};
-use rustix::event::epoll::{self, CreateFlags, Event, EventFlags};
+use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 use rustix::io::Errno;
-use rustix::time::Timespec;
+use rustix::time::{
+    Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create, timerfd_settime,
+};
 
 use crate::clock::now_ns;
 use crate::conn::{Conn, RECV_BYTES};
+use crate::proc;
 use crate::reply::Scanner;
 use crate::target::Target;
 
 /// Events taken per wait.
 const EVENTS: usize = 256;
+/// The timer among the descriptors.
+const TIMER: usize = usize::MAX;
 /// Without any reply for this long while requests are out, the run is given up.
 pub const STALL_NS: u64 = 30_000_000_000;
 
@@ -27,6 +32,8 @@ pub struct Worker {
     pub scratch: Vec<u8>,
     pub out: Vec<u8>,
     events: Vec<Event>,
+    /// Set where a wake-up comes when it is asked for; see [`Worker::sleeps_exactly`].
+    timer: Option<OwnedFd>,
     /// Replies so far, for whoever draws the progress bar.
     pub progress: Arc<AtomicU64>,
 }
@@ -38,6 +45,8 @@ pub enum Wait {
     Poll,
     /// Sleep at most this many milliseconds.
     Millis(u64),
+    /// Sleep this long, to the precision of the kernel's timers.
+    Nanos(u64),
 }
 
 /// When a run ends; whichever comes first.
@@ -58,7 +67,9 @@ impl Worker {
     pub fn connect(target: &Target, clients: usize, scanner: Scanner) -> Result<Self> {
         let epoll = epoll::create(CreateFlags::CLOEXEC)?;
         let conns = (0..clients).map(|i| Conn::open(target, &epoll, i as u64)).collect::<Result<Vec<_>>>()?;
+        let timer = if proc::is_real_time() { Some(timer(&epoll)?) } else { None };
         Ok(Worker {
+            timer,
             epoll,
             conns,
             scanner,
@@ -78,6 +89,7 @@ impl Worker {
     ) -> Result<usize> {
         let timeout = match wait {
             Wait::Poll => Timespec { tv_sec: 0, tv_nsec: 0 },
+            Wait::Nanos(ns) => self.arm(ns)?,
             Wait::Millis(ms) => {
                 Timespec { tv_sec: (ms / 1000) as i64, tv_nsec: (ms % 1000 * 1_000_000) as i64 }
             }
@@ -91,6 +103,9 @@ impl Worker {
         let n = events.len();
         for event in &events {
             let (flags, id) = (event.flags, event.data.u64() as usize);
+            if id == TIMER {
+                continue;
+            }
             if flags.contains(EventFlags::OUT) {
                 self.conns[id].flush(&self.epoll)?;
             }
@@ -102,6 +117,25 @@ impl Worker {
         Ok(n)
     }
 
+    /// A real-time thread (`chrt -f 1`) is woken when its timer says so. It must sleep: the kernel
+    /// takes the core away, for 50 ms of every second, from one that polls. Any other
+    /// thread polls, because it would be woken whenever the scheduler gets to it.
+    pub fn sleeps_exactly(&self) -> bool {
+        self.timer.is_some()
+    }
+
+    /// Sets the timer; the time that a wait may take beside it.
+    fn arm(&self, ns: u64) -> Result<Timespec> {
+        let value =
+            Timespec { tv_sec: (ns / 1_000_000_000) as i64, tv_nsec: (ns % 1_000_000_000).max(1) as i64 };
+        if let Some(timer) = &self.timer {
+            let none = Timespec { tv_sec: 0, tv_nsec: 0 };
+            let spec = Itimerspec { it_interval: none, it_value: value };
+            timerfd_settime(timer, TimerfdTimerFlags::empty(), &spec)?;
+        }
+        Ok(Timespec { tv_sec: 1 + value.tv_sec, tv_nsec: 0 })
+    }
+
     pub fn outstanding(&self) -> usize {
         self.conns.iter().map(|c| c.pending.len()).sum()
     }
@@ -109,6 +143,13 @@ impl Worker {
     pub fn show_progress(&self, replies: u64) {
         self.progress.store(replies, Ordering::Relaxed);
     }
+}
+
+/// A timer that wakes the epoll. Edge-triggered: nobody has to read it.
+fn timer(epoll: &OwnedFd) -> Result<OwnedFd> {
+    let fd = timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC)?;
+    epoll::add(epoll, &fd, EventData::new_u64(TIMER as u64), EventFlags::IN | EventFlags::ET)?;
+    Ok(fd)
 }
 
 /// Notices that nothing has come back for [`STALL_NS`].

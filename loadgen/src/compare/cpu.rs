@@ -13,6 +13,7 @@ use crate::keys::{Dist, Picker};
 use crate::reply::Scanner;
 use crate::request::{Generator, Kind, Mix, Shape};
 use crate::server::Server;
+use crate::stats::{self, Interval};
 use crate::tally::Tally;
 use crate::worker::{Limit, Worker};
 use crate::{closed, compare, proc};
@@ -58,9 +59,9 @@ impl Cell {
     }
 
     /// Ratios of neighbours in time: the k-th sample of one to the k-th of the other.
-    fn ratio(&self, server: usize, to: usize) -> Spread {
+    fn ratio(&self, server: usize, to: usize) -> Interval {
         let pairs = self.samples[server].1.iter().zip(&self.samples[to].1);
-        Spread::of(pairs.map(|(a, b)| a.cpu_us / b.cpu_us))
+        stats::ratio_of_pairs(pairs.map(|(a, b)| (a.cpu_us, b.cpu_us)))
     }
 }
 
@@ -89,7 +90,7 @@ pub fn run(bench: &Bench<'_>, args: &CompareArgs) -> Result<Vec<Cell>> {
 /// Every key and every counter once.
 fn load(server: &Server, shape: &Shape, bench: &Bench<'_>) -> Result<()> {
     for kind in [Kind::Set, Kind::Incr] {
-        let mut worker = Worker::connect(&server.target, 4, Scanner::new(bench.value_size, false))?;
+        let mut worker = Worker::connect(&server.target, 4, Scanner::new(&bench.values(), false))?;
         let mut requests = generator(shape, kind, Dist::Sequential, 1);
         let limit = Limit { requests: shape.keys, deadline_ns: u64::MAX };
         let tally = closed::run(&mut worker, &mut requests, LOAD_PIPELINE, limit)?;
@@ -140,7 +141,7 @@ pub(super) fn measure(
 ) -> Result<Sample> {
     let tries = if bench.quick { 2 } else { 3 };
     let warm_ns = if bench.quick { 30_000_000 } else { 100_000_000 };
-    let scanner = Scanner::new(bench.value_size, false);
+    let scanner = Scanner::new(&bench.values(), false);
     let mut worker = Worker::connect(&server.target, bench.clients, scanner)?;
     check(&server.name, &closed::run(&mut worker, &mut requests, pipeline, Limit::after(warm_ns))?)?;
     let mut best: Option<Sample> = None;
@@ -191,8 +192,8 @@ pub fn markdown(bench: &Bench<'_>, cells: &[Cell]) -> String {
     for cell in cells {
         let mut row = vec![count(cell.keys), cell.pipeline.to_string(), cell.command.name().to_owned()];
         row.extend((0..=floor).map(|i| us(cell.cpu(i).median)));
-        row.extend((1..floor).map(|i| cell.ratio(0, i).ratio()));
-        row.extend((0..floor).map(|i| cell.ratio(i, floor).ratio()));
+        row.extend((1..floor).map(|i| cell.ratio(0, i).text()));
+        row.extend((0..floor).map(|i| cell.ratio(i, floor).text()));
         row.extend((0..=floor).map(|i| format!("{:.0}", cell.throughput(i).median / 1e3)));
         row.push(format!("{:.0} %", cell.noise() * 100.0));
         table.row(row);
@@ -200,7 +201,7 @@ pub fn markdown(bench: &Bench<'_>, cells: &[Cell]) -> String {
     let rounds = cells.first().map_or(0, |c| c.samples[0].1.len());
     format!(
         "### CPU µs per request\n\nUnix socket, {} connections, {}-byte keys, {}-byte values, one core per side; \
-         median of {rounds} alternating rounds, ratios with their extremes. `noise` is the largest share of a \
+         median of {rounds} alternating rounds; ratios are geometric means of neighbours with 95 % t intervals. `noise` is the largest share of a \
          sample's time that server and loadgen were kept from their cores by other processes.\n\n{}",
         bench.clients,
         compare::KEY_SIZE,

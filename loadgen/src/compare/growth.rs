@@ -80,7 +80,7 @@ pub fn run(bench: &Bench<'_>, args: &CompareArgs) -> Result<Vec<Cycle>> {
 }
 
 fn cycle(bench: &Bench<'_>, args: &CompareArgs, server: &Server, top: u64) -> Result<Vec<Phase>> {
-    let scanner = || Scanner::new(bench.value_size, false);
+    let scanner = || Scanner::new(&bench.values(), false);
     let live = Rc::new(Cell::new(0));
     let shape = bench.shape(top + 1);
     let mut loader = Worker::connect(&server.target, 1, scanner())?;
@@ -146,7 +146,7 @@ fn phase(
     limit_ns: u64,
 ) -> Result<Phase> {
     let (before, start): (proc::Cpu, u64) = (server.cpu()?, now_ns());
-    let tallies = open::run(worker, plans, limit_ns)?;
+    let tallies = open::run(worker, plans, limit_ns, &mut ())?;
     let (used, took) = (server.cpu()?.since(before), (now_ns() - start) as f64);
     for tally in &tallies {
         check(&server.name, tally)?;

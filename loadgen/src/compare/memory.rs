@@ -44,8 +44,7 @@ pub fn run(bench: &Bench<'_>, args: &CompareArgs) -> Result<Vec<Point>> {
         let live = std::rc::Rc::new(std::cell::Cell::new(0));
         let mut requests =
             Generator::new(&Mix::only(Kind::Set), Picker::Append, &bench.shape(most), live.clone(), 1);
-        let mut worker =
-            Worker::connect(&server.target, LOAD_CLIENTS, Scanner::new(bench.value_size, false))?;
+        let mut worker = Worker::connect(&server.target, LOAD_CLIENTS, Scanner::new(&bench.values(), false))?;
         std::thread::sleep(std::time::Duration::from_millis(SETTLE_MS));
         let empty_kib = server.resident_kib()?;
         for &keys in &counts {

@@ -1,13 +1,13 @@
 //! `loadgen compare`: servers side by side, alternating, as a table and as JSON.
 
 mod collections;
-mod cpu;
+pub mod cpu;
 mod growth;
 mod memory;
 mod table;
 mod types;
 
-pub use table::{Spread, Table};
+pub use table::{Spread, Table, count, us};
 
 use std::path::Path;
 
@@ -18,6 +18,7 @@ use crate::cli::{CompareArgs, Part};
 use crate::proc;
 use crate::request::Shape;
 use crate::server::ServerSpec;
+use crate::sizes::Sizes;
 
 /// Bytes per key of every scenario.
 const KEY_SIZE: usize = 16;
@@ -37,7 +38,11 @@ pub struct Bench<'a> {
 
 impl Bench<'_> {
     pub fn shape(&self, keys: u64) -> Shape {
-        Shape { keys, key_size: KEY_SIZE, value_size: self.value_size, derived_values: false }
+        Shape { keys, key_size: KEY_SIZE, values: self.values(), derived_values: false }
+    }
+
+    pub fn values(&self) -> Sizes {
+        Sizes::Fixed(self.value_size)
     }
 }
 
@@ -73,8 +78,8 @@ pub fn default_servers() -> Result<Vec<ServerSpec>> {
 }
 
 /// The servers named, or the default ones; all of them are there and named differently.
-pub fn servers(named: &[ServerSpec]) -> Result<Vec<ServerSpec>> {
-    let servers = if named.is_empty() { default_servers()? } else { named.to_vec() };
+pub fn servers(named: &[ServerSpec], usual: fn() -> Result<Vec<ServerSpec>>) -> Result<Vec<ServerSpec>> {
+    let servers = if named.is_empty() { usual()? } else { named.to_vec() };
     for (i, server) in servers.iter().enumerate() {
         server.check()?;
         let taken = servers[..i].iter().any(|s| s.name == server.name) || server.name == FLOOR;
@@ -84,11 +89,11 @@ pub fn servers(named: &[ServerSpec]) -> Result<Vec<ServerSpec>> {
 }
 
 /// Server core and client core: two different ones if there are two.
-fn choose_cores(args: &CompareArgs) -> Result<(usize, usize)> {
+pub fn choose_cores(server: Option<usize>, client: Option<usize>) -> Result<(usize, usize)> {
     let cores = proc::cores()?;
-    let server = args.server_core.unwrap_or(cores[0]);
+    let server = server.unwrap_or(cores[0]);
     let other = cores.iter().copied().find(|&c| c != server);
-    let client = args.client_core.or(other).unwrap_or(server);
+    let client = client.or(other).unwrap_or(server);
     if client == server {
         eprintln!("loadgen: servers and load share core {server}: compare CPU times only, not throughput");
     }
@@ -96,8 +101,8 @@ fn choose_cores(args: &CompareArgs) -> Result<(usize, usize)> {
 }
 
 pub fn run(args: &CompareArgs) -> Result<()> {
-    let servers = servers(&args.servers)?;
-    let (server_core, client_core) = choose_cores(args)?;
+    let servers = servers(&args.servers, default_servers)?;
+    let (server_core, client_core) = choose_cores(args.server_core, args.client_core)?;
     let dir = tempfile::Builder::new().prefix("loadgen").tempdir()?;
     crate::limits::allow_descriptors(u64::from(args.clients) + 128)?;
     let me = std::env::current_exe()?.display().to_string();

@@ -12,6 +12,7 @@ use crate::reply::Scanner;
 use crate::request::Generator;
 use crate::rows::{self, Row};
 use crate::server::Server;
+use crate::stats;
 use crate::worker::{Limit, Worker};
 
 const LOAD_PIPELINE: u64 = 64;
@@ -53,7 +54,7 @@ pub fn run(bench: &Bench<'_>, args: &CompareArgs) -> Result<Vec<Cell>> {
 
 fn load(server: &Server, row: &Row, bench: &Bench<'_>) -> Result<()> {
     for (times, command) in &row.load {
-        let mut worker = Worker::connect(&server.target, 1, Scanner::new(bench.value_size, false))?;
+        let mut worker = Worker::connect(&server.target, 1, Scanner::new(&bench.values(), false))?;
         let mut requests = Generator::of_row(vec![command.clone()], 1);
         let limit = Limit { requests: *times, deadline_ns: u64::MAX };
         check(&server.name, &closed::run(&mut worker, &mut requests, LOAD_PIPELINE, limit)?)?;
@@ -94,7 +95,7 @@ pub fn markdown(bench: &Bench<'_>, cells: &[Cell]) -> String {
         line.extend((0..names.len()).map(|i| us(of(i, |s| s.cpu_us).median)));
         line.extend((1..names.len()).map(|i| {
             let pairs = cell.samples[0].1.iter().zip(&cell.samples[i].1);
-            Spread::of(pairs.map(|(a, b)| a.cpu_us / b.cpu_us)).ratio()
+            stats::ratio_of_pairs(pairs.map(|(a, b)| (a.cpu_us, b.cpu_us))).text()
         }));
         line.extend(
             (0..names.len()).map(|i| format!("{:.0}", of(i, |s| s.requests_per_second).median / 1e3)),
@@ -106,7 +107,7 @@ pub fn markdown(bench: &Bench<'_>, cells: &[Cell]) -> String {
     let rounds = cells.first().map_or(0, |c| c.samples[0].1.len());
     format!(
         "### CPU µs per request, by type\n\nUnix socket, {} connections, one core per side; median of {rounds} \
-         alternating rounds, ratios with their extremes. The commands are those of `loadgen/types.rows`.\n\n{}",
+         alternating rounds; ratios are geometric means of neighbours with 95 % t intervals. The commands are those of `loadgen/types.rows`.\n\n{}",
         bench.clients,
         table.markdown()
     )

@@ -1,0 +1,206 @@
+//! Pictures, as SVG: they need no fonts of this machine and stay sharp and small.
+
+use std::ops::Range;
+use std::path::Path;
+
+use anyhow::{Result, anyhow};
+use plotters::coord::Shift;
+use plotters::prelude::*;
+use plotters::style::text_anchor::{HPos, Pos, VPos};
+
+use crate::timeline::Point;
+
+/// What a line shows of a window.
+type Figure = fn(&Point) -> f64;
+type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
+
+const FONT: &str = "Helvetica, Arial, sans-serif";
+const INK: RGBColor = RGBColor(40, 44, 52);
+const FAINT: RGBColor = RGBColor(110, 118, 129);
+const GRID: RGBColor = RGBColor(228, 231, 235);
+const FRAME: RGBColor = RGBColor(170, 176, 184);
+/// Colours that stay apart for most eyes, one per server.
+const SERVERS: [RGBColor; 6] = [
+    RGBColor(0, 114, 178),
+    RGBColor(213, 94, 0),
+    RGBColor(0, 158, 115),
+    RGBColor(204, 121, 167),
+    RGBColor(86, 180, 233),
+    RGBColor(160, 120, 0),
+];
+/// The percentiles of a latency panel, the rarest first, as it is drawn below the others.
+const MAX: RGBColor = RGBColor(196, 201, 208);
+const P999: RGBColor = RGBColor(203, 67, 53);
+const P99: RGBColor = RGBColor(243, 156, 18);
+const P50: RGBColor = RGBColor(36, 113, 163);
+const GROWS: RGBColor = RGBColor(232, 245, 233);
+const DROPS: RGBColor = RGBColor(253, 237, 236);
+
+/// One server's line.
+pub struct Track<'a> {
+    pub name: &'a str,
+    pub points: &'a [Point],
+}
+
+fn failed<E: std::error::Error + Send + Sync>(e: DrawingAreaErrorKind<E>) -> anyhow::Error {
+    anyhow!("cannot draw: {e}")
+}
+
+fn canvas<'a>(path: &'a Path, size: (u32, u32), title: &str, caption: &str) -> Result<Area<'a>> {
+    let root = SVGBackend::new(path, size).into_drawing_area();
+    root.fill(&WHITE).map_err(failed)?;
+    text(&root, title, (18, 22), 19, INK, HPos::Left)?;
+    text(&root, caption, (18, 44), 13, FAINT, HPos::Left)?;
+    Ok(root.margin(58, 10, 10, 18))
+}
+
+fn text(area: &Area<'_>, what: &str, at: (i32, i32), size: u32, ink: RGBColor, hpos: HPos) -> Result<()> {
+    let style = (FONT, size).into_font().color(&ink).pos(Pos::new(hpos, VPos::Center));
+    area.draw_text(what, &style, at).map_err(failed)
+}
+
+/// Legend entries, drawn from right to left.
+fn legend(area: &Area<'_>, y: i32, mut right: i32, entries: &[(&str, RGBColor)]) -> Result<()> {
+    for (name, colour) in entries.iter().rev() {
+        text(area, name, (right, y), 13, INK, HPos::Right)?;
+        // About what the letters take: SVG leaves the font to the reader.
+        right -= (name.chars().count() as f64 * 6.6) as i32 + 8;
+        let line = PathElement::new(vec![(right - 18, y), (right, y)], colour.stroke_width(3));
+        area.draw(&line).map_err(failed)?;
+        right -= 34;
+    }
+    Ok(())
+}
+
+/// Latency of each server in a panel of its own, memory of all in one.
+pub fn timeline(path: &Path, caption: &str, tracks: &[Track<'_>]) -> Result<()> {
+    let columns = tracks.len().clamp(1, 3);
+    let rows = tracks.len().div_ceil(columns);
+    let height = 58 + 270 * rows as u32 + 270;
+    let names: Vec<&str> = tracks.iter().map(|t| t.name).collect();
+    let title = format!("Latency and memory over time: {}", names.join(", "));
+    let root = canvas(path, (1100, height), &title, caption)?;
+    let (above, below) = root.split_vertically(270 * rows as i32);
+    let all = || tracks.iter().flat_map(|t| t.points.iter());
+    let end = all().map(|p| p.seconds).fold(1.0, f64::max);
+    let used = all().filter(|p| p.requests > 0);
+    let lowest = used.map(|p| p.p50_us).fold(f64::INFINITY, f64::min);
+    let highest = all().map(|p| p.max_us).fold(1.0, f64::max);
+    let range = decade_below(lowest.min(highest))..decade_above(highest);
+    for (panel, track) in above.split_evenly((rows, columns)).iter().zip(tracks) {
+        latency_panel(panel, track, end, range.clone())?;
+    }
+    memory_panel(&below, tracks, end)?;
+    root.present().map_err(failed)
+}
+
+fn decade_below(us: f64) -> f64 {
+    10f64.powf(us.max(1.0).log10().floor())
+}
+
+fn decade_above(us: f64) -> f64 {
+    10f64.powf(us.max(10.0).log10().ceil())
+}
+
+/// `50 µs`, `2 ms`, `1 s`.
+fn time_label(us: f64) -> String {
+    match us {
+        _ if us >= 1e6 => format!("{} s", us / 1e6),
+        _ if us >= 1e3 => format!("{} ms", us / 1e3),
+        _ => format!("{us} µs"),
+    }
+}
+
+fn latency_panel(area: &Area<'_>, track: &Track<'_>, end: f64, range: Range<f64>) -> Result<()> {
+    let (head, body) = area.split_vertically(26);
+    text(&head, track.name, (62, 13), 15, INK, HPos::Left)?;
+    let keys = [("p50", P50), ("p99", P99), ("p99.9", P999), ("max", MAX)];
+    legend(&head, 13, head.dim_in_pixel().0 as i32 - 14, &keys)?;
+    let mut chart = ChartBuilder::on(&body)
+        .margin_right(14)
+        .x_label_area_size(30)
+        .y_label_area_size(62)
+        .build_cartesian_2d(0.0..end, range.clone().log_scale())
+        .map_err(failed)?;
+    for (from, to, colour) in bands(track.points) {
+        chart
+            .draw_series([Rectangle::new([(from, range.start), (to, range.end)], colour.filled())])
+            .map_err(failed)?;
+    }
+    chart
+        .configure_mesh()
+        .light_line_style(TRANSPARENT)
+        .bold_line_style(GRID)
+        .axis_style(FRAME)
+        .y_label_formatter(&|us| time_label(*us))
+        .x_label_formatter(&|s| format!("{s:.0} s"))
+        .label_style((FONT, 12).into_font().color(&FAINT))
+        .draw()
+        .map_err(failed)?;
+    let lines: [(Figure, RGBColor); 4] =
+        [(|p| p.max_us, MAX), (|p| p.p999_us, P999), (|p| p.p99_us, P99), (|p| p.p50_us, P50)];
+    for (value, colour) in lines {
+        let points = track.points.iter().filter(|p| p.requests > 0);
+        let line = points.map(|p| (p.seconds, value(p).clamp(range.start, range.end)));
+        chart.draw_series(LineSeries::new(line, colour.stroke_width(2))).map_err(failed)?;
+    }
+    Ok(())
+}
+
+/// The stretches in which the key space grows or shrinks.
+fn bands(points: &[Point]) -> Vec<(f64, f64, RGBColor)> {
+    let mut bands: Vec<(f64, f64, RGBColor)> = Vec::new();
+    let mut from = 0.0;
+    for p in points {
+        let colour = match p.phase {
+            "grow" => Some(GROWS),
+            "drop" => Some(DROPS),
+            _ => None,
+        };
+        match (bands.last_mut(), colour) {
+            (Some(last), Some(c)) if last.1 == from && last.2 == c => last.1 = p.seconds,
+            (_, Some(c)) => bands.push((from, p.seconds, c)),
+            _ => {}
+        }
+        from = p.seconds;
+    }
+    bands
+}
+
+fn memory_panel(area: &Area<'_>, tracks: &[Track<'_>], end: f64) -> Result<()> {
+    let (head, body) = area.split_vertically(26);
+    text(&head, "resident memory, MiB", (62, 13), 15, INK, HPos::Left)?;
+    let mut keys: Vec<(&str, RGBColor)> = vec![("keys and values themselves", FRAME)];
+    keys.extend(tracks.iter().enumerate().map(|(i, t)| (t.name, SERVERS[i % SERVERS.len()])));
+    legend(&head, 13, head.dim_in_pixel().0 as i32 - 14, &keys)?;
+    let top =
+        tracks.iter().flat_map(|t| t.points).map(|p| p.resident_mib.max(p.data_mib)).fold(1.0, f64::max);
+    let mut chart = ChartBuilder::on(&body)
+        .margin_right(14)
+        .x_label_area_size(30)
+        .y_label_area_size(62)
+        .build_cartesian_2d(0.0..end, 0.0..top * 1.05)
+        .map_err(failed)?;
+    chart
+        .configure_mesh()
+        .light_line_style(TRANSPARENT)
+        .bold_line_style(GRID)
+        .axis_style(FRAME)
+        .y_labels(6)
+        .y_label_formatter(&|mib| format!("{mib:.0}"))
+        .x_label_formatter(&|s| format!("{s:.0} s"))
+        .label_style((FONT, 12).into_font().color(&FAINT))
+        .draw()
+        .map_err(failed)?;
+    // What is stored is the same for all of them as long as they keep up.
+    if let Some(first) = tracks.first() {
+        let data = std::iter::once((0.0, 0.0)).chain(first.points.iter().map(|p| (p.seconds, p.data_mib)));
+        chart.draw_series(AreaSeries::new(data, 0.0, FRAME.mix(0.35))).map_err(failed)?;
+    }
+    for (i, track) in tracks.iter().enumerate() {
+        let line = track.points.iter().map(|p| (p.seconds, p.resident_mib));
+        let style = SERVERS[i % SERVERS.len()].stroke_width(3);
+        chart.draw_series(LineSeries::new(line, style)).map_err(failed)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,136 @@
+//! Each scenario for a moment against tandem: that it runs, and what its files hold. No speeds.
+//!
+//! tandem is taken from `TANDEM_BIN` or from beside these tests, where a build of the workspace
+//! puts it. Without one these tests have nothing to run against and say so.
+#![allow(clippy::unwrap_used)]
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+const LOADGEN: &str = env!("CARGO_BIN_EXE_loadgen");
+
+fn tandem() -> Option<PathBuf> {
+    let beside = Path::new(LOADGEN).with_file_name("tandem");
+    let path = std::env::var_os("TANDEM_BIN").map_or(beside, PathBuf::from);
+    if path.is_file() {
+        return Some(path);
+    }
+    eprintln!("no tandem at {}: build the workspace, or set TANDEM_BIN", path.display());
+    None
+}
+
+/// A directory for the files of one run, and the servers that it runs against.
+struct Bench {
+    dir: tempfile::TempDir,
+    tandem: PathBuf,
+}
+
+impl Bench {
+    fn new() -> Option<Self> {
+        Some(Bench { tandem: tandem()?, dir: tempfile::tempdir().unwrap() })
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// Runs a scenario on `servers` tandems; `{dir}` in the arguments is this directory.
+    fn run(&self, args: &str, servers: &[&str]) -> Output {
+        let args = args.replace("{dir}", &self.dir.path().display().to_string());
+        let mut command = Command::new(LOADGEN);
+        command.args(args.split_whitespace()).args(["--unbound", "--quiet"]);
+        for name in servers {
+            command.arg("--server").arg(format!("{name}='{}' --workers 1", self.tandem.display()));
+        }
+        command.output().unwrap()
+    }
+
+    fn ok(&self, args: &str, servers: &[&str]) -> String {
+        let out = self.run(args, servers);
+        assert!(out.status.success(), "{args}: {}", String::from_utf8_lossy(&out.stderr));
+        String::from_utf8(out.stdout).unwrap()
+    }
+
+    fn json(&self, name: &str) -> Value {
+        serde_json::from_str(&std::fs::read_to_string(self.path(name)).unwrap()).unwrap()
+    }
+
+    /// The rows of a CSV file, its head first; all of them are equally long.
+    fn csv(&self, name: &str) -> Vec<Vec<String>> {
+        let text = std::fs::read_to_string(self.path(name)).unwrap();
+        let rows: Vec<Vec<String>> =
+            text.lines().map(|l| l.split(',').map(str::to_owned).collect()).collect();
+        assert!(rows.iter().all(|r| r.len() == rows[0].len()), "{text}");
+        rows
+    }
+
+    /// A picture that has lines and these words.
+    fn picture(&self, name: &str, words: &[&str]) {
+        let svg = std::fs::read_to_string(self.path(name)).unwrap();
+        assert!(svg.starts_with("<svg ") && svg.trim_end().ends_with("</svg>"), "{name}");
+        assert!(svg.contains("<polyline"), "{name} has no lines");
+        for word in words {
+            assert!(svg.contains(word), "{name} does not say {word}");
+        }
+    }
+}
+
+const SMALL: &str = "--keys 3k --rate 2k --move-rate 30k --hold 100ms --window 50ms -c 10 \
+                     --csv {dir}/w.csv --plot {dir}/p.svg --hdr {dir}/l.hlog --json {dir}/r.json";
+
+#[test]
+fn shift_writes_windows_of_all_phases_of_all_servers() {
+    let Some(bench) = Bench::new() else { return };
+    let table = bench.ok(&format!("shift --cycles 2 --stay 10 {SMALL}"), &["one", "two"]);
+    assert!(table.contains("one / two") && table.contains(" grow |"), "{table}");
+
+    let report = bench.json("r.json");
+    assert_eq!(report["scenario"], "shift");
+    assert_eq!(report["summary"].as_array().unwrap().len(), 2 * 4);
+    assert_eq!(report["ratios"].as_array().unwrap().len(), 4 * 3);
+    for line in report["summary"].as_array().unwrap() {
+        assert!(line["requests"].as_u64().unwrap() > 0, "{line}");
+        assert!(line["resident_mib"]["median"].as_f64().unwrap() > 0.0, "{line}");
+    }
+    let rows = bench.csv("w.csv");
+    assert_eq!(rows[0][..4], ["server", "round", "seconds", "phase"]);
+    for server in ["one", "two"] {
+        for phase in ["grow", "full", "drop", "rest"] {
+            assert!(rows.iter().any(|r| r[0] == server && r[3] == phase), "no {phase} of {server}");
+        }
+    }
+    let keys: Vec<u64> = rows[1..].iter().map(|r| r[4].parse().unwrap()).collect();
+    assert_eq!(*keys.iter().max().unwrap(), 3000);
+    bench.picture("p.svg", &["one", "two", "p99.9", "resident memory"]);
+    let log = std::fs::read_to_string(bench.path("l.hlog")).unwrap();
+    assert_eq!(log.lines().filter(|l| l.starts_with("Tag=two.drop,")).count(), 2, "{log}");
+}
+
+#[test]
+fn grow_and_steady_keep_every_key() {
+    let Some(bench) = Bench::new() else { return };
+    bench.ok(&format!("grow --rounds 2 {SMALL}"), &["one"]);
+    let report = bench.json("r.json");
+    assert_eq!(report["summary"].as_array().unwrap().len(), 2);
+    assert_eq!(report["windows"].as_array().unwrap().len(), 2);
+    let last = bench.csv("w.csv").pop().unwrap();
+    assert_eq!((last[1].as_str(), last[4].as_str()), ("2", "3000"));
+
+    bench.ok(&format!("steady {SMALL} --value-size 64=3,1k=1"), &["one"]);
+    let report = bench.json("r.json");
+    let summary = &report["summary"][0];
+    assert_eq!((summary["phase"].as_str(), summary["misses"].as_u64()), (Some("full"), Some(0)));
+    assert!(bench.csv("w.csv")[1..].iter().all(|r| r[4] == "3000"));
+    bench.picture("p.svg", &["one"]);
+}
+
+#[test]
+fn figures_that_make_no_sense_are_refused() {
+    let Some(bench) = Bench::new() else { return };
+    for args in ["shift --stay 95", "shift --keys 0", "steady --window 1ms", "grow --key-size 4", "grow -c 1"]
+    {
+        assert!(!bench.run(args, &["one"]).status.success(), "{args}");
+    }
+}

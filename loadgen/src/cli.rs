@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::expire::ExpireArgs;
 use crate::keys::Dist;
 use crate::open::Arrivals;
 use crate::request::{Mix, Shape};
@@ -44,6 +45,8 @@ pub enum Command {
     Grow(GrowArgs),
     /// Load a key space and stay: latency and memory over time at a fixed rate
     Steady(SteadyArgs),
+    /// How late the events of expiring keys reach a subscriber, while other requests run
+    Expire(ExpireArgs),
     /// Start a server and measure what it costs while nobody asks it anything
     Idle(IdleArgs),
     /// Serve constant replies with one receive and one send per batch: the cost of the socket

@@ -13,6 +13,8 @@ mod clock;
 mod closed;
 mod compare;
 mod conn;
+mod ending;
+mod expire;
 mod floor;
 mod idle;
 mod keys;
@@ -28,6 +30,7 @@ mod run;
 mod server;
 mod sizes;
 mod stats;
+mod subscriber;
 mod tally;
 mod target;
 mod tide;
@@ -47,6 +50,7 @@ fn main() -> ExitCode {
         Command::Shift(args) => timeline::shift(args),
         Command::Grow(args) => timeline::grow(args),
         Command::Steady(args) => timeline::steady(args),
+        Command::Expire(args) => expire::run(args),
         Command::Idle(args) => idle::run(args),
         Command::Floor(args) => floor::serve(&args.unix, args.value_size),
     };

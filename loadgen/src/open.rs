@@ -48,6 +48,10 @@ pub trait Observer {
     fn tick(&mut self, _now: u64) -> Result<()> {
         Ok(())
     }
+    /// Nothing more to wait for: the run may end.
+    fn done(&self) -> bool {
+        false
+    }
     /// A descriptor that belongs to none of the streams is readable.
     fn readable(&mut self, _id: usize) -> Result<()> {
         Ok(())
@@ -232,7 +236,7 @@ pub fn run(
             for stream in &mut streams {
                 stream.send_due(worker, now, end, observer)?;
             }
-            if streams.iter().any(Stream::done) {
+            if streams.iter().any(Stream::done) || observer.done() {
                 end = now;
             }
         } else if worker.outstanding() == 0 || now > end.saturating_add(DRAIN_NS) {

@@ -204,3 +204,59 @@ fn memory_panel(area: &Area<'_>, tracks: &[Track<'_>], end: f64) -> Result<()> {
     }
     Ok(())
 }
+
+/// A line of shares: how many percent were there by then, in milliseconds.
+pub struct Curve<'a> {
+    pub name: &'a str,
+    pub points: &'a [(f64, f64)],
+}
+
+/// Shares by time, all in one panel.
+pub fn curves(path: &Path, title: &str, caption: &str, lines: &[Curve<'_>]) -> Result<()> {
+    let root = canvas(path, (1100, 420), title, caption)?;
+    let (head, body) = root.split_vertically(26);
+    let keys: Vec<(&str, RGBColor)> =
+        lines.iter().enumerate().map(|(i, l)| (l.name, SERVERS[i % SERVERS.len()])).collect();
+    legend(&head, 13, head.dim_in_pixel().0 as i32 - 14, &keys)?;
+    let end = lines.iter().flat_map(|l| l.points).map(|p| p.0).fold(1.0, f64::max);
+    let range = 0.1..decade_above(end * 1e3) / 1e3;
+    let mut chart = ChartBuilder::on(&body)
+        .margin_right(14)
+        .x_label_area_size(30)
+        .y_label_area_size(62)
+        .build_cartesian_2d(range.clone().log_scale(), 0.0..101.0)
+        .map_err(failed)?;
+    chart
+        .configure_mesh()
+        .light_line_style(TRANSPARENT)
+        .bold_line_style(GRID)
+        .axis_style(FRAME)
+        .y_labels(5)
+        .y_label_formatter(&|share| format!("{share:.0} %"))
+        .x_label_formatter(&|ms| time_label(ms * 1e3))
+        .label_style((FONT, 12).into_font().color(&FAINT))
+        .draw()
+        .map_err(failed)?;
+    for (i, line) in lines.iter().enumerate() {
+        let points = thinned(line.points, range.start, range.end);
+        let style = SERVERS[i % SERVERS.len()].stroke_width(3);
+        chart.draw_series(LineSeries::new(points, style)).map_err(failed)?;
+    }
+    root.present().map_err(failed)
+}
+
+/// The line from the left edge to the right one, without the points that nobody would see.
+fn thinned(points: &[(f64, f64)], from: f64, to: f64) -> Vec<(f64, f64)> {
+    let mut seen = vec![(from, 0.0)];
+    for &(x, y) in points {
+        let (last_x, last_y) = seen[seen.len() - 1];
+        let x = x.clamp(from, to);
+        if y - last_y > 0.2 || x > last_x * 1.02 {
+            seen.push((x, y));
+        }
+    }
+    if let Some(last) = points.last() {
+        seen.extend([(last.0.clamp(from, to), last.1), (to, last.1)]);
+    }
+    seen
+}

@@ -7,6 +7,7 @@ use std::str::FromStr;
 
 use anyhow::{Result, bail, ensure};
 
+use crate::ending::Ending;
 use crate::keys::{Picker, Rng, scramble};
 use crate::rows::Command;
 use crate::sizes::Sizes;
@@ -192,17 +193,34 @@ pub struct Generator {
     digits: usize,
     values: Sizes,
     derived_values: bool,
-    /// Commands that are sent in turn instead of a mix.
-    row: Vec<Command>,
-    turn: usize,
+    /// What is sent instead of the mix.
+    instead: Option<Instead>,
+}
+
+/// Requests that are not a mix of simple commands.
+enum Instead {
+    /// Commands that are sent in turn.
+    Row { commands: Vec<Command>, turn: usize },
+    /// Keys that are numbered and say when they end.
+    Ending(Ending),
 }
 
 impl Generator {
     /// Sends these commands in turn.
     pub fn of_row(row: Vec<Command>, seed: u64) -> Self {
+        Generator::sending(Instead::Row { commands: row, turn: 0 }, seed)
+    }
+
+    /// Sends keys that end.
+    pub fn of_ending(ending: Ending, seed: u64) -> Self {
+        Generator::sending(Instead::Ending(ending), seed)
+    }
+
+    fn sending(what: Instead, seed: u64) -> Self {
         let shape = Shape { keys: 1, key_size: 16, values: Sizes::Fixed(0), derived_values: false };
         let live = Rc::new(Cell::new(1));
-        Generator { row, ..Generator::new(&Mix::only(Kind::Any), Picker::Uniform, &shape, live, seed) }
+        let generator = Generator::new(&Mix::only(Kind::Any), Picker::Uniform, &shape, live, seed);
+        Generator { instead: Some(what), ..generator }
     }
 
     /// `live` bounds the keys that are drawn; `shape.keys` bounds what it may ever become.
@@ -221,19 +239,22 @@ impl Generator {
             digits: shape.digits(),
             values: shape.values.clone(),
             derived_values: shape.derived_values,
-            row: Vec::new(),
-            turn: 0,
+            instead: None,
         }
     }
 
     /// Appends one request and says what it is.
     #[inline]
     pub fn push(&mut self, out: &mut Vec<u8>) -> (Kind, u64) {
-        if !self.row.is_empty() {
-            let turn = self.turn;
-            self.turn = if turn + 1 == self.row.len() { 0 } else { turn + 1 };
-            self.row[turn].push(&mut self.rng, out);
-            return (Kind::Any, 0);
+        match &mut self.instead {
+            None => {}
+            Some(Instead::Row { commands, turn }) => {
+                let now = *turn;
+                *turn = if now + 1 == commands.len() { 0 } else { now + 1 };
+                commands[now].push(&mut self.rng, out);
+                return (Kind::Any, 0);
+            }
+            Some(Instead::Ending(ending)) => return (Kind::Set, ending.push(&mut self.rng, out)),
         }
         let kind = self.draw_kind();
         let key = self.picker.pick(&mut self.rng, &self.live);

@@ -43,7 +43,7 @@ struct Place {
 }
 
 impl Command {
-    fn parse(text: &str) -> Result<Command> {
+    pub fn parse(text: &str) -> Result<Command> {
         let words: Vec<&str> = text.split_ascii_whitespace().collect();
         ensure!(!words.is_empty(), "a command is missing");
         let mut command = Command { frame: format!("*{}\r\n", words.len()).into_bytes(), places: Vec::new() };

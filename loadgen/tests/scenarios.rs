@@ -127,10 +127,39 @@ fn grow_and_steady_keep_every_key() {
 }
 
 #[test]
+fn expire_hears_of_every_key_once() {
+    let Some(bench) = Bench::new() else { return };
+    let load =
+        "expire --expiries 3k --ops 2k --far 1k -c 5 --patience 60s --json {dir}/r.json --plot {dir}/p.svg";
+    for how in ["-d 300ms --ttl 50ms 200ms", "--burst 2k"] {
+        let table = bench.ok(&format!("{load} {how}"), &["one", "two"]);
+        assert!(table.contains(" one |"), "{table}");
+        let report = bench.json("r.json");
+        assert_eq!(report.as_array().unwrap().len(), 2);
+        for server in report.as_array().unwrap() {
+            assert_eq!(server["delivered"], server["due"], "{server}");
+            assert!(server["due"].as_u64().unwrap() > 0);
+            assert_eq!((server["twice"].as_u64(), server["early"].as_u64()), (Some(0), Some(0)));
+            assert_eq!(how.contains("burst"), server["worked_off_ms"].is_number(), "{server}");
+            let shares = server["distribution"].as_array().unwrap();
+            assert_eq!(shares[shares.len() - 1][1].as_f64().unwrap(), 100.0);
+        }
+        bench.picture("p.svg", &["one", "two", "100 %"]);
+    }
+}
+
+#[test]
 fn figures_that_make_no_sense_are_refused() {
     let Some(bench) = Bench::new() else { return };
-    for args in ["shift --stay 95", "shift --keys 0", "steady --window 1ms", "grow --key-size 4", "grow -c 1"]
-    {
+    for args in [
+        "shift --stay 95",
+        "shift --keys 0",
+        "steady --window 1ms",
+        "grow --key-size 4",
+        "grow -c 1",
+        "expire --ttl 2s 1s",
+        "expire --burst 0",
+    ] {
         assert!(!bench.run(args, &["one"]).status.success(), "{args}");
     }
 }

@@ -10,10 +10,13 @@ use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU16, AtomicU32, AtomicU64, AtomicUsize};
 
 use atomic_waker::AtomicWaker;
-use parking_lot::{Mutex, RwLock};
+use parking_lot::{Mutex, MutexGuard, RwLock};
 
 use crate::config::{BufferLimit, Config};
-use crate::protocol::OutBuf;
+use crate::protocol::{OutBuf, Reply};
+
+/// Channel on which a subscriber hears that it was too slow.
+pub const LOST: &[u8] = b"~lost";
 
 /// A client's number, never reused while the process lives.
 pub type ClientId = u64;
@@ -64,6 +67,8 @@ bitflags::bitflags! {
         const OVER_LIMIT = 1 << 15;
         /// Sends data that was moved here (CLIENT IMPORT-SOURCE ON).
         const IMPORT_SOURCE = 1 << 14;
+        /// Subscribed to `~lost`: loses messages that it is too slow for, instead of its connection.
+        const LOSES_MESSAGES = 1 << 20;
         /// On its way out: takes no further requests and no messages.
         const ENDING = Self::KILLED.bits() | Self::CLOSE_AFTER_REPLY.bits();
     }
@@ -137,6 +142,12 @@ pub struct ClientHandle {
     mail: Mutex<OutBuf>,
     has_mail: AtomicBool,
     mail_bytes: AtomicUsize,
+    /// Messages that were dropped and that it was not told of.
+    lost: AtomicU64,
+    /// Those of all clients, ever.
+    all_lost: Arc<AtomicU64>,
+    /// How much may wait for a client that may lose messages.
+    messages_max: AtomicUsize,
     /// Hard limit on what may wait for this client, `usize::MAX` for none.
     output_hard: AtomicUsize,
     waker: AtomicWaker,
@@ -179,6 +190,7 @@ impl ClientHandle {
             figure.store(0, Relaxed);
         }
         self.figures.multi.store(-1, Relaxed);
+        self.lost.store(0, Relaxed);
     }
 
     /// Reads the labels.
@@ -208,7 +220,69 @@ impl ClientHandle {
         if self.state().intersects(State::ENDING) {
             return 0;
         }
-        let mut mail = self.mail.lock();
+        self.append(self.mail.lock(), write)
+    }
+
+    /// The same with a message of a channel. A subscriber of `~lost` that is too slow for it loses it.
+    pub fn push_message(&self, write: impl FnOnce(&mut OutBuf)) {
+        let state = self.state();
+        if state.intersects(State::ENDING) {
+            return;
+        }
+        let mail = self.mail.lock();
+        if state.contains(State::LOSES_MESSAGES) && self.is_too_slow(&mail) {
+            self.all_lost.fetch_add(1, Relaxed);
+            if self.lost.fetch_add(1, Relaxed) == 0 {
+                // The owner may have looked for losses just before: it looks once more.
+                self.has_mail.store(true, Release);
+                drop(mail);
+                self.waker.wake();
+            }
+            return;
+        }
+        self.append(mail, write);
+    }
+
+    /// Whether a message is dropped: too much waits, or others were dropped before it, of which the client is told
+    /// first.
+    fn is_too_slow(&self, mail: &OutBuf) -> bool {
+        self.lost.load(Relaxed) > 0
+            || mail.len() + self.figures.out.load(Relaxed) > self.messages_max.load(Relaxed)
+    }
+
+    /// Whether messages were dropped that the client does not know of; one load for each sending.
+    #[inline]
+    pub fn has_lost(&self) -> bool {
+        self.lost.load(Relaxed) > 0
+    }
+
+    /// Tells the client how many messages it lost, once half of what may wait was sent. The owner calls this when it
+    /// has sent something.
+    pub fn report_lost(&self) {
+        let mail = self.mail.lock();
+        if mail.len() + self.figures.out.load(Relaxed) > self.messages_max.load(Relaxed) / 2 {
+            return;
+        }
+        let lost = self.lost.swap(0, Relaxed);
+        let resp3 = self.resp3();
+        self.append(mail, |out| {
+            let mut reply = Reply::new(out, resp3);
+            reply.push(3);
+            reply.bulk(b"message");
+            reply.bulk(LOST);
+            reply.bulk(itoa::Buffer::new().format(lost).as_bytes());
+        });
+    }
+
+    /// SUBSCRIBE and UNSUBSCRIBE of `~lost`.
+    pub fn set_loses_messages(&self, may: bool) {
+        self.put(State::LOSES_MESSAGES, may);
+        if !may {
+            self.lost.store(0, Relaxed);
+        }
+    }
+
+    fn append(&self, mut mail: MutexGuard<'_, OutBuf>, write: impl FnOnce(&mut OutBuf)) -> usize {
         write(&mut mail);
         let bytes = mail.len();
         self.mail_bytes.store(bytes, Relaxed);
@@ -312,6 +386,8 @@ pub struct Clients {
     next_id: AtomicU64,
     count: AtomicUsize,
     arrived: tokio::sync::Notify,
+    /// Messages that were dropped.
+    lost: Arc<AtomicU64>,
     per_worker: Box<[AtomicUsize]>,
 }
 
@@ -323,6 +399,7 @@ impl Clients {
             next_id: AtomicU64::new(0),
             count: AtomicUsize::new(0),
             arrived: tokio::sync::Notify::new(),
+            lost: Arc::default(),
             per_worker: (0..workers).map(|_| AtomicUsize::new(0)).collect(),
         }
     }
@@ -330,6 +407,16 @@ impl Clients {
     /// Clients of one worker.
     pub fn of_worker(&self, worker: usize) -> usize {
         self.per_worker.get(worker).map_or(0, |n| n.load(Relaxed))
+    }
+
+    /// Messages that slow subscribers of `~lost` did not get.
+    pub fn lost_messages(&self) -> u64 {
+        self.lost.load(Relaxed)
+    }
+
+    /// CONFIG RESETSTAT.
+    pub fn reset(&self) {
+        self.lost.store(0, Relaxed);
     }
 
     /// Sleeps until a client connects.
@@ -373,6 +460,9 @@ impl Clients {
             mail: Mutex::new(OutBuf::default()),
             has_mail: AtomicBool::new(false),
             mail_bytes: AtomicUsize::new(0),
+            lost: AtomicU64::new(0),
+            all_lost: Arc::clone(&self.lost),
+            messages_max: AtomicUsize::new(usize::MAX),
             output_hard: AtomicUsize::new(usize::MAX),
             waker: AtomicWaker::new(),
         });
@@ -412,9 +502,11 @@ pub fn output_limit(config: &Config, role: Role) -> BufferLimit {
     }
 }
 
-/// Sets a client's hard output limit from the settings and its role.
+/// Sets a client's output limits from the settings and its role.
 pub fn apply_output_limit(handle: &ClientHandle, config: &Config) {
     let hard = output_limit(config, handle.role()).hard;
     let hard = if hard == 0 { usize::MAX } else { usize::try_from(hard).unwrap_or(usize::MAX) };
     handle.set_output_hard(hard);
+    let messages = usize::try_from(config.event_buffer_limit).unwrap_or(usize::MAX);
+    handle.messages_max.store(messages, Relaxed);
 }

@@ -233,7 +233,7 @@ fn follow(shared: &Shared, changed: &[&'static Setting]) {
             "commandlog-large-reply-max-len" => {
                 shared.logs.large_reply.shrink(length(config.commandlog_large_reply_max_len));
             }
-            "client-output-buffer-limit" => {
+            "client-output-buffer-limit" | "event-buffer-limit" => {
                 for client in shared.clients.list() {
                     crate::clients::apply_output_limit(&client, &config);
                 }
@@ -253,6 +253,7 @@ pub fn config_resetstat(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
     ctx.shared.sampler.reset();
     ctx.shared.memory.reset();
     ctx.shared.helper.reset();
+    ctx.shared.clients.reset();
     ctx.reply.ok();
     Ok(Outcome::Done)
 }

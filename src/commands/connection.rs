@@ -280,7 +280,7 @@ pub fn reset(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
 pub fn forget(session: &mut Session, shared: &Shared) {
     transaction::end(session, shared);
     if let Some(subscriptions) = session.subscriptions.take() {
-        super::pubsub::forget(shared, &subscriptions, session.handle.id);
+        super::pubsub::forget(shared, &subscriptions, &session.handle);
     }
     if session.monitor {
         shared.monitors.remove(session.handle.id);

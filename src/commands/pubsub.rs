@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use crate::clients::{ClientId, State};
+use crate::clients::{ClientHandle, LOST, State};
 use crate::commands::command::{Arity, Command, Group, KeySpec, Outcome};
 use crate::commands::ctx::Ctx;
 use crate::commands::error::Error;
@@ -234,6 +234,8 @@ fn add(ctx: &mut Ctx<'_, '_>, scope: Scope, verb: &[u8]) -> Result<Outcome, Erro
             let handle = &ctx.session.handle;
             if is_expiry_alias(scope, name) {
                 ctx.shared.pubsub.subscribe_expiry(ctx.session.db, handle);
+            } else if is_lost(scope, name) {
+                handle.set_loses_messages(true);
             } else if is_feed(scope, name) {
                 ctx.shared.feeds.subscribe(scope, name, handle);
             } else {
@@ -261,7 +263,7 @@ fn remove(ctx: &mut Ctx<'_, '_>, scope: Scope, verb: &[u8]) -> Result<Outcome, E
         let mut count = 0;
         if let Some(mine) = &mut ctx.session.subscriptions {
             if mine.of_mut(scope).remove(name) {
-                leave(ctx.shared, scope, name, ctx.session.handle.id);
+                leave(ctx.shared, scope, name, &ctx.session.handle);
             }
             count = mine.count(scope);
         }
@@ -271,16 +273,23 @@ fn remove(ctx: &mut Ctx<'_, '_>, scope: Scope, verb: &[u8]) -> Result<Outcome, E
     Ok(Outcome::Done)
 }
 
-fn leave(shared: &Shared, scope: Scope, name: &[u8], client: ClientId) {
-    if is_feed(scope, name) {
-        shared.feeds.unsubscribe(scope, name, client);
+fn leave(shared: &Shared, scope: Scope, name: &[u8], client: &ClientHandle) {
+    if is_lost(scope, name) {
+        client.set_loses_messages(false);
+    } else if is_feed(scope, name) {
+        shared.feeds.unsubscribe(scope, name, client.id);
     } else {
-        shared.pubsub.unsubscribe(scope, name, client);
+        shared.pubsub.unsubscribe(scope, name, client.id);
     }
 }
 
+/// Whether this subscription says that messages may be lost.
+fn is_lost(scope: Scope, name: &[u8]) -> bool {
+    scope == Scope::Channel && name == LOST
+}
+
 /// Removes every subscription of a client that goes away.
-pub(super) fn forget(shared: &Shared, subscriptions: &Subscriptions, client: ClientId) {
+pub(super) fn forget(shared: &Shared, subscriptions: &Subscriptions, client: &ClientHandle) {
     for scope in [Scope::Channel, Scope::Pattern, Scope::Shard] {
         for name in subscriptions.of(scope) {
             leave(shared, scope, name, client);

@@ -160,6 +160,8 @@ settings! {
             ACTIVE;
         /// Largest value that messages of `__expired@N__` and `__value@N__` carry; of a larger one they say how large it is.
         event_value_max: u64 = "64kb", ["event-value-max"], memory(0, SIZE), LIVE, ACTIVE;
+        /// Bytes that may wait for a subscriber of `~lost`; messages beyond are dropped, counted and told to it.
+        event_buffer_limit: u64 = "1mb", ["event-buffer-limit"], memory(1 << 10, SIZE), LIVE, ACTIVE;
     }
     "process" {
         /// Directory to work in; files without a path are kept there.

@@ -170,7 +170,7 @@ impl<'f, F: FnOnce() -> Facts<'f>> Message<'f, F> {
         }
         let Ok(facts) = &self.facts else { return };
         let body = self.bodies[usize::from(resp3)].get_or_insert_with(|| facts.encode(resp3));
-        client.push(|out| {
+        client.push_message(|out| {
             let mut reply = Reply::new(out, resp3);
             reply.push(head.len() + 1);
             head.iter().for_each(|part| reply.bulk(part));

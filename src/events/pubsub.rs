@@ -219,7 +219,7 @@ pub fn is_expiry_alias(scope: Scope, name: &[u8]) -> bool {
 /// Writes one push frame into a client's mailbox.
 fn deliver(client: &ClientHandle, frame: &[&[u8]]) {
     let resp3 = client.resp3();
-    client.push(|out| {
+    client.push_message(|out| {
         let mut reply = Reply::new(out, resp3);
         reply.push(frame.len());
         for part in frame {

@@ -30,6 +30,7 @@ pub(super) fn stats(text: &mut Text, facts: &Facts<'_>) {
     text.field("keyspace_misses", c.keyspace_misses);
     text.field("pubsub_channels", shared.pubsub.count(Scope::Channel) + shared.feeds.count(Scope::Channel));
     text.field("pubsub_patterns", shared.pubsub.count(Scope::Pattern) + shared.feeds.count(Scope::Pattern));
+    text.field("pubsub_messages_lost", shared.clients.lost_messages());
     text.field("pubsubshard_channels", shared.pubsub.count(Scope::Shard));
     text.zeros(&["latest_fork_usec", "total_forks", "migrate_cached_sockets", "slave_expires_tracked_keys"]);
     text.zeros(&["active_defrag_hits", "active_defrag_misses", "active_defrag_key_hits"]);

@@ -50,6 +50,14 @@ impl Connection {
     }
 
     pub(super) fn send(&mut self) -> Result<(), End> {
+        let sent = self.send_pending();
+        if self.session.handle.has_lost() {
+            self.session.handle.report_lost();
+        }
+        sent
+    }
+
+    fn send_pending(&mut self) -> Result<(), End> {
         if self.pending.is_empty() && self.writable.is_none() && self.pending.capacity() == 0 {
             return Ok(());
         }

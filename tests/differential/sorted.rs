@@ -322,8 +322,10 @@ fn radius_options(g: G, args: &mut Args, stores: bool) {
 fn older_store(g: G, args: &mut Args) {
     if g.rng.chance(30) {
         radius_options(g, args, true);
-        args.push(g.word(&["STORE", "STOREDIST", "store"]));
-        args.push(geo(g));
+        // Distances are not places: keys of their own, as places that coincide may come in any order.
+        let distances = g.rng.chance(30);
+        args.push(g.word(if distances { &["STOREDIST"] } else { &["STORE", "store"] }));
+        args.push(if distances { key_of(g, "distances") } else { geo(g) });
     } else {
         radius_options(g, args, false);
     }
@@ -467,10 +469,11 @@ pub static TEMPLATES: &[Template] = &[
         radius_options(g, a, false);
     }),
     row("geo", "GEOSEARCHSTORE", 6, Exact, |g, a| {
-        a.extend([geo(g), geo(g)]);
+        let distances = g.rng.chance(30);
+        a.extend([if distances { key_of(g, "distances") } else { geo(g) }, geo(g)]);
         from_and_by(g, a);
         radius_options(g, a, true);
-        if g.rng.chance(30) {
+        if distances {
             a.push(b"STOREDIST".to_vec());
         }
     }),

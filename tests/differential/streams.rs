@@ -189,7 +189,8 @@ pub static TEMPLATES: &[Template] = &[
         if g.rng.chance(30) {
             a.extend([b"MAXDELETEDID".to_vec(), stream_id(g)]);
         }
-    }),
+    })
+    .unspoiled(),
     row("stream", "XGROUP CREATE", 10, Exact, make_group),
     row("stream", "XGROUP SETID", 3, Exact, |g, a| {
         a.extend([stream(g), group(g), if g.rng.chance(30) { b"$".to_vec() } else { stream_id(g) }]);

@@ -181,12 +181,7 @@ impl Set {
     /// Adds `member`; whether it is new.
     pub fn insert(&mut self, member: &[u8], limits: &Limits) -> bool {
         match &mut self.0 {
-            Repr::Table(table) => {
-                if table.contains(member) {
-                    return false;
-                }
-                return table.insert(member, b"", false);
-            }
+            Repr::Table(table) => return table.insert_new(member, b""),
             Repr::Ints(ints) => {
                 if let Some(n) = integer::parse(member) {
                     let new = ints.insert(n);

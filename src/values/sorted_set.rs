@@ -21,6 +21,7 @@ use super::packed::{Corrupt, Elem, Listpack, allocated};
 use super::random::Random;
 use super::table::{self, Table};
 use super::tree::Tree;
+use smallvec::SmallVec;
 use std::cmp::Ordering;
 use std::ops::Range;
 
@@ -134,6 +135,9 @@ struct Item {
     id: u64,
 }
 
+/// So many members are looked for together.
+const AHEAD: usize = 16;
+
 #[derive(Clone, Default)]
 struct Sorted {
     table: Table,
@@ -162,6 +166,28 @@ impl Sorted {
         }
         let mut found = self.table.with_hash(item.id).map(|e| e.key);
         found.find(|key| self.id(key) == item.id).expect("invariant: the tree's members are in the table")
+    }
+
+    /// The members of items. They stand in buckets all over the table, which are asked for some
+    /// items ahead.
+    fn members<'a>(
+        &'a self,
+        items: impl Iterator<Item = Item> + 'a,
+    ) -> impl Iterator<Item = (Elem<'a>, Score)> + 'a {
+        let mut items = items.fuse();
+        let mut ahead: SmallVec<[Item; AHEAD]> = SmallVec::new();
+        // Who wants one member only should not pay for more.
+        let mut step = 1;
+        std::iter::from_fn(move || {
+            if ahead.is_empty() {
+                ahead.extend(items.by_ref().take(step));
+                ahead.reverse();
+                step = (2 * step).min(AHEAD);
+                std::hint::black_box(ahead.iter().fold(0, |sum, item| sum ^ self.table.approach(item.id)));
+            }
+            let item = ahead.pop()?;
+            Some((Elem::Bytes(self.member(item)), item.score))
+        })
     }
 
     fn id(&self, member: &[u8]) -> u64 {
@@ -427,9 +453,7 @@ impl SortedSet {
                 let mut elems = pack.range(pack.skip(pack.start(), rank.saturating_mul(2)), pack.end());
                 Box::new(std::iter::from_fn(move || Some((elems.next()?, Score::read(elems.next()?)?))))
             }
-            Repr::Sorted(sorted) => {
-                Box::new(sorted.tree.iter_from(rank).map(|i| (Elem::Bytes(sorted.member(i)), i.score)))
-            }
+            Repr::Sorted(sorted) => Box::new(sorted.members(sorted.tree.iter_from(rank))),
         }
     }
 
@@ -444,9 +468,7 @@ impl SortedSet {
                     Some((elems.next()?, score))
                 }))
             }
-            Repr::Sorted(sorted) => {
-                Box::new(sorted.tree.iter_rev_from(rank).map(|i| (Elem::Bytes(sorted.member(i)), i.score)))
-            }
+            Repr::Sorted(sorted) => Box::new(sorted.members(sorted.tree.iter_rev_from(rank))),
         }
     }
 

@@ -9,26 +9,26 @@
 //!
 //! ```text
 //! Table     segments of 256 buckets (16 bytes each: pointer, length)
-//! bucket    empty, or: u16 count, entries …
-//! entry     tag u8 | key code | payload code | key | payload
-//! code      LEB128 of: length << 2 | mark << 1 | 0        bytes stand inline
-//!                      slot << 2   | mark << 1 | 1        bytes are in the side slab
+//! bucket    tags, then entries (bucket.rs)
+//! slab      keys and payloads over 256 bytes (slab.rs)
 //! ```
 //!
-//! The tag is eight bits of the hash, so that a look-up compares one key. Keys and
-//! payloads over 256 bytes stand in a slab beside, so that dividing and growing a
-//! bucket stay cheap. The mark of the key's code is the caller's (a payload with a
-//! deadline, say).
+//! An entry has a mark, which is the caller's (a payload with a deadline, say). Long keys and
+//! payloads stand beside, so that dividing and growing a bucket stay cheap.
 //!
 //! **Cursors.** The order of iteration is that of the bit-reversed hash. A bucket
 //! holds an interval of that order at every size of the table; a cursor is the
 //! point up to which everything was seen. So a scan returns every element that is
 //! there throughout exactly once, however often the table grows or shrinks.
 
+mod bucket;
+mod slab;
+
 use super::chunk::Chunk;
 use super::packed::{ELEMENT_BYTES_MAX, allocated};
 use super::random::Random;
-use smallvec::SmallVec;
+use bucket::{Bucket, Code, New, Span};
+use slab::Slab;
 use std::hash::BuildHasher;
 use std::sync::LazyLock;
 
@@ -47,8 +47,6 @@ static HASHER: LazyLock<std::hash::RandomState> = LazyLock::new(std::hash::Rando
 pub fn hash(key: &[u8]) -> u64 {
     HASHER.hash_one(key)
 }
-
-type Bucket = Box<[u8]>;
 
 /// An entry as it is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,88 +78,9 @@ impl std::fmt::Debug for Table {
     }
 }
 
-/// Where an entry stands in its bucket.
-#[derive(Clone, Copy)]
-struct Span {
-    start: usize,
-    end: usize,
-    key: Code,
-    payload: Code,
-    /// Where the inline bytes begin.
-    body: usize,
-}
-
-#[derive(Clone, Copy)]
-struct Code(u64);
-
-impl Code {
-    fn inline_len(self) -> usize {
-        if self.0 & 1 == 0 { (self.0 >> 2) as usize } else { 0 }
-    }
-
-    fn slot(self) -> Option<usize> {
-        (self.0 & 1 == 1).then_some((self.0 >> 2) as usize)
-    }
-
-    fn mark(self) -> bool {
-        self.0 & 2 != 0
-    }
-}
-
 #[inline]
 fn tag_of(hash: u64) -> u8 {
     (hash >> 56) as u8
-}
-
-fn count_of(bucket: &[u8]) -> usize {
-    bucket.first_chunk::<2>().map_or(0, |b| usize::from(u16::from_le_bytes(*b)))
-}
-
-#[inline]
-fn read_code(bucket: &[u8], at: &mut usize) -> Code {
-    let first = bucket[*at];
-    *at += 1;
-    if first < 0x80 {
-        return Code(u64::from(first));
-    }
-    let mut value = u64::from(first & 0x7F);
-    let mut shift = 7;
-    loop {
-        let byte = bucket[*at];
-        *at += 1;
-        value |= u64::from(byte & 0x7F) << shift;
-        if byte < 0x80 {
-            return Code(value);
-        }
-        shift += 7;
-    }
-}
-
-fn write_code(out: &mut SmallVec<[u8; 24]>, mut value: u64) {
-    while value >= 0x80 {
-        out.push(value as u8 | 0x80);
-        value >>= 7;
-    }
-    out.push(value as u8);
-}
-
-#[inline]
-fn span_at(bucket: &[u8], start: usize) -> Span {
-    let mut at = start + 1;
-    let key = read_code(bucket, &mut at);
-    let payload = read_code(bucket, &mut at);
-    Span { start, end: at + key.inline_len() + payload.inline_len(), key, payload, body: at }
-}
-
-fn spans(bucket: &[u8]) -> impl Iterator<Item = Span> + '_ {
-    let mut at = 2;
-    std::iter::from_fn(move || {
-        (at < bucket.len()).then(|| {
-            let span = span_at(bucket, at);
-            at = span.end;
-            span
-        })
-    })
 }
 
 impl Table {
@@ -200,11 +119,9 @@ impl Table {
     /// Neither table sees what the other does from now on; who writes to a segment first
     /// copies its 256 buckets.
     pub fn snapshot(&mut self) -> Table {
-        let slab = &mut self.slab;
-        let chunks = slab.chunks.iter_mut().map(Chunk::share).collect();
         Table {
             segments: self.segments.iter_mut().map(Chunk::share).collect(),
-            slab: Slab { chunks, free: slab.free.clone(), ..*slab },
+            slab: self.slab.share(),
             ..*self
         }
     }
@@ -256,29 +173,32 @@ impl Table {
         }
     }
 
+    #[inline]
     fn entry<'a>(&'a self, bucket: &'a [u8], span: Span) -> Entry<'a> {
-        let middle = span.body + span.key.inline_len();
-        let key = match span.key.slot() {
-            None => &bucket[span.body..middle],
-            Some(slot) => self.slab.get(slot),
-        };
         let payload = match span.payload.slot() {
-            None => &bucket[middle..span.end],
+            None => &bucket[span.body + span.key.inline_len()..span.end],
             Some(slot) => self.slab.get(slot),
         };
-        Entry { key, payload, mark: span.key.mark() }
+        Entry { key: self.key(bucket, span), payload, mark: span.key.mark() }
     }
 
+    #[inline]
     fn find(&self, hash: u64, key: &[u8]) -> Option<(usize, Span)> {
         if self.len == 0 {
             return None;
         }
         let (index, _) = self.place(hash);
         let bucket = self.bucket(index);
-        let tag = tag_of(hash);
-        spans(bucket)
-            .find(|span| bucket[span.start] == tag && self.entry(bucket, *span).key == key)
-            .map(|span| (index, span))
+        let found = bucket::find(bucket, tag_of(hash), |span| self.key(bucket, span) == key)?;
+        Some((index, found))
+    }
+
+    #[inline]
+    fn key<'a>(&'a self, bucket: &'a [u8], span: Span) -> &'a [u8] {
+        match span.key.slot() {
+            None => &bucket[span.body..span.body + span.key.inline_len()],
+            Some(slot) => self.slab.get(slot),
+        }
     }
 
     /// The entry of `key`.
@@ -291,27 +211,33 @@ impl Table {
     /// The entries whose key has this hash: one, but for a collision of all bits.
     pub fn with_hash(&self, wanted: u64) -> impl Iterator<Item = Entry<'_>> {
         let bucket: &[u8] = if self.len == 0 { &[] } else { self.bucket(self.place(wanted).0) };
-        let tag = tag_of(wanted);
-        spans(bucket)
-            .filter(move |span| bucket[span.start] == tag)
+        let (tag, tags) = (tag_of(wanted), bucket::tags(bucket));
+        bucket::spans(bucket)
+            .filter(move |span| tags[span.nth] == tag)
             .map(move |span| self.entry(bucket, span))
             .filter(move |entry| hash(entry.key) == wanted)
     }
 
     /// The key of this hash and payload, which must be there: the hash of a key is
-    /// computed only if its tag and payload do not tell.
+    /// computed only if its tag does not tell.
+    #[inline]
     pub fn key_of(&self, wanted: u64, payload: &[u8]) -> Option<&[u8]> {
         if self.len == 0 {
             return None;
         }
         let bucket: &[u8] = self.bucket(self.place(wanted).0);
         let tag = tag_of(wanted);
-        let fits = |span: &Span| bucket[span.start] == tag && self.entry(bucket, *span).payload == payload;
-        let mut found = spans(bucket).filter(fits);
-        let first = found.next()?;
-        let only = found.next().is_none();
-        let key = self.entry(bucket, first).key;
-        if only { Some(key) } else { self.with_hash(wanted).find(|e| e.payload == payload).map(|e| e.key) }
+        if bucket::tags(bucket).iter().filter(|t| **t == tag).count() == 1 {
+            return bucket::find(bucket, tag, |_| true).map(|span| self.key(bucket, span));
+        }
+        self.with_hash(wanted).find(|e| e.payload == payload).map(|e| e.key)
+    }
+
+    /// Reads the first byte of the bucket of a hash, for nothing but that it be in the cache
+    /// when the keys of several hashes are asked for: so their misses overlap.
+    #[inline]
+    pub fn approach(&self, wanted: u64) -> u8 {
+        if self.len == 0 { 0 } else { self.bucket(self.place(wanted).0).first().copied().unwrap_or(0) }
     }
 
     /// Whether `key` is there.
@@ -320,91 +246,62 @@ impl Table {
         self.find(hash(key), key).is_some()
     }
 
-    fn store(slab: &mut Slab, bytes: &[u8]) -> u64 {
-        assert!(bytes.len() <= ELEMENT_BYTES_MAX, "invariant: elements are limited before");
-        if bytes.len() <= INLINE_MAX {
-            (bytes.len() as u64) << 2
-        } else {
-            (slab.insert(bytes) as u64) << 2 | 1
-        }
-    }
-
-    /// Writes an entry in the place of `from..to` of a bucket.
-    fn write(&mut self, index: usize, from: usize, to: usize, tag: u8, entry: Entry<'_>) {
-        let key_code = Self::store(&mut self.slab, entry.key) | u64::from(entry.mark) << 1;
-        let payload_code = Self::store(&mut self.slab, entry.payload);
-        let mut head = SmallVec::new();
-        head.push(tag);
-        write_code(&mut head, key_code);
-        write_code(&mut head, payload_code);
-        let key = if key_code & 1 == 0 { entry.key } else { &[] };
-        let payload = if payload_code & 1 == 0 { entry.payload } else { &[] };
-        let parts = [&head[..], key, payload];
-        self.splice(index, from, to, &parts);
-    }
-
-    fn splice(&mut self, index: usize, from: usize, to: usize, parts: &[&[u8]]) {
-        let bucket = self.bucket_mut(index);
-        let mut bytes = std::mem::take(bucket).into_vec();
-        let old = bytes.len();
-        let span: usize = parts.iter().map(|p| p.len()).sum();
-        let new = old - (to - from) + span;
-        if new > old {
-            bytes.reserve_exact(new - old);
-            bytes.resize(new, 0);
-        }
-        bytes.copy_within(to..old, from + span);
-        bytes.truncate(new);
-        let mut at = from;
-        for part in parts {
-            bytes[at..at + part.len()].copy_from_slice(part);
-            at += part.len();
-        }
-        *bucket = bytes.into_boxed_slice();
-        self.bytes = self.bytes - allocated(old) + allocated(new);
-    }
-
     /// Sets the payload of `key`; whether the key is new.
     pub fn insert(&mut self, key: &[u8], payload: &[u8], mark: bool) -> bool {
         let hash = hash(key);
         let entry = Entry { key, payload, mark };
-        if let Some((index, span)) = self.find(hash, key) {
-            self.free(span);
-            self.write(index, span.start, span.end, tag_of(hash), entry);
-            return false;
+        match self.find(hash, key) {
+            Some((index, span)) => {
+                self.free(span);
+                let new = New::of(&mut self.slab, entry);
+                self.change(index, |bucket| bucket::replace(bucket, span, &new));
+                false
+            }
+            None => {
+                self.add(hash, entry);
+                true
+            }
         }
+    }
+
+    /// Adds `key` if it is not there; whether it is new.
+    pub fn insert_new(&mut self, key: &[u8], payload: &[u8]) -> bool {
+        let hash = hash(key);
+        let is_new = self.find(hash, key).is_none();
+        if is_new {
+            self.add(hash, Entry { key, payload, mark: false });
+        }
+        is_new
+    }
+
+    fn add(&mut self, hash: u64, entry: Entry<'_>) {
         if self.buckets == 0 {
             self.add_bucket();
         }
         let (index, _) = self.place(hash);
-        self.push(index, tag_of(hash), entry);
+        let new = New::of(&mut self.slab, entry);
+        self.change(index, |bucket| bucket::push(bucket, tag_of(hash), &new));
+        self.note_count(index);
         self.len += 1;
         if self.len > self.buckets * LOAD_MAX {
             self.divide();
         }
-        true
     }
 
-    fn push(&mut self, index: usize, tag: u8, entry: Entry<'_>) {
-        let end = self.bucket(index).len();
-        let count = self.counted(index, 1);
-        if end == 0 {
-            self.splice(index, 0, 0, &[&count]);
-        }
-        self.write(index, end.max(2), end.max(2), tag, entry);
-    }
-
-    /// Changes the count in a bucket's header, and returns the new header.
-    fn counted(&mut self, index: usize, change: isize) -> [u8; 2] {
+    /// Changes a bucket and keeps account of its size.
+    #[inline]
+    fn change(&mut self, index: usize, f: impl FnOnce(&mut Bucket)) {
         let bucket = self.bucket_mut(index);
-        let count = count_of(bucket).checked_add_signed(change).expect("invariant: counts match");
-        let header =
-            u16::try_from(count).expect("invariant: a keyed hash fills no bucket with 65,535").to_le_bytes();
-        if let Some(old) = bucket.first_chunk_mut() {
-            *old = header;
+        let old = bucket.len();
+        f(bucket);
+        let new = bucket.len();
+        if old != new {
+            self.bytes = self.bytes - allocated(old) + allocated(new);
         }
-        self.bucket_len_max = self.bucket_len_max.max(count);
-        header
+    }
+
+    fn note_count(&mut self, index: usize) {
+        self.bucket_len_max = self.bucket_len_max.max(bucket::count(self.bucket(index)));
     }
 
     fn free(&mut self, span: Span) {
@@ -421,11 +318,7 @@ impl Table {
             return false;
         };
         self.free(span);
-        self.counted(index, -1);
-        self.splice(index, span.start, span.end, &[]);
-        if self.bucket(index).len() == 2 {
-            self.splice(index, 0, 2, &[]);
-        }
+        self.change(index, |bucket| bucket::remove(bucket, span));
         self.len -= 1;
         if self.buckets > 1 && self.len < self.buckets * LOAD_MIN {
             self.join();
@@ -445,36 +338,16 @@ impl Table {
         true
     }
 
-    fn replace_bucket(&mut self, index: usize, new: Vec<u8>) {
-        let bucket = std::mem::replace(self.bucket_mut(index), new.into_boxed_slice());
-        self.bytes = self.bytes + allocated(self.bucket(index).len()) - allocated(bucket.len());
-    }
-
     /// Divides the next bucket of the current level.
     fn divide(&mut self) {
         let level = usize::BITS - 1 - self.buckets.leading_zeros();
         let from = self.buckets - (1 << level);
         self.add_bucket();
-        let to = self.buckets - 1;
         let bucket = self.bucket(from);
-        let (mut low, mut high) = (Vec::with_capacity(bucket.len()), Vec::with_capacity(bucket.len()));
-        let mut counts = [0u16; 2];
-        for span in spans(bucket) {
-            let is_high = hash(self.entry(bucket, span).key) >> level & 1 == 1;
-            counts[usize::from(is_high)] += 1;
-            let half = if is_high { &mut high } else { &mut low };
-            if half.is_empty() {
-                half.extend_from_slice(&[0, 0]);
-            }
-            half.extend_from_slice(&bucket[span.start..span.end]);
-        }
-        for (half, count) in [&mut low, &mut high].into_iter().zip(counts) {
-            if let Some(header) = half.first_chunk_mut() {
-                *header = count.to_le_bytes();
-            }
-        }
-        self.replace_bucket(from, low);
-        self.replace_bucket(to, high);
+        let is_high = |span| hash(self.key(bucket, span)) >> level & 1 == 1;
+        let [low, high] = bucket::divide(bucket, is_high);
+        self.change(from, |bucket| *bucket = low);
+        self.change(self.buckets - 1, |bucket| *bucket = high);
     }
 
     /// Joins the last bucket with the one that it was divided from.
@@ -486,17 +359,16 @@ impl Table {
         }
         let level = usize::BITS - 1 - self.buckets.leading_zeros();
         let into = self.buckets - (1 << level);
-        let end = self.bucket(into).len();
-        let count = self.counted(into, count_of(&gone) as isize);
-        if end == 0 {
-            self.splice(into, 0, 0, &[&count]);
-        }
-        self.splice(into, end.max(2), end.max(2), &[&gone[2..]]);
+        self.change(into, |bucket| *bucket = bucket::join(bucket, &gone));
+        self.note_count(into);
     }
 
     /// All entries, in no order that means anything.
     pub fn iter(&self) -> impl Iterator<Item = Entry<'_>> {
-        self.segments.iter().flat_map(|s| s.iter()).flat_map(|b| spans(b).map(|span| self.entry(b, span)))
+        self.segments
+            .iter()
+            .flat_map(|s| s.iter())
+            .flat_map(|b| bucket::spans(b).map(|span| self.entry(b, span)))
     }
 
     /// Visits entries from `cursor` on, whole buckets at a time until `count` were
@@ -511,7 +383,7 @@ impl Table {
             let bucket = self.bucket(index);
             let width = 1u128 << (64 - bits);
             let begin = u128::from(cursor) & !(width - 1);
-            for span in spans(bucket) {
+            for span in bucket::spans(bucket) {
                 let entry = self.entry(bucket, span);
                 // In the middle of a bucket only after the table has shrunk.
                 if u128::from(cursor) == begin || hash(entry.key).reverse_bits() >= cursor {
@@ -540,58 +412,29 @@ impl Table {
             // thrown again, so that entries of full buckets are not less likely.
             let bucket = self.bucket(random.below(self.buckets));
             let nth = random.below(self.bucket_len_max);
-            if nth < count_of(bucket) {
-                let span = spans(bucket).nth(nth).expect("invariant: counts match");
+            if nth < bucket::count(bucket) {
+                let span = bucket::spans(bucket).nth(nth).expect("invariant: counts match");
                 return Some(self.entry(bucket, span));
             }
         }
     }
 }
 
-/// Byte strings too long to stand in a bucket.
-#[derive(Clone, Default)]
-struct Slab {
-    /// Chunks, because growing one long vector would copy all of it.
-    chunks: Vec<Chunk<Box<[u8]>>>,
-    free: Vec<u32>,
-    len: usize,
-    used: usize,
-    bytes: usize,
-}
-
-const SLAB_CHUNK: usize = 1024;
-
-impl Slab {
-    fn get(&self, slot: usize) -> &[u8] {
-        &self.chunks[slot / SLAB_CHUNK][slot % SLAB_CHUNK]
-    }
-
-    fn insert(&mut self, bytes: &[u8]) -> usize {
-        self.used += 1;
-        self.bytes += allocated(bytes.len()) + size_of::<Box<[u8]>>();
-        if let Some(slot) = self.free.pop() {
-            let slot = slot as usize;
-            self.chunks[slot / SLAB_CHUNK].make_mut()[slot % SLAB_CHUNK] = bytes.into();
-            return slot;
-        }
-        if self.len.is_multiple_of(SLAB_CHUNK) {
-            self.chunks.push(Chunk::Own(Vec::new()));
-        }
-        let last = self.chunks.last_mut().expect("invariant: just made");
-        last.make_mut().push(bytes.into());
-        self.len += 1;
-        self.len - 1
-    }
-
-    fn remove(&mut self, slot: usize) {
-        let old = std::mem::take(&mut self.chunks[slot / SLAB_CHUNK].make_mut()[slot % SLAB_CHUNK]);
-        self.used -= 1;
-        self.bytes -= allocated(old.len()) + size_of::<Box<[u8]>>();
-        if self.used == 0 {
-            *self = Slab::default();
-        } else {
-            self.free.push(u32::try_from(slot).expect("invariant: 2^32 strings of 257 bytes are a terabyte"));
-        }
+impl<'a> New<'a> {
+    /// What is written for an entry; long bytes go into the slab.
+    fn of(slab: &mut Slab, entry: Entry<'a>) -> Self {
+        let mut store = |bytes: &'a [u8]| {
+            assert!(bytes.len() <= ELEMENT_BYTES_MAX, "invariant: elements are limited before");
+            if bytes.len() <= INLINE_MAX {
+                ((bytes.len() as u64) << 2, bytes)
+            } else {
+                ((slab.insert(bytes) as u64) << 2 | 1, &[][..])
+            }
+        };
+        let (key, key_bytes) = store(entry.key);
+        let (payload, payload_bytes) = store(entry.payload);
+        let key = Code(key | u64::from(entry.mark) << 1);
+        New { key, payload: Code(payload), bytes: [key_bytes, payload_bytes] }
     }
 }
 

@@ -55,6 +55,10 @@ bitflags::bitflags! {
         const NO_TOUCH = 1 << 6;
         /// A watched key was changed: EXEC will fail.
         const DIRTY_CAS = 1 << 7;
+        /// CLIENT TRACKING in BCAST mode.
+        const TRACKING_BCAST = 1 << 8;
+        /// Who was to be told of changes instead is gone.
+        const TRACKING_BROKEN = 1 << 9;
         /// Connected by the unix socket.
         const UNIX = 1 << 10;
         /// Close after the replies that are due were written.
@@ -102,6 +106,8 @@ pub struct Figures {
     /// Queued commands, −1 outside MULTI.
     pub multi: AtomicI32,
     pub watch: AtomicU32,
+    /// Who is told of changes instead, 0 for nobody; counts while tracking is on.
+    pub redir: AtomicU64,
     pub qbuf: AtomicUsize,
     pub qbuf_free: AtomicUsize,
     pub argv_mem: AtomicUsize,
@@ -474,6 +480,8 @@ impl Clients {
     /// Forgets a client; its owner calls this exactly once.
     pub fn remove(&self, id: ClientId) {
         if let Some(client) = self.all.write().remove(&id) {
+            // Whoever still has the handle sees that nobody is there.
+            client.set(State::KILLED);
             self.count.fetch_sub(1, AcqRel);
             if let Some(n) = self.per_worker.get(usize::from(client.worker)) {
                 n.fetch_sub(1, Relaxed);

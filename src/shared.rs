@@ -13,7 +13,7 @@ use crate::effects::Class;
 use crate::effects::audience::{Audience, Interest};
 use crate::effects::watch::Watches;
 use crate::events::monitor::Monitors;
-use crate::events::{Feeds, PubSub};
+use crate::events::{Feeds, PubSub, Tracking};
 use crate::eviction::Eviction;
 use crate::expiry::Identities;
 use crate::keyspace::Keyspace;
@@ -103,6 +103,8 @@ pub struct Shared {
     pub identities: Arc<Identities>,
     /// WATCH.
     pub watches: Watches,
+    /// CLIENT TRACKING.
+    pub tracking: Tracking,
     /// Clients in blocking commands.
     pub waiters: Waiters,
     /// Counters.
@@ -166,6 +168,7 @@ impl Shared {
             audience,
             monitors: Monitors::default(),
             watches: Watches::default(),
+            tracking: Tracking::new(config.tracking_table_max_keys),
             waiters: Waiters::default(),
             stats: Stats::new(usize::from(workers)),
             logs: CommandLogs::default(),
@@ -207,6 +210,7 @@ impl Shared {
     pub fn anyone_listens(&self) -> bool {
         self.notify.load(Relaxed) != 0
             || !self.watches.is_empty()
+            || !self.tracking.is_idle()
             || !self.waiters.is_empty()
             || self.pubsub.hears_expiry()
             || self.audience.wants(Interest::all())

@@ -86,6 +86,8 @@ pub struct Kept {
     pub resp3: bool,
     /// CLIENT NO-TOUCH.
     pub no_touch: bool,
+    /// CLIENT TRACKING: the keys that it reads are remembered.
+    pub remembers: bool,
     /// Dense number of the command.
     pub command: u16,
     /// The request as it came.

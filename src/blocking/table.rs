@@ -76,6 +76,11 @@ impl<P, A> Waiter<P, A> {
         self.kinds & kinds != 0
     }
 
+    /// Whether an answer is there, or a server has it in hand and may be about to give one.
+    pub fn is_in_hand(&self) -> bool {
+        self.state.load(Ordering::Acquire) != WAITING
+    }
+
     /// Whether [`take_answer`](Self::take_answer) has something.
     pub fn is_answered(&self) -> bool {
         self.state.load(Ordering::Acquire) == ANSWERED

@@ -19,8 +19,9 @@ use crate::commands::room;
 use crate::commands::session::Session;
 use crate::commands::table::{self, Found};
 use crate::commands::transaction::Queued;
-use crate::commands::{timing, waiting};
+use crate::commands::{timing, tracking, waiting};
 use crate::config::{Allow, Config};
+use crate::effects::deliver::{self, By};
 use crate::expiry::{Expiry, Graveyard};
 use crate::keyspace::{Batch, DbId, KeyHash, LockSet};
 use crate::protocol::{OutBuf, Reply};
@@ -135,7 +136,8 @@ fn run_locked<'a, 'k>(
     match result {
         Ok(outcome) => {
             debug_assert!(!ctx.keys.any_emptied(), "{} did not state a removal", command.name);
-            ctx.local.signalled |= crate::effects::deliver::apply(env.shared, &mut ctx.keys, &ctx.fx);
+            let by = By { client: &ctx.session.handle, changes: &mut ctx.local.changes };
+            ctx.local.signalled |= deliver::apply(env.shared, &mut ctx.keys, &ctx.fx, by);
             settle(&mut ctx);
             match outcome {
                 Outcome::Block(wait) => waiting::begin(&mut ctx, *wait),
@@ -144,8 +146,11 @@ fn run_locked<'a, 'k>(
         }
         Err(error) => {
             debug_assert!(ctx.fx.is_empty(), "{} failed after it stated an effect", command.name);
-            ctx.local.signalled |=
-                crate::effects::deliver::apply(env.shared, &mut ctx.keys, &Default::default());
+            let by = By { client: &ctx.session.handle, changes: &mut ctx.local.changes };
+            ctx.local.signalled |= deliver::apply(env.shared, &mut ctx.keys, &Default::default(), by);
+            if ctx.session.tracking.is_some() {
+                tracking::remember(&ctx);
+            }
             drop(ctx.keys);
             let out = ctx.reply.out();
             out.truncate_to(begin);
@@ -319,6 +324,9 @@ fn settle(ctx: &mut Ctx<'_, '_>) {
         let (hits, misses) = ctx.keys.found();
         ctx.local.tally.hits += hits;
         ctx.local.tally.misses += misses;
+        if ctx.session.tracking.is_some() {
+            tracking::remember(ctx);
+        }
     }
     if let Touch::Arc { tick } = ctx.local.touch
         && ctx.keys.any_created()

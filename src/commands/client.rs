@@ -11,8 +11,9 @@ use crate::commands::connection::check_name;
 use crate::commands::ctx::Ctx;
 use crate::commands::error::Error;
 use crate::commands::number;
-use crate::commands::row::{acl, flags, help, not_built};
+use crate::commands::row::{acl, flags, help};
 use crate::commands::table;
+use crate::commands::tracking::{client_caching, client_getredir, client_tracking, client_trackinginfo};
 
 mod filter;
 mod modes;
@@ -42,7 +43,7 @@ pub static COMMANDS: &[Command] = &[Command {
             summary: "Tells tracking whether to remember the keys of the next command.",
             since: "6.0.0",
             group: Group::Connection,
-            run: not_built,
+            run: client_caching,
             ..Command::DEFAULT
         },
         Command {
@@ -76,7 +77,7 @@ pub static COMMANDS: &[Command] = &[Command {
             summary: "Client that gets this connection's invalidation messages.",
             since: "6.0.0",
             group: Group::Connection,
-            run: not_built,
+            run: client_getredir,
             ..Command::DEFAULT
         },
         Command {
@@ -252,7 +253,7 @@ pub static COMMANDS: &[Command] = &[Command {
             since: "6.0.0",
             group: Group::Connection,
             complexity: "O(1), more with some options",
-            run: not_built,
+            run: client_tracking,
             ..Command::DEFAULT
         },
         Command {
@@ -263,7 +264,7 @@ pub static COMMANDS: &[Command] = &[Command {
             summary: "How tracking is set for this connection.",
             since: "6.2.0",
             group: Group::Connection,
-            run: not_built,
+            run: client_trackinginfo,
             ..Command::DEFAULT
         },
         Command {
@@ -416,6 +417,10 @@ pub fn describe(client: &Arc<ClientHandle>, now_ms: u64) -> String {
         f.multi.load(Relaxed),
     );
     let out = f.out.load(Relaxed) + client.mail_bytes();
+    let redir = match client.state().contains(State::TRACKING) {
+        true => i64::try_from(f.redir.load(Relaxed)).unwrap_or(i64::MAX),
+        false => -1,
+    };
     let _ = write!(
         line,
         " qbuf={} qbuf-free={} argv-mem={} multi-mem={} rbs=0 rbp=0 obl=0 oll={} omem={} tot-mem={} events={}",
@@ -430,8 +435,9 @@ pub fn describe(client: &Arc<ClientHandle>, now_ms: u64) -> String {
     );
     let _ = write!(
         line,
-        " cmd={command} user={} redir=-1 resp={} lib-name={} lib-ver={} watch={}",
+        " cmd={command} user={} redir={} resp={} lib-name={} lib-ver={} watch={}",
         text(&labels.user),
+        redir,
         f.resp.load(Relaxed),
         text(&labels.lib_name),
         text(&labels.lib_ver),
@@ -448,6 +454,8 @@ fn flags(client: &ClientHandle) -> String {
         (State::MULTI, 'x'),
         (State::BLOCKED, 'b'),
         (State::TRACKING, 't'),
+        (State::TRACKING_BROKEN, 'R'),
+        (State::TRACKING_BCAST, 'B'),
         (State::DIRTY_CAS, 'd'),
         (State::CLOSE_AFTER_REPLY, 'c'),
         (State::KILLED, 'A'),

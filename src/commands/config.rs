@@ -233,6 +233,7 @@ fn follow(shared: &Shared, changed: &[&'static Setting]) {
             "commandlog-large-reply-max-len" => {
                 shared.logs.large_reply.shrink(length(config.commandlog_large_reply_max_len));
             }
+            "tracking-table-max-keys" => limit_tracked_keys(shared, config.tracking_table_max_keys),
             "client-output-buffer-limit" | "event-buffer-limit" => {
                 for client in shared.clients.list() {
                     crate::clients::apply_output_limit(&client, &config);
@@ -240,6 +241,13 @@ fn follow(shared: &Shared, changed: &[&'static Setting]) {
             }
             _ => {}
         }
+    }
+}
+
+fn limit_tracked_keys(shared: &Shared, keys: u64) {
+    if shared.tracking.set_keys_max(keys) {
+        shared.helper.ask_trim_tracking();
+        shared.keyspace.wake_helper();
     }
 }
 

@@ -13,7 +13,7 @@ use crate::commands::ctx::Ctx;
 use crate::commands::error::Error;
 use crate::commands::row::{acl, flags};
 use crate::commands::session::Session;
-use crate::commands::transaction;
+use crate::commands::{tracking, transaction};
 use crate::keyspace::DbId;
 use crate::shared::Shared;
 
@@ -282,6 +282,7 @@ pub fn forget(session: &mut Session, shared: &Shared) {
     if let Some(subscriptions) = session.subscriptions.take() {
         super::pubsub::forget(shared, &subscriptions, &session.handle);
     }
+    tracking::end(session, shared);
     if session.monitor {
         shared.monitors.remove(session.handle.id);
     }

@@ -74,10 +74,8 @@ pub fn dispatch(
     if matches!(outcome, Outcome::Block(_)) {
         return Fate::Blocked;
     }
-    if session.reply_mode != ReplyMode::On {
-        // Confirmations of subscriptions are pushes, which CLIENT REPLY does not concern.
-        let keep = table::container(found.id).command.name.ends_with("subscribe");
-        silence(session, out, if keep { out.position() } else { begin });
+    if session.special {
+        finish_special(session, out, found, begin);
     }
     match outcome {
         Outcome::Done | Outcome::Block(_) => Fate::Done,
@@ -118,9 +116,31 @@ fn held_up(
         return Some(Fate::Gate);
     }
     if session.reply_mode == ReplyMode::SkipNext {
-        session.reply_mode = ReplyMode::Skip;
+        session.set_reply_mode(ReplyMode::Skip);
     }
     None
+}
+
+/// After a command of a client with CLIENT REPLY OFF or SKIP, or CLIENT CACHING.
+#[cold]
+#[inline(never)]
+fn finish_special(session: &mut Session, out: &mut OutBuf, found: Found, begin: usize) {
+    let family = table::container(found.id).command.name;
+    // Confirmations of subscriptions are pushes, which CLIENT REPLY does not concern.
+    let keep = family.ends_with("subscribe");
+    silence(session, out, if keep { out.position() } else { begin });
+    caching_used(session, family);
+}
+
+/// CLIENT CACHING is for the next command, or the next transaction.
+pub(super) fn caching_used(session: &mut Session, family: &str) {
+    if session.transaction.is_none()
+        && family != "client"
+        && let Some(tracking) = &mut session.tracking
+    {
+        tracking.caching = false;
+        session.note_special();
+    }
 }
 
 /// CLIENT REPLY OFF and SKIP: the reply is dropped, what others pushed is not in here.
@@ -131,7 +151,7 @@ pub(super) fn silence(session: &mut Session, out: &mut OutBuf, begin: usize) {
         ReplyMode::Off => out.truncate_to(begin),
         ReplyMode::Skip => {
             out.truncate_to(begin);
-            session.reply_mode = ReplyMode::On;
+            session.set_reply_mode(ReplyMode::On);
         }
     }
 }
@@ -227,6 +247,7 @@ fn refuse(
         call::reject(env.shared, hands.local.worker, id, out, error);
     }
     silence(session, out, begin);
+    caching_used(session, id.map_or("", |id| table::container(id).command.name));
     Fate::Refused
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::blocking::Waiter;
 use crate::commands::transaction::Transaction;
 use crate::effects::audience::Audience;
+use crate::effects::changes::Changes;
 use crate::expiry::{Expiry, Graveyard, Identities};
 
 /// The part of a worker's state that handlers see. Never shared, so nothing here is locked.
@@ -19,8 +20,11 @@ pub struct Local {
     pub touch: crate::commands::keys::Touch,
     /// Arguments of the running command that no log may show.
     pub redacted: smallvec::SmallVec<[usize; 2]>,
-    /// Keys that clients wait for were signalled: serve them once nothing is locked.
+    /// Keys that clients wait for were signalled, or the client itself was told of a change: see to
+    /// it once nothing is locked.
     pub signalled: bool,
+    /// What changed in this batch, for clients that follow prefixes.
+    pub changes: Changes,
     /// The client of the running command waits now, and this is how.
     pub waiter: Option<Arc<Waiter>>,
     /// An emptied transaction, so that MULTI need not ask for its memory.
@@ -81,6 +85,7 @@ impl Lane {
                 touch: crate::commands::keys::Touch::Lru,
                 redacted: Default::default(),
                 signalled: false,
+                changes: Changes::default(),
                 waiter: None,
                 transaction: None,
                 room: Default::default(),

@@ -63,6 +63,7 @@ pub mod string;
 pub mod syntax;
 pub mod table;
 pub mod timing;
+pub mod tracking;
 pub mod transaction;
 pub mod ttl;
 pub mod waiting;

@@ -182,14 +182,12 @@ impl Room {
     }
 
     /// Between batches: what commands took beside their arguments (buffers, large values) counts too.
+    /// Whether that exceeds the limit.
     #[cold]
-    pub fn after_batch(&mut self, shared: &Shared, live: impl FnOnce() -> usize) {
+    pub fn after_batch(&mut self, shared: &Shared, live: impl FnOnce() -> usize) -> bool {
         let added = self.tap.report(&shared.memory);
         self.budget -= added.max(0);
-        if added > 0 && self.budget < 0 && shared.memory.used(live()) > self.limit {
-            shared.helper.ask_eviction();
-            shared.keyspace.wake_helper();
-        }
+        added > 0 && self.budget < 0 && shared.memory.used(live()) > self.limit
     }
 
     /// The allocator's figure was read just now on this thread; so much is in use.
@@ -295,6 +293,24 @@ impl Sink for Dropped<'_> {
             drop(value);
             self.longest_ns = self.longest_ns.max(clock::mono_ns() - began);
         }
+    }
+}
+
+/// After a batch that exceeded the limit: a slice is evicted at once, so that those who cached a key
+/// hear of it before the next request is answered; the rest is left to the helper thread.
+#[cold]
+pub fn pay_back(shared: &Shared, config: &Config, hands: Hands<'_>, batch: &Batch<'_>, now_ms: u64) {
+    let Hands { local, expiry, .. } = hands;
+    let rules = Rules::of(config).filter(|_| shared.pause.active(now_ms).is_none());
+    let made = rules.map(|rules| {
+        let mut sink = Dropped::new(shared, config, Timers::Own(expiry));
+        let made = slice(shared, &mut local.room, batch, &rules, now_ms, &mut sink);
+        sink.count(local.worker);
+        made
+    });
+    if made != Some(Made::Enough) {
+        shared.helper.ask_eviction();
+        shared.keyspace.wake_helper();
     }
 }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::clients::{ClientHandle, State};
+use crate::commands::tracking::Tracking;
 use crate::commands::transaction::{Transaction, Watched};
 use crate::events::Subscriptions;
 use crate::keyspace::DbId;
@@ -33,12 +34,16 @@ pub struct Session {
     pub authenticated: bool,
     /// CLIENT REPLY.
     pub reply_mode: ReplyMode,
+    /// There is something to see to after a command: CLIENT REPLY, or CLIENT CACHING, is not as usual.
+    pub special: bool,
     /// CLIENT NO-TOUCH ON.
     pub no_touch: bool,
     /// MULTI and its queue.
     pub transaction: Option<Box<Transaction>>,
     /// WATCH.
     pub watched: Option<Box<Watched>>,
+    /// CLIENT TRACKING.
+    pub tracking: Option<Box<Tracking>>,
     /// Channels and patterns.
     pub subscriptions: Option<Box<Subscriptions>>,
     /// Feeds on MONITOR.
@@ -56,9 +61,11 @@ impl Session {
             resp3: false,
             authenticated,
             reply_mode: ReplyMode::On,
+            special: false,
             no_touch: false,
             transaction: None,
             watched: None,
+            tracking: None,
             subscriptions: None,
             monitor: false,
             capa_redirect: false,
@@ -78,10 +85,19 @@ impl Session {
     /// Whether the client is in no mode that changes what a command may do.
     #[inline]
     pub fn is_plain(&self) -> bool {
-        self.authenticated
-            && self.reply_mode == ReplyMode::On
-            && self.transaction.is_none()
-            && self.subscriptions.is_none()
+        self.authenticated && !self.special && self.transaction.is_none() && self.subscriptions.is_none()
+    }
+
+    /// Sets CLIENT REPLY.
+    pub fn set_reply_mode(&mut self, mode: ReplyMode) {
+        self.reply_mode = mode;
+        self.note_special();
+    }
+
+    /// Follows a change of what `special` stands for.
+    pub fn note_special(&mut self) {
+        let caching = self.tracking.as_ref().is_some_and(|t| t.caching);
+        self.special = caching || self.reply_mode != ReplyMode::On;
     }
 
     /// Switches the protocol version.

@@ -51,6 +51,7 @@ pub(super) fn begin(ctx: &mut Ctx<'_, '_>, wait: Wait) -> Outcome {
         db: session.db,
         resp3: session.resp3,
         no_touch: session.no_touch,
+        remembers: session.tracking.as_ref().is_some_and(|t| t.remembers()),
         command: ctx.id,
         request: ctx.args.source().to_owned(),
         argv: wait.argv,
@@ -128,7 +129,11 @@ fn attempt(env: Env<'_>, mut hands: Hands<'_>, batch: &Batch<'_>, waiter: &Waite
                 tell(waiter);
                 return true;
             }
-            PutBack::Waits | PutBack::Gone => return false,
+            PutBack::Waits | PutBack::Gone => {
+                // Its owner may have held back messages for it, as an answer was to come first.
+                client.wake();
+                return false;
+            }
         }
     }
 }
@@ -146,6 +151,7 @@ fn run_again(
     session.db = kept.db;
     session.resp3 = kept.resp3;
     session.no_touch = kept.no_touch;
+    session.tracking = kept.remembers.then(Box::default);
     let source = Source::Owned(kept.argv.as_deref().unwrap_or(&kept.request));
     let request = Request { found, source, hash: None, origin: Origin::Woken };
     let worker = hands.local.worker;
@@ -232,6 +238,7 @@ pub fn reply(env: Env<'_>, worker: u16, session: &mut Session, out: &mut OutBuf,
         Some(Answer::Broken) | None => return false,
     }
     dispatch::silence(session, out, begin);
+    dispatch::caching_used(session, "");
     true
 }
 

@@ -82,8 +82,7 @@ settings! {
         /// Memory of all clients together, in bytes or as a share of maxmemory; 0 is no limit.
         maxmemory_clients: MemoryLimit = "0", ["maxmemory-clients"], Spec::MemoryOrPercent, LIVE, waits("client eviction");
         /// Keys that may be tracked for client-side caching.
-        tracking_table_max_keys: u64 = "1000000", ["tracking-table-max-keys"], int(0, LONG, "keys"), LIVE,
-            waits("client tracking");
+        tracking_table_max_keys: u64 = "1000000", ["tracking-table-max-keys"], int(0, LONG, "keys"), LIVE, ACTIVE;
     }
     "databases" {
         /// Number of databases.

@@ -1,30 +1,42 @@
 //! The consequences of a command, in their fixed order, while its keys are still locked.
 
+use crate::clients::ClientHandle;
 use crate::commands::keys::{Keys, Parts};
 use crate::effects::audience::Interest;
+use crate::effects::caches;
+use crate::effects::changes::Changes;
 use crate::effects::ended::{Ended, EndedField, Kept, KeptPart, Reason};
 use crate::effects::{Class, Effects, values};
 use crate::keyspace::{DbId, EntryRef, Taken};
 use crate::rdb::Plain;
 use crate::shared::Shared;
 
-/// Delivers what a command stated. Keys that it found expired come first. True if clients wait
-/// for one of its keys: they are to be served once the locks are released.
+/// Whose command it is, for those who are told of changes by others only.
+pub struct By<'c> {
+    /// The client.
+    pub client: &'c ClientHandle,
+    /// Where its worker collects what is broadcast after the batch.
+    pub changes: &'c mut Changes,
+}
+
+/// Delivers what a command stated. Keys that it found expired come first. True if there is something
+/// to see to once the locks are released: clients that wait for one of its keys, or news for the
+/// client itself.
 #[inline]
 #[must_use]
-pub fn apply(shared: &Shared, keys: &mut Keys<'_, '_>, fx: &Effects) -> bool {
+pub fn apply(shared: &Shared, keys: &mut Keys<'_, '_>, fx: &Effects, by: By<'_>) -> bool {
     if fx.is_empty() && !keys.any_expired() {
         return false;
     }
     if !shared.anyone_listens() {
         return false;
     }
-    deliver(shared, keys, fx)
+    deliver(shared, keys, fx, by)
 }
 
 #[cold]
 #[inline(never)]
-fn deliver(shared: &Shared, keys: &mut Keys<'_, '_>, fx: &Effects) -> bool {
+fn deliver(shared: &Shared, keys: &mut Keys<'_, '_>, fx: &Effects, by: By<'_>) -> bool {
     for i in keys.expired() {
         key_expired(shared, keys.db(i), keys.key(i));
     }
@@ -48,6 +60,7 @@ fn deliver(shared: &Shared, keys: &mut Keys<'_, '_>, fx: &Effects) -> bool {
             shared.watches.touch(keys.db(i), keys.key(i));
         }
     }
+    let told_itself = !shared.tracking.is_idle() && caches::invalidate(shared, keys, fx, by);
     for event in &fx.events {
         let i = usize::from(event.key);
         key_event(shared, keys.db(i), keys.key(i), event.class, event.name);
@@ -55,7 +68,7 @@ fn deliver(shared: &Shared, keys: &mut Keys<'_, '_>, fx: &Effects) -> bool {
     if shared.audience.wants(Interest::VALUES) {
         values::changed(shared, keys, fx);
     }
-    !shared.waiters.is_empty() && signal(shared, keys, fx)
+    (!shared.waiters.is_empty() && signal(shared, keys, fx)) | told_itself
 }
 
 /// What the command removed as its time had come, with what it held.
@@ -103,6 +116,7 @@ pub fn expired(shared: &Shared, db: DbId, entry: &EntryRef<'_>, reason: Reason, 
         return;
     }
     let key = entry.key();
+    caches::invalidate_one(shared, key);
     key_expired(shared, db, key);
     values::gone(shared, db, key, "expired");
     if let (Some(content), Some(due_ms)) = (plain(entry), entry.deadline()) {
@@ -123,6 +137,7 @@ pub fn fields_expired(
     if !shared.anyone_listens() {
         return;
     }
+    caches::invalidate_one(shared, entry.key());
     fields_gone(shared, db, entry.key(), all);
     values::now(shared, db, (!all).then_some(entry), entry.key(), "hexpired");
     for field in fields {
@@ -175,6 +190,7 @@ pub fn evicted(shared: &Shared, db: DbId, key: &[u8]) {
         return;
     }
     shared.watches.touch(db, key);
+    caches::invalidate_one(shared, key);
     key_event(shared, db, key, Class::EVICTED, "evicted");
     values::gone(shared, db, key, "evicted");
     shared.waiters.signal(db, key);

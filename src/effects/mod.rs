@@ -6,6 +6,8 @@
 //! migration's purge build the same statements. Nothing else may notify anybody.
 
 pub mod audience;
+mod caches;
+pub mod changes;
 pub mod deliver;
 pub mod ended;
 mod values;

@@ -1,4 +1,4 @@
-//! Who hears of what: channels, patterns, sharded channels, and the monitors.
+//! Who hears of what: channels, patterns, sharded channels, client-side caches, and the monitors.
 //!
 //! Architecture invariant: events know clients only as mailboxes. A message is appended to
 //! a mailbox and its owner's worker is woken; nobody waits for a reader here.
@@ -6,7 +6,10 @@
 pub mod feeds;
 pub mod message;
 pub mod monitor;
+mod prefixes;
 pub mod pubsub;
+pub mod tracking;
 
 pub use feeds::Feeds;
 pub use pubsub::{PubSub, Scope, Subscriptions};
+pub use tracking::Tracking;

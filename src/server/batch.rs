@@ -326,6 +326,9 @@ impl Runner {
     /// What is done between batches, when no lock is held.
     pub fn after(&mut self, now: u64) {
         let shared = &*self.shared;
+        if !self.lane.local.changes.is_empty() {
+            shared.tracking.broadcast(&mut self.lane.local.changes);
+        }
         if !self.lane.graveyard.is_empty() {
             bury(shared, &mut self.lane.graveyard);
         }
@@ -352,8 +355,17 @@ impl Runner {
     pub fn note_memory(&mut self) {
         if self.lane.local.room.limit != 0 {
             let (room, participant) = (&mut self.lane.local.room, &mut self.participant);
-            room.after_batch(&self.shared, || participant.enter().live_bytes());
+            if room.after_batch(&self.shared, || participant.enter().live_bytes()) {
+                self.pay_back();
+            }
         }
+    }
+
+    #[cold]
+    fn pay_back(&mut self) {
+        let Runner { shared, participant, lane, config, .. } = self;
+        room::pay_back(shared, config.load(), lane.hands(), &participant.enter(), clock::now_ms());
+        self.serve_ready();
     }
 
     /// Rates, memory in use and, with `maxmemory auto`, the pressure on it: a few times a second.
@@ -472,7 +484,7 @@ impl Turn<'_> {
             }
             *at += 1;
             if self.lane.local.signalled {
-                serve(self.lane, env, session, &batch, segment);
+                serve(self.lane, env, session, out, &batch, segment);
             }
             if fate == Fate::Blocked {
                 return Some(fate);
@@ -502,16 +514,27 @@ impl Turn<'_> {
             record(self.lane, env, session, segment, Some((source, found)));
         }
         if self.lane.local.signalled {
-            serve(self.lane, env, session, &batch, segment);
+            serve(self.lane, env, session, out, &batch, segment);
         }
         fate
     }
 }
 
-/// Serves the clients that the last command made ready; their time is not its time.
+/// What the last command leads to besides its reply: the client hears of its own changes, and clients
+/// that it made ready are served; their time is not its time.
 #[cold]
-fn serve(lane: &mut Lane, env: Env<'_>, session: &Session, batch: &Batch<'_>, segment: &mut Segment) {
+fn serve(
+    lane: &mut Lane,
+    env: Env<'_>,
+    session: &Session,
+    out: &mut OutBuf,
+    batch: &Batch<'_>,
+    segment: &mut Segment,
+) {
     record(lane, env, session, segment, None);
+    if session.handle.has_mail() {
+        out.append(&mut session.handle.take_mail());
+    }
     waiting::serve(env, lane.hands(), batch);
     segment.began_ns = clock::mono_ns();
 }

@@ -102,6 +102,11 @@ struct Held {
 }
 
 impl Held {
+    /// Whether the request before them has its answer, or is about to.
+    fn is_in_hand(&self) -> bool {
+        matches!(&self.reason, Reason::Waits(waiter) if waiter.is_in_hand())
+    }
+
     /// Whether they may go on.
     fn poll(&mut self, cx: &mut Context<'_>, shared: &Shared) -> bool {
         if let Some(timer) = &mut self.timer
@@ -240,13 +245,18 @@ impl Connection {
             handle.register(cx.waker());
             // After registering: a message or a kill that came before is seen here, one that
             // comes later wakes the task.
-            if handle.has_mail() || handle.state().intersects(State::ENDING) {
+            if handle.state().intersects(State::ENDING) {
                 return Poll::Ready(Wake::Mail);
             }
             if let Some(held) = held
                 && held.poll(cx, shared)
             {
                 return Poll::Ready(Wake::Resume);
+            }
+            // An answer that was read before a change must not follow the news of it, so that news waits
+            // until it is clear whether there is an answer.
+            if handle.has_mail() && !held.as_ref().is_some_and(|held| held.is_in_hand()) {
+                return Poll::Ready(Wake::Mail);
             }
             Poll::Pending
         })
@@ -282,13 +292,18 @@ impl Connection {
         }
     }
 
+    fn fetch_mail(&self, out: &mut OutBuf) {
+        if self.session.handle.has_mail() {
+            out.append(&mut self.session.handle.take_mail());
+        }
+    }
+
     /// Runs requests and acts on how that ended.
     fn run(&mut self, runner: &mut Runner, out: &mut OutBuf, work: Work<'_>) -> Result<(), End> {
+        // What came before the requests stands before their replies.
+        self.fetch_mail(out);
         let ran = runner.run(&mut self.session, out, work);
-        if self.session.handle.has_mail() {
-            let mut mail = self.session.handle.take_mail();
-            out.append(&mut mail);
-        }
+        self.fetch_mail(out);
         match ran {
             Ran::All => Ok(()),
             Ran::Closed => {

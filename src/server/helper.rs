@@ -10,6 +10,7 @@ use crate::clock;
 use crate::commands::room::{self, Room};
 use crate::effects::deliver;
 use crate::effects::ended::Reason;
+use crate::events::tracking::TRIM_SLICE;
 use crate::expiry::Graveyard;
 use crate::keyspace::{DbId, EntryRef, Participant, Purge};
 use crate::memory::Gauge;
@@ -43,6 +44,10 @@ enum Chore {
     Panic,
     /// `maxmemory auto`: look at the pressure on memory.
     Pressure,
+    /// Too many keys are tracked: forget some.
+    TrimTracking,
+    /// The last client that tracked keys is gone.
+    SweepTracking,
 }
 
 /// Chores that may wait; a further one is dropped, as it would find its work done.
@@ -52,6 +57,8 @@ const CHORES_MAX: usize = 64;
 #[derive(Default)]
 pub struct Mailbox {
     values: Mutex<Graveyard>,
+    /// Other things that take time to drop.
+    litter: Mutex<Vec<Box<dyn Send>>>,
     chores: Mutex<Vec<Chore>>,
     pending: std::sync::atomic::AtomicUsize,
     freed: std::sync::atomic::AtomicU64,
@@ -82,6 +89,21 @@ impl Mailbox {
         let added = queue.len() - before;
         gauge.leaving(bytes(&queue[before..]));
         self.pending.fetch_add(added, std::sync::atomic::Ordering::Relaxed);
+    }
+
+    /// Hands over anything else that takes time to drop; wake the helper afterwards.
+    pub fn discard(&self, litter: Box<dyn Send>) {
+        self.litter.lock().push(litter);
+    }
+
+    /// `tracking-table-max-keys` is exceeded by far; wake the helper afterwards.
+    pub fn ask_trim_tracking(&self) {
+        self.ask(Chore::TrimTracking);
+    }
+
+    /// Nobody tracks keys any more; wake the helper afterwards.
+    pub fn ask_sweep_tracking(&self) {
+        self.ask(Chore::SweepTracking);
     }
 
     /// MEMORY PURGE; wake the helper afterwards.
@@ -120,6 +142,7 @@ impl Mailbox {
         let values = std::mem::take(&mut *self.values.lock());
         let (count, bytes) = (values.len(), bytes(&values));
         drop(values);
+        drop(std::mem::take(&mut *self.litter.lock()));
         room.report(shared);
         shared.memory.leaving(-bytes);
         self.pending.fetch_sub(count, std::sync::atomic::Ordering::Relaxed);
@@ -209,6 +232,8 @@ fn work(shared: &Shared) {
                         tracing::info!("DEBUG ENGINES: database {db} cannot be resized now");
                     }
                 }
+                Chore::TrimTracking => while shared.tracking.trim(TRIM_SLICE) {},
+                Chore::SweepTracking => shared.tracking.sweep(),
                 Chore::Panic => panic!("asked for by DEBUG FAULT"),
             }
         }

@@ -50,6 +50,24 @@ pub static TEMPLATES: &[Template] = &[
     row("connection", "CLIENT INFO", 1, Shape, none),
     row("connection", "CLIENT LIST", 1, Shape, none),
     row("connection", "CLIENT NO-EVICT", 1, Exact, |g, a| a.push(g.word(&["on", "OFF", "maybe"]))),
+    // Off or refused: messages about changes would come between the replies.
+    row("connection", "CLIENT TRACKING", 2, Exact, |g, a| {
+        a.push(g.word(&["off", "OFF", "maybe"]));
+        a.extend(g.rng.chance(50).then(|| g.word(&["BCAST", "noloop", "OPTIN", "prefix", "REDIRECT", "x"])));
+        a.extend(g.rng.chance(50).then(|| g.word(&["BCAST", "999999", "OPTOUT", "abc", "-1"])));
+    }),
+    row("connection", "CLIENT TRACKING ON", 1, Exact, |g, a| {
+        let refused: &[&[&str]] = &[
+            &["PREFIX", "a"],
+            &["BCAST", "OPTIN"],
+            &["OPTIN", "OPTOUT"],
+            &["BCAST", "PREFIX", "a", "PREFIX", "ab"],
+        ];
+        a.extend(refused[g.rng.below(refused.len())].iter().map(|word| word.as_bytes().to_vec()));
+    }),
+    row("connection", "CLIENT CACHING", 1, Exact, |g, a| a.push(g.word(&["YES", "no", "maybe"]))),
+    row("connection", "CLIENT GETREDIR", 1, Exact, none),
+    row("connection", "CLIENT TRACKINGINFO", 1, Exact, none),
     row("connection", "CLIENT UNBLOCK", 1, Exact, |g, a| a.push(g.word(&["999999", "abc", "-1"]))),
     row("connection", "CLIENT UNPAUSE", 1, Exact, none),
     row("connection", "CLIENT", 1, ErrorCode, |g, a| a.push(g.value())),

@@ -13,15 +13,15 @@ use crate::shared::PauseMode;
 /// CLIENT REPLY
 pub fn client_reply(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
     if ctx.args.token("ON") {
-        ctx.session.reply_mode = ReplyMode::On;
+        ctx.session.set_reply_mode(ReplyMode::On);
         ctx.session.handle.clear(State::REPLY_OFF);
         ctx.reply.ok();
     } else if ctx.args.token("OFF") {
-        ctx.session.reply_mode = ReplyMode::Off;
+        ctx.session.set_reply_mode(ReplyMode::Off);
         ctx.session.handle.set(State::REPLY_OFF);
     } else if ctx.args.token("SKIP") {
         if ctx.session.reply_mode != ReplyMode::Off {
-            ctx.session.reply_mode = ReplyMode::SkipNext;
+            ctx.session.set_reply_mode(ReplyMode::SkipNext);
         }
     } else {
         return Err(Error::Syntax);

@@ -35,7 +35,10 @@ pub(super) fn stats(text: &mut Text, facts: &Facts<'_>) {
     text.zeros(&["latest_fork_usec", "total_forks", "migrate_cached_sockets", "slave_expires_tracked_keys"]);
     text.zeros(&["active_defrag_hits", "active_defrag_misses", "active_defrag_key_hits"]);
     text.zeros(&["active_defrag_key_misses", "total_active_defrag_time", "current_active_defrag_time"]);
-    text.zeros(&["tracking_total_keys", "tracking_total_items", "tracking_total_prefixes"]);
+    let tracking = &facts.shared.tracking;
+    text.field("tracking_total_keys", tracking.keys());
+    text.field("tracking_total_items", tracking.items());
+    text.field("tracking_total_prefixes", tracking.prefixes());
     text.zeros(&["unexpected_error_replies"]);
     text.field("total_error_replies", c.error_replies);
     text.zeros(&["dump_payload_sanitizations"]);

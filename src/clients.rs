@@ -448,12 +448,25 @@ impl Clients {
             n.fetch_add(1, Relaxed);
         }
         let id = self.next_id.fetch_add(1, Relaxed) + 1;
+        let handle = Arc::new(self.handle(id, new));
+        self.all.write().insert(id, Arc::clone(&handle));
+        self.arrived.notify_waiters();
+        Some(handle)
+    }
+
+    /// A client that stands for this process where a command needs one. It is in no list.
+    pub fn of_this_process(&self) -> Arc<ClientHandle> {
+        let (addr, laddr) = (Box::default(), Box::default());
+        Arc::new(self.handle(0, NewClient { worker: 0, fd: -1, addr, laddr, unix: false, now_ms: 0 }))
+    }
+
+    fn handle(&self, id: ClientId, new: NewClient) -> ClientHandle {
         let figures = Figures::default();
         figures.resp.store(2, Relaxed);
         figures.multi.store(-1, Relaxed);
         figures.cmd.store(u16::MAX, Relaxed);
         figures.last_ms.store(new.now_ms, Relaxed);
-        let handle = Arc::new(ClientHandle {
+        ClientHandle {
             id,
             worker: new.worker,
             fd: new.fd,
@@ -471,10 +484,7 @@ impl Clients {
             messages_max: AtomicUsize::new(usize::MAX),
             output_hard: AtomicUsize::new(usize::MAX),
             waker: AtomicWaker::new(),
-        });
-        self.all.write().insert(id, Arc::clone(&handle));
-        self.arrived.notify_waiters();
-        Some(handle)
+        }
     }
 
     /// Forgets a client; its owner calls this exactly once.

@@ -13,6 +13,7 @@ use crate::effects::Class;
 use crate::effects::audience::{Audience, Interest};
 use crate::effects::watch::Watches;
 use crate::events::monitor::Monitors;
+use crate::events::outbox::Outbox;
 use crate::events::{Feeds, PubSub, Tracking};
 use crate::eviction::Eviction;
 use crate::expiry::Identities;
@@ -95,6 +96,8 @@ pub struct Shared {
     pub pubsub: PubSub,
     /// Events with what they are about.
     pub feeds: Feeds,
+    /// Entries of expired keys for streams.
+    pub outbox: Outbox,
     /// Who wants more than names of what changes.
     pub audience: Arc<Audience>,
     /// MONITOR.
@@ -142,6 +145,8 @@ pub struct Shared {
     notify: AtomicU32,
     stream_readers: AtomicU32,
     shutdown: tokio::sync::watch::Sender<Option<Shutdown>>,
+    /// Told when the helper thread made work that only a worker can do.
+    pub errands: tokio::sync::Notify,
     /// Wakes the thread that does what workers must not.
     pub helper: crate::server::helper::Mailbox,
 }
@@ -158,10 +163,13 @@ impl Shared {
     pub fn new(config: Config, keyspace: Arc<Keyspace>, workers: u16) -> Shared {
         let databases = keyspace.databases();
         let audience = Arc::new(Audience::default());
+        audience.put(Interest::RULES, !config.expiry_rules.0.is_empty());
+        let clients = Clients::new(workers);
         Shared {
             identities: Arc::new(Identities::new(databases)),
             keyspace,
-            clients: Clients::new(workers),
+            outbox: Outbox::new(clients.of_this_process()),
+            clients,
             config_write: Mutex::new(()),
             pubsub: PubSub::default(),
             feeds: Feeds::new(Arc::clone(&audience)),
@@ -189,6 +197,7 @@ impl Shared {
             notify: AtomicU32::new(config.notify_keyspace_events.bits()),
             stream_readers: AtomicU32::new(0),
             shutdown: tokio::sync::watch::Sender::new(None),
+            errands: tokio::sync::Notify::new(),
             helper: crate::server::helper::Mailbox::default(),
             config: Arc::new(ArcSwap::from_pointee(config)),
         }
@@ -203,6 +212,11 @@ impl Shared {
     /// Follows `notify-keyspace-events`.
     pub fn set_notify_classes(&self, classes: Class) {
         self.notify.store(classes.bits(), Relaxed);
+    }
+
+    /// Follows `expiry-rules`.
+    pub fn follow_rules(&self) {
+        self.audience.put(Interest::RULES, !self.config.load().expiry_rules.0.is_empty());
     }
 
     /// Whether any effect has a consumer; while nobody listens the effects path is this branch.

@@ -224,6 +224,7 @@ fn follow(shared: &Shared, changed: &[&'static Setting]) {
             "notify-keyspace-events" => {
                 shared.set_notify_classes(Class::from_bits_truncate(config.notify_keyspace_events.bits()))
             }
+            "expiry-rules" => shared.follow_rules(),
             "loglevel" => log::set_level(config.loglevel),
             "maxmemory" | "maxmemory-policy" => crate::commands::room::follow_settings(shared),
             "slowlog-max-len" => shared.logs.slow.shrink(length(config.slowlog_max_len)),
@@ -262,6 +263,7 @@ pub fn config_resetstat(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
     ctx.shared.memory.reset();
     ctx.shared.helper.reset();
     ctx.shared.clients.reset();
+    ctx.shared.outbox.reset();
     ctx.reply.ok();
     Ok(Outcome::Done)
 }

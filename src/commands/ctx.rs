@@ -20,6 +20,8 @@ pub enum Origin {
     Client,
     /// A connection's EXEC.
     Exec,
+    /// A rule that appends expired keys to a stream.
+    Rule,
     /// A client that waited, as one of its keys was signalled.
     Woken,
 }

@@ -24,6 +24,7 @@ pub mod element;
 pub mod engine;
 pub mod error;
 pub mod expire;
+pub mod expiry;
 pub mod function;
 pub mod generic;
 pub mod geo;
@@ -40,6 +41,7 @@ pub mod long_double;
 pub mod memory;
 pub mod number;
 pub mod object;
+pub mod outbox;
 pub mod persistence;
 pub mod pubsub;
 mod reload;
@@ -82,6 +84,7 @@ pub static FAMILIES: &[&[Command]] = &[
     debug::COMMANDS,
     engine::COMMANDS,
     expire::COMMANDS,
+    expiry::COMMANDS,
     function::COMMANDS,
     generic::COMMANDS,
     geo::COMMANDS,

@@ -103,7 +103,7 @@ fn look(env: Env<'_>, hands: &mut Hands<'_>, batch: &Batch<'_>) -> Made {
     let Hands { local, expiry, .. } = hands;
     let mut sink = Dropped::new(shared, env.config, Timers::Own(expiry));
     let made = make(shared, env, &mut local.room, batch, &rules, &mut sink);
-    local.signalled |= shared.waiters.has_ready();
+    local.signalled |= super::outbox::has_errands(shared);
     sink.count(local.worker);
     shared.memory.note_exceeded(made != Made::Enough, clock::mono_ms);
     if made == Made::Unfinished {

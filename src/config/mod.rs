@@ -7,7 +7,7 @@
 //! |---|---|
 //! | `setting` | what a setting is; the macro behind the table |
 //! | `table` | every setting, once |
-//! | `kinds`, `forms` | the types of values |
+//! | `kinds`, `forms`, `rules` | the types of values |
 //! | `quote` | words and quotes of redis.conf |
 //! | `conf`, `yaml`, `cli` | the sources: redis.conf, sidecar.yaml, the command line that names them |
 //! | `error` | what is wrong, where, and what was perhaps meant |
@@ -31,6 +31,7 @@ mod kinds;
 mod oom;
 mod quote;
 mod rewrite;
+mod rules;
 mod runtime;
 mod setting;
 mod table;
@@ -53,6 +54,7 @@ pub use kinds::{
 pub use oom::OomScore;
 pub use quote::{Unbalanced, quote_if_needed, repr, split_words};
 pub use rewrite::{RewriteError, check_text, render, rewrite};
+pub use rules::{ExpiryRule, ExpiryRules};
 pub use runtime::{SetError, find, get, set};
 pub use setting::{Setting, Spec, Status};
 pub use table::{Config, SETTINGS};

@@ -5,6 +5,7 @@
 
 use super::forms::*;
 use super::kinds::*;
+use super::rules::ExpiryRules;
 use super::setting::*;
 
 const INT: i64 = i32::MAX as i64;
@@ -161,6 +162,9 @@ settings! {
         event_value_max: u64 = "64kb", ["event-value-max"], memory(0, SIZE), LIVE, ACTIVE;
         /// Bytes that may wait for a subscriber of `~lost`; messages beyond are dropped, counted and told to it.
         event_buffer_limit: u64 = "1mb", ["event-buffer-limit"], memory(1 << 10, SIZE), LIVE, ACTIVE;
+        /// Rules that append keys to a stream when they expire; EXPIRY RULE changes them, too.
+        expiry_rules: ExpiryRules = "", ["expiry-rules"],
+            Spec::Words("rule name pattern pattern stream key [db number] [maxlen count] [value] …"), LIVE | ADDS_UP, ACTIVE;
     }
     "process" {
         /// Directory to work in; files without a path are kept there.

@@ -20,8 +20,8 @@ pub struct By<'c> {
 }
 
 /// Delivers what a command stated. Keys that it found expired come first. True if there is something
-/// to see to once the locks are released: clients that wait for one of its keys, or news for the
-/// client itself.
+/// to see to once the locks are released: clients that wait for one of its keys, entries that wait for
+/// their stream, or news for the client itself.
 #[inline]
 #[must_use]
 pub fn apply(shared: &Shared, keys: &mut Keys<'_, '_>, fx: &Effects, by: By<'_>) -> bool {
@@ -68,7 +68,7 @@ fn deliver(shared: &Shared, keys: &mut Keys<'_, '_>, fx: &Effects, by: By<'_>) -
     if shared.audience.wants(Interest::VALUES) {
         values::changed(shared, keys, fx);
     }
-    (!shared.waiters.is_empty() && signal(shared, keys, fx)) | told_itself
+    (!shared.waiters.is_empty() && signal(shared, keys, fx)) | told_itself | shared.outbox.has_pending()
 }
 
 /// What the command removed as its time had come, with what it held.
@@ -172,6 +172,10 @@ fn field_ended(shared: &Shared, db: DbId, key: &[u8], field: &EndedField, fired_
 fn ended(shared: &Shared, ended: &Ended<'_>) {
     if shared.audience.wants(Interest::ENDED) {
         shared.feeds.ended(ended, value_max(shared));
+    }
+    if shared.audience.wants(Interest::RULES) {
+        let config = shared.config.load();
+        shared.outbox.add(&config.expiry_rules, ended, value_max(shared));
     }
 }
 

@@ -20,7 +20,7 @@ use crate::commands::local::{Lane, Tally};
 use crate::commands::room;
 use crate::commands::session::Session;
 use crate::commands::table::{self, Lookup};
-use crate::commands::{timing, waiting};
+use crate::commands::{outbox, timing, waiting};
 use crate::config::{Config, EvictionPolicy};
 use crate::effects::deliver;
 use crate::effects::ended::Reason;
@@ -230,16 +230,17 @@ impl Runner {
         more
     }
 
-    /// Serves keys that became ready other than by a command.
+    /// Serves keys that became ready, and appends entries of keys that expired, other than by a command.
     pub fn serve_ready(&mut self) {
-        if !self.shared.waiters.has_ready() {
+        if !outbox::has_errands(&self.shared) {
             return;
         }
         let Runner { shared, participant, lane, config, .. } = self;
         let config: &Config = config.load();
         let env = Env { shared, config, now: clock::now_ms(), touch: touch(shared, config) };
         let batch = participant.enter();
-        waiting::serve(env, lane.hands(), &batch);
+        lane.expiry.begin(env.now, shared.pause.active(env.now).is_none());
+        outbox::serve(env, lane.hands(), &batch);
     }
 
     /// Writes what a client that waited is answered. False if its connection is to be closed.
@@ -345,6 +346,7 @@ impl Runner {
             let mut purge = super::helper::ExpiredByMigration { shared, worker: self.lane.local.worker };
             shared.keyspace.maintain(&mut self.participant, HELP_US, now, &mut purge);
             shared.keyspace.wake_helper();
+            self.serve_ready();
         }
     }
 }
@@ -535,7 +537,7 @@ fn serve(
     if session.handle.has_mail() {
         out.append(&mut session.handle.take_mail());
     }
-    waiting::serve(env, lane.hands(), batch);
+    outbox::serve(env, lane.hands(), batch);
     segment.began_ns = clock::mono_ns();
 }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use crate::clock;
+use crate::commands::outbox;
 use crate::commands::room::{self, Room};
 use crate::effects::deliver;
 use crate::effects::ended::Reason;
@@ -164,7 +165,8 @@ pub struct ExpiredByMigration<'s> {
 
 impl Purge for ExpiredByMigration<'_> {
     fn enabled(&self) -> bool {
-        self.shared.pause.active(clock::now_ms()).is_none()
+        // What is not dropped here is dropped when its timer comes up.
+        self.shared.pause.active(clock::now_ms()).is_none() && !self.shared.outbox.is_full()
     }
 
     fn expired(&mut self, db: DbId, entry: EntryRef<'_>) {
@@ -192,7 +194,7 @@ fn evict(shared: &Shared, room: &mut Room, participant: &mut Participant) -> boo
     }
     let end = clock::mono_ns() + SLICE_US * 1000;
     let mut more = true;
-    while more && clock::mono_ns() < end {
+    while more && clock::mono_ns() < end && !shared.outbox.is_full() {
         more = room::in_background(shared, room, &participant.enter(), clock::now_ms(), shared.workers);
     }
     if more {
@@ -240,6 +242,13 @@ fn work(shared: &Shared) {
         let begun = clock::mono_ns();
         let evicts = evict(shared, &mut room, &mut participant);
         let more = evicts | shared.keyspace.maintain(&mut participant, SLICE_US, clock::now_ms(), &mut purge);
+        // Keys that went may have been waited for, or belong into a stream: a worker sees to that.
+        if outbox::has_errands(shared) {
+            shared.errands.notify_one();
+        }
+        if shared.outbox.is_full() {
+            std::thread::sleep(Duration::from_millis(1));
+        }
         if more && shared.keyspace.is_migrating() {
             rest(shared, clock::mono_ns() - begun);
         }

@@ -82,6 +82,7 @@ async fn serve(shared: Arc<Shared>, index: u16, mut inlets: Inlets) -> io::Resul
     }
     tokio::task::spawn_local(expire(Rc::clone(&worker), Alarm::new()?));
     if index == 0 {
+        tokio::task::spawn_local(run_errands(Rc::clone(&worker)));
         tokio::task::spawn_local(crate::server::sweep::run(Arc::clone(&shared)));
     }
     let mut shutdown = shared.watch_shutdown();
@@ -307,6 +308,21 @@ async fn expire(worker: Rc<Worker>, alarm: Alarm) {
                 tokio::time::sleep(EXPIRY_HELD_BACK).await;
             },
             () = worker.earlier.notified() => {}
+        }
+    }
+}
+
+/// Sees to what the helper thread cannot: clients that waited for keys which it dropped, and their entries in streams.
+async fn run_errands(worker: Rc<Worker>) {
+    loop {
+        worker.shared.errands.notified().await;
+        let done = catch_unwind(AssertUnwindSafe(|| {
+            let runner = &mut worker.desk.borrow_mut().runner;
+            runner.serve_ready();
+            runner.after(clock::now_ms());
+        }));
+        if let Err(payload) = done {
+            tracing::error!("an errand of the helper thread ended in a panic: {}", panic_text(&*payload));
         }
     }
 }

@@ -30,6 +30,10 @@ pub(super) fn stats(text: &mut Text, facts: &Facts<'_>) {
     text.field("keyspace_misses", c.keyspace_misses);
     text.field("pubsub_channels", shared.pubsub.count(Scope::Channel) + shared.feeds.count(Scope::Channel));
     text.field("pubsub_patterns", shared.pubsub.count(Scope::Pattern) + shared.feeds.count(Scope::Pattern));
+    let [appended, failed, pending] = shared.outbox.figures();
+    text.field("expiry_rule_entries", appended);
+    text.field("expiry_rule_failures", failed);
+    text.field("expiry_rule_pending", pending);
     text.field("pubsub_messages_lost", shared.clients.lost_messages());
     text.field("pubsubshard_channels", shared.pubsub.count(Scope::Shard));
     text.zeros(&["latest_fork_usec", "total_forks", "migrate_cached_sockets", "slave_expires_tracked_keys"]);

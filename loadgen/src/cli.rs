@@ -7,6 +7,7 @@ use anyhow::{Context, Result, bail, ensure};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::expire::ExpireArgs;
+use crate::hitratio::HitRatioArgs;
 use crate::keys::Dist;
 use crate::open::Arrivals;
 use crate::request::{Mix, Shape};
@@ -47,6 +48,8 @@ pub enum Command {
     Steady(SteadyArgs),
     /// How late the events of expiring keys reach a subscriber, while other requests run
     Expire(ExpireArgs),
+    /// Replay traces against servers with limited memory: which share of the requests hits
+    Hitratio(HitRatioArgs),
     /// Start a server and measure what it costs while nobody asks it anything
     Idle(IdleArgs),
     /// Serve constant replies with one receive and one send per batch: the cost of the socket

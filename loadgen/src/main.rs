@@ -9,6 +9,7 @@
 
 mod bed;
 mod cli;
+mod client;
 mod clock;
 mod closed;
 mod compare;
@@ -16,6 +17,7 @@ mod conn;
 mod ending;
 mod expire;
 mod floor;
+mod hitratio;
 mod idle;
 mod keys;
 mod limits;
@@ -51,6 +53,7 @@ fn main() -> ExitCode {
         Command::Grow(args) => timeline::grow(args),
         Command::Steady(args) => timeline::steady(args),
         Command::Expire(args) => expire::run(args),
+        Command::Hitratio(args) => hitratio::run(args),
         Command::Idle(args) => idle::run(args),
         Command::Floor(args) => floor::serve(&args.unix, args.value_size),
     };

@@ -42,7 +42,8 @@ impl Bench {
         let mut command = Command::new(LOADGEN);
         command.args(args.split_whitespace()).args(["--unbound", "--quiet"]);
         for name in servers {
-            command.arg("--server").arg(format!("{name}='{}' --workers 1", self.tandem.display()));
+            let policy = "--maxmemory-policy allkeys-lru";
+            command.arg("--server").arg(format!("{name}='{}' --workers 1 {policy}", self.tandem.display()));
         }
         command.output().unwrap()
     }
@@ -145,6 +146,27 @@ fn expire_hears_of_every_key_once() {
             assert_eq!(shares[shares.len() - 1][1].as_f64().unwrap(), 100.0);
         }
         bench.picture("p.svg", &["one", "two", "100 %"]);
+    }
+}
+
+#[test]
+fn hit_ratios_are_of_every_trace_size_and_server() {
+    let Some(bench) = Bench::new() else { return };
+    let lines: String = (0..3000).map(|i| format!("{i},key{}\n", i * i % 1009)).collect();
+    std::fs::write(bench.path("t.csv"), lines).unwrap();
+    let table = bench.ok(
+        "hitratio --trace zipf:1 --trace recorded=csv2:{dir}/t.csv --caches 50,100 --keys 2k -n 3k --value-size 2000 \
+         --budget keys --json {dir}/r.json",
+        &["one", "two"],
+    );
+    assert!(table.contains("recorded") && table.contains("mean"), "{table}");
+    let cells = bench.json("r.json");
+    assert_eq!(cells.as_array().unwrap().len(), 2 * 2 * 2);
+    for cell in cells.as_array().unwrap() {
+        let (hits, requests) = (cell["hits"].as_u64().unwrap(), cell["requests"].as_u64().unwrap());
+        assert_eq!(requests, 3000);
+        assert!(hits > 0 && hits < requests, "{cell}");
+        assert!(cell["maxmemory"].as_u64().unwrap() > 0 && cell["keys_held"].as_u64().unwrap() > 0);
     }
 }
 

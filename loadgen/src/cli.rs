@@ -7,6 +7,7 @@ use anyhow::{Context, Result, bail, ensure};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::expire::ExpireArgs;
+use crate::fanout::FanoutArgs;
 use crate::hitratio::HitRatioArgs;
 use crate::keys::Dist;
 use crate::open::Arrivals;
@@ -50,6 +51,8 @@ pub enum Command {
     Expire(ExpireArgs),
     /// Replay traces against servers with limited memory: which share of the requests hits
     Hitratio(HitRatioArgs),
+    /// One channel, one publisher, many subscribers: how long messages take
+    Fanout(FanoutArgs),
     /// Start a server and measure what it costs while nobody asks it anything
     Idle(IdleArgs),
     /// Serve constant replies with one receive and one send per batch: the cost of the socket

@@ -16,6 +16,7 @@ mod compare;
 mod conn;
 mod ending;
 mod expire;
+mod fanout;
 mod floor;
 mod hitratio;
 mod idle;
@@ -54,6 +55,7 @@ fn main() -> ExitCode {
         Command::Steady(args) => timeline::steady(args),
         Command::Expire(args) => expire::run(args),
         Command::Hitratio(args) => hitratio::run(args),
+        Command::Fanout(args) => fanout::run(args),
         Command::Idle(args) => idle::run(args),
         Command::Floor(args) => floor::serve(&args.unix, args.value_size),
     };

@@ -8,6 +8,7 @@ use std::str::FromStr;
 use anyhow::{Result, bail, ensure};
 
 use crate::ending::Ending;
+use crate::fanout::Publish;
 use crate::keys::{Picker, Rng, scramble};
 use crate::rows::Command;
 use crate::sizes::Sizes;
@@ -203,6 +204,8 @@ enum Instead {
     Row { commands: Vec<Command>, turn: usize },
     /// Keys that are numbered and say when they end.
     Ending(Ending),
+    /// Messages that say when they were sent.
+    Publish(Publish),
 }
 
 impl Generator {
@@ -214,6 +217,11 @@ impl Generator {
     /// Sends keys that end.
     pub fn of_ending(ending: Ending, seed: u64) -> Self {
         Generator::sending(Instead::Ending(ending), seed)
+    }
+
+    /// Publishes messages.
+    pub fn of_publish(publish: Publish, seed: u64) -> Self {
+        Generator::sending(Instead::Publish(publish), seed)
     }
 
     fn sending(what: Instead, seed: u64) -> Self {
@@ -252,6 +260,10 @@ impl Generator {
                 let now = *turn;
                 *turn = if now + 1 == commands.len() { 0 } else { now + 1 };
                 commands[now].push(&mut self.rng, out);
+                return (Kind::Any, 0);
+            }
+            Some(Instead::Publish(publish)) => {
+                publish.push(out);
                 return (Kind::Any, 0);
             }
             Some(Instead::Ending(ending)) => return (Kind::Set, ending.push(&mut self.rng, out)),

@@ -150,6 +150,26 @@ fn expire_hears_of_every_key_once() {
 }
 
 #[test]
+fn fanout_delivers_to_everybody() {
+    let Some(bench) = Bench::new() else { return };
+    let table = bench.ok(
+        "fanout --subscribers 1,20 --rate 2k -d 500ms --json {dir}/r.json --plot {dir}/p.svg",
+        &["one", "two"],
+    );
+    assert!(table.contains(" 20 |"), "{table}");
+    let outcomes = bench.json("r.json");
+    assert_eq!(outcomes.as_array().unwrap().len(), 4);
+    for o in outcomes.as_array().unwrap() {
+        assert_eq!(o["delivered"], o["expected"], "{o}");
+        assert_eq!(
+            o["expected"].as_u64().unwrap(),
+            o["published"].as_u64().unwrap() * o["subscribers"].as_u64().unwrap()
+        );
+    }
+    bench.picture("p.svg", &["one", "two"]);
+}
+
+#[test]
 fn hit_ratios_are_of_every_trace_size_and_server() {
     let Some(bench) = Bench::new() else { return };
     let lines: String = (0..3000).map(|i| format!("{i},key{}\n", i * i % 1009)).collect();

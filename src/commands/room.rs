@@ -343,6 +343,7 @@ pub fn follow_settings(shared: &Shared) {
         MemoryCap::Auto => shared.pressure.limit(limits::ceiling()),
     };
     shared.memory.set_limit(bytes);
+    shared.stats.policies.follow(config.maxmemory_policy, || shared.stats.score());
     if !Rules::of(&config).is_some_and(|rules| rules.is_arc()) {
         shared.eviction.balance.forget();
     }

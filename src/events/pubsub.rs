@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 
 use parking_lot::RwLock;
 
@@ -82,6 +82,8 @@ pub struct PubSub {
     expiry_count: AtomicUsize,
     /// Number of names in all scopes; lets a keyspace event that nobody hears cost one load.
     names: AtomicUsize,
+    /// Messages put into the buffers of subscribers, ever. Once per PUBLISH, which reads a lock that all share anyway.
+    delivered: AtomicU64,
 }
 
 impl PubSub {
@@ -176,7 +178,19 @@ impl PubSub {
                 receivers += listeners.len();
             }
         }
+        self.count_delivered(receivers);
         receivers
+    }
+
+    fn count_delivered(&self, receivers: usize) {
+        if receivers > 0 {
+            self.delivered.fetch_add(receivers as u64, Relaxed);
+        }
+    }
+
+    /// Messages put into the buffers of subscribers, ever; the same message once for each of them.
+    pub fn delivered(&self) -> u64 {
+        self.delivered.load(Relaxed)
     }
 
     /// Delivers a message to the listeners of a shard channel.
@@ -186,6 +200,7 @@ impl PubSub {
         for client in listeners {
             deliver(client, &[b"smessage", channel, message]);
         }
+        self.count_delivered(listeners.len());
         listeners.len()
     }
 

@@ -1,10 +1,13 @@
 //! What the on-call sees: INFO, counters, slow log, latency events, log lines, and an HTTP endpoint for probes and metrics.
 
+pub mod buckets;
 pub mod health;
 pub mod http;
 pub mod info;
 pub mod latency;
 pub mod log;
+pub mod metrics;
+pub mod policies;
 pub mod sampler;
 pub mod slowlog;
 pub mod snapshot;

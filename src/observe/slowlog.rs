@@ -73,6 +73,12 @@ impl SlowLog {
         self.log.lock().entries.iter().take(count).cloned().collect()
     }
 
+    /// Its length, and number and measure of the newest entry, if there was ever one.
+    pub fn newest_of_all(&self) -> (usize, Option<(u64, u64)>) {
+        let log = self.log.lock();
+        (log.entries.len(), log.entries.front().map(|entry| (entry.id, entry.measure)))
+    }
+
     /// Number of entries.
     pub fn len(&self) -> usize {
         self.log.lock().entries.len()

@@ -9,10 +9,13 @@ use std::sync::atomic::Ordering::Relaxed;
 use crate::clients::{Role, State};
 use crate::clock;
 use crate::config::EvictionPolicy;
-use crate::keyspace::{Batch, DbId, Participant};
+use crate::events::Scope;
+use crate::keyspace::{Batch, DbId, Participant, Totals};
+use crate::memory::process::Cpu;
 use crate::memory::{limits, process};
-use crate::observe::Commands;
 use crate::observe::info::{Clients, Database};
+use crate::observe::latency::Series;
+use crate::observe::policies::Score;
 use crate::observe::sampler::{Rates, Used};
 use crate::observe::stats::Counters;
 use crate::shared::Shared;
@@ -49,8 +52,69 @@ pub struct Snapshot {
     pub databases: Vec<Database>,
     /// Sums over all clients.
     pub clients: Clients,
-    /// The policy in force.
-    pub policy: EvictionPolicy,
+    /// Sums over the engines of all databases since the start.
+    pub engines: Totals,
+    /// Databases that are being resized.
+    pub migrations_running: usize,
+    /// The policies of eviction that were in force, with what they are judged by; the last one is in force.
+    pub policies: Vec<(EvictionPolicy, Score)>,
+    /// Who listens.
+    pub events: EventFigures,
+    /// Keys and clients of blocking commands.
+    pub blocked_keys: usize,
+    /// Values that wait for the helper thread to free them, and how many it has freed.
+    pub lazyfree_pending: usize,
+    /// See above.
+    pub lazyfreed: u64,
+    /// The newest of each latency event.
+    pub latency: Vec<LatencyEvent>,
+    /// The slow log.
+    pub slowlog: SlowLogFigures,
+    /// CPU time of the whole process.
+    pub cpu: Cpu,
+}
+
+impl Snapshot {
+    /// Memory that is not the data set: what the process started with, clients, tables.
+    pub fn overhead(&self) -> usize {
+        let tables: usize = self.databases.iter().map(|database| database.engines.bytes_tables).sum();
+        self.memory.used.startup + self.clients.memory_normal + tables
+    }
+}
+
+/// Channels and their messages.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct EventFigures {
+    /// Channels with subscribers.
+    pub channels: usize,
+    /// Patterns with subscribers.
+    pub patterns: usize,
+    /// Shard channels with subscribers.
+    pub shard_channels: usize,
+    /// Messages put into the buffers of subscribers.
+    pub delivered: u64,
+}
+
+/// The newest of one kind of latency event.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct LatencyEvent {
+    /// Its name.
+    pub name: &'static str,
+    /// Unix seconds.
+    pub at_s: u64,
+    /// How long it took.
+    pub millis: u64,
+    /// The longest.
+    pub max_millis: u64,
+}
+
+/// The slow log.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct SlowLogFigures {
+    /// Entries.
+    pub length: usize,
+    /// Number and microseconds of the newest.
+    pub newest: Option<(u64, u64)>,
 }
 
 /// One thread that works on requests.
@@ -96,8 +160,6 @@ pub struct MemoryFigures {
 /// Gathers snapshots; lives on the thread of whoever wants them.
 pub struct Collector {
     shared: Arc<Shared>,
-    /// What is known of a command by its dense number.
-    pub commands: Commands,
     participant: Participant,
     rng: fastrand::Rng,
     /// As they were when the keyspace could last be looked at.
@@ -114,11 +176,10 @@ pub struct Collector {
 
 impl Collector {
     /// A collector for this thread.
-    pub fn new(shared: Arc<Shared>, commands: Commands) -> Collector {
+    pub fn new(shared: Arc<Shared>) -> Collector {
         Collector {
             participant: shared.keyspace.register(),
             shared,
-            commands,
             rng: fastrand::Rng::new(),
             databases: Vec::new(),
             live: 0,
@@ -152,7 +213,16 @@ impl Collector {
             memory: self.memory(mono_ms),
             databases: self.databases.clone(),
             clients: clients(&shared),
-            policy: shared.config.load().maxmemory_policy,
+            engines: shared.keyspace.totals(),
+            migrations_running: shared.keyspace.migrations_running(),
+            policies: shared.stats.policies.scores(&shared.stats.score()),
+            events: events(&shared),
+            blocked_keys: shared.waiters.figures().keys,
+            lazyfree_pending: shared.helper.pending(),
+            lazyfreed: shared.helper.freed(),
+            latency: latency(&shared),
+            slowlog: slowlog(&shared),
+            cpu: process::cpu(),
             counters: shared.stats.sum(),
         }
     }
@@ -203,6 +273,28 @@ impl Collector {
     }
 }
 
+fn events(shared: &Shared) -> EventFigures {
+    EventFigures {
+        channels: shared.pubsub.count(Scope::Channel) + shared.feeds.count(Scope::Channel),
+        patterns: shared.pubsub.count(Scope::Pattern) + shared.feeds.count(Scope::Pattern),
+        shard_channels: shared.pubsub.count(Scope::Shard),
+        delivered: shared.pubsub.delivered(),
+    }
+}
+
+fn latency(shared: &Shared) -> Vec<LatencyEvent> {
+    let newest = |(name, series): (&'static str, Series)| {
+        let sample = series.samples.back()?;
+        Some(LatencyEvent { name, at_s: sample.time_s, millis: sample.millis, max_millis: series.max })
+    };
+    shared.latency.all().into_iter().filter_map(newest).collect()
+}
+
+fn slowlog(shared: &Shared) -> SlowLogFigures {
+    let (length, newest) = shared.logs.slow.newest_of_all();
+    SlowLogFigures { length, newest }
+}
+
 /// Figures of the databases that have ever been used.
 pub fn databases(batch: &Batch<'_>, now_ms: u64, rng: &mut fastrand::Rng) -> Vec<Database> {
     let all = 0..batch.keyspace().databases();
@@ -239,6 +331,11 @@ pub fn clients(shared: &Shared) -> Clients {
         sum.tracking += usize::from(state.contains(State::TRACKING));
         sum.recent_max_input = sum.recent_max_input.max(figures.qbuf.load(Relaxed));
         sum.recent_max_output = sum.recent_max_output.max(figures.out.load(Relaxed));
+        sum.monitors += usize::from(state.contains(State::MONITOR));
+        sum.subscribers += usize::from(client.role() == Role::PubSub);
+        sum.query_bytes += figures.qbuf.load(Relaxed) + figures.qbuf_free.load(Relaxed);
+        sum.output_bytes += figures.out.load(Relaxed) + client.mail_bytes();
+        sum.queued_bytes += figures.multi_mem.load(Relaxed);
         if client.role() != Role::Replica {
             sum.memory_normal += client.memory();
         }

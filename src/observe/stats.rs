@@ -5,11 +5,14 @@
 //! own cache lines and INFO is exact.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use crossbeam_utils::CachePadded;
 use hdrhistogram::Histogram;
 use parking_lot::Mutex;
 
+use crate::observe::buckets::Buckets;
+use crate::observe::policies::{Policies, Score};
 use crate::observe::snapshot::Thread;
 use crate::sys::process::CpuClock;
 
@@ -74,8 +77,10 @@ pub struct Counters {
     pub connections: u64,
     pub rejected_connections: u64,
     pub net_in: u64,
+    /// Only in a sum: each worker counts what it sends apart ([`Output`]).
     pub net_out: u64,
     pub reads: u64,
+    /// Only in a sum, as `net_out`.
     pub writes: u64,
     pub keyspace_hits: u64,
     pub keyspace_misses: u64,
@@ -88,6 +93,10 @@ pub struct Counters {
     pub query_buffer_closed: u64,
     pub output_buffer_closed: u64,
     pub denied_auth: u64,
+    /// How late keys expired by their timers, from their deadline to the event.
+    pub lateness: Buckets,
+    /// Critical sections of migrations.
+    pub slices: Buckets,
 }
 
 /// Distinct error codes that are counted; scripts could invent any number of them.
@@ -126,9 +135,7 @@ impl Counters {
         self.connections += o.connections;
         self.rejected_connections += o.rejected_connections;
         self.net_in += o.net_in;
-        self.net_out += o.net_out;
         self.reads += o.reads;
-        self.writes += o.writes;
         self.keyspace_hits += o.keyspace_hits;
         self.keyspace_misses += o.keyspace_misses;
         self.expired_keys += o.expired_keys;
@@ -139,6 +146,8 @@ impl Counters {
         self.query_buffer_closed += o.query_buffer_closed;
         self.output_buffer_closed += o.output_buffer_closed;
         self.denied_auth += o.denied_auth;
+        self.lateness.add(&o.lateness);
+        self.slices.add(&o.slices);
     }
 }
 
@@ -156,7 +165,26 @@ pub struct Totals {
 /// The counters of all workers, and one set for the helper thread.
 pub struct Stats {
     lanes: Box<[CachePadded<Mutex<Counters>>]>,
+    output: Box<[CachePadded<Output>]>,
     cpu: Box<[CpuClock]>,
+    /// Which policies the hits, misses and evictions belong to.
+    pub policies: Policies,
+}
+
+/// What one worker sent. Nobody else writes here, so it takes no lock.
+#[derive(Debug, Default)]
+pub struct Output {
+    bytes: AtomicU64,
+    writes: AtomicU64,
+}
+
+impl Output {
+    /// A write to a socket took so many bytes. For the worker whose counters these are.
+    #[inline]
+    pub fn sent(&self, bytes: usize) {
+        self.bytes.store(self.bytes.load(Relaxed) + bytes as u64, Relaxed);
+        self.writes.store(self.writes.load(Relaxed) + 1, Relaxed);
+    }
 }
 
 impl Stats {
@@ -164,6 +192,8 @@ impl Stats {
     pub fn new(workers: usize) -> Stats {
         Stats {
             lanes: (0..=workers).map(|_| CachePadded::default()).collect(),
+            output: (0..=workers).map(|_| CachePadded::default()).collect(),
+            policies: Policies::default(),
             cpu: (0..=workers).map(|_| CpuClock::default()).collect(),
         }
     }
@@ -173,6 +203,12 @@ impl Stats {
     pub fn lane(&self, worker: u16) -> parking_lot::MutexGuard<'_, Counters> {
         let lane = usize::from(worker).min(self.lanes.len() - 1);
         self.lanes[lane].lock()
+    }
+
+    /// What one worker sends.
+    #[inline]
+    pub fn output(&self, worker: u16) -> &Output {
+        &self.output[usize::from(worker).min(self.output.len() - 1)]
     }
 
     /// The sum over all workers. A worker is held up for one histogram at a time.
@@ -191,22 +227,25 @@ impl Stats {
                 }
             }
         }
+        sum.net_out = self.output.iter().map(|o| o.bytes.load(Relaxed)).sum();
+        sum.writes = self.output.iter().map(|o| o.writes.load(Relaxed)).sum();
         sum
     }
 
     /// What each worker counted, and then the helper thread; without what is not counted here.
     pub fn threads(&self) -> Vec<Thread> {
-        let one = |(lane, cpu): (&CachePadded<Mutex<Counters>>, &CpuClock)| {
-            let lane = lane.lock();
-            Thread {
-                commands: lane.total_commands,
-                net_in: lane.net_in,
-                net_out: lane.net_out,
-                cpu_ns: cpu.read_ns(),
-                ..Thread::default()
-            }
-        };
-        self.lanes.iter().zip(&self.cpu).map(one).collect()
+        let one =
+            |((lane, output), cpu): ((&CachePadded<Mutex<Counters>>, &CachePadded<Output>), &CpuClock)| {
+                let lane = lane.lock();
+                Thread {
+                    commands: lane.total_commands,
+                    net_in: lane.net_in,
+                    net_out: output.bytes.load(Relaxed),
+                    cpu_ns: cpu.read_ns(),
+                    ..Thread::default()
+                }
+            };
+        self.lanes.iter().zip(&self.output).zip(&self.cpu).map(one).collect()
     }
 
     /// The calling thread counts on this lane: from now on its CPU time can be read.
@@ -216,6 +255,18 @@ impl Stats {
         }
     }
 
+    /// What policies are judged by, over all workers.
+    pub fn score(&self) -> Score {
+        let mut sum = Score::default();
+        for lane in &self.lanes {
+            let lane = lane.lock();
+            sum.hits += lane.keyspace_hits;
+            sum.misses += lane.keyspace_misses;
+            sum.evicted += lane.evicted_keys;
+        }
+        sum
+    }
+
     /// A few sums over all workers, without copying anything.
     pub fn totals(&self) -> Totals {
         let mut sum = Totals::default();
@@ -223,10 +274,10 @@ impl Stats {
             let lane = lane.lock();
             sum.commands += lane.total_commands;
             sum.net_in += lane.net_in;
-            sum.net_out += lane.net_out;
             sum.reads += lane.reads;
             sum.nanos += lane.commands.iter().map(|c| c.nanos).sum::<u64>();
         }
+        sum.net_out = self.output.iter().map(|o| o.bytes.load(Relaxed)).sum();
         sum
     }
 
@@ -237,5 +288,11 @@ impl Stats {
             let dirty = lane.dirty;
             *lane = Counters { dirty, ..Counters::default() };
         }
+        for output in &self.output {
+            // A worker that sends just now may put its old count back; then it is as if it had sent a moment later.
+            output.bytes.store(0, Relaxed);
+            output.writes.store(0, Relaxed);
+        }
+        self.policies.reset();
     }
 }

@@ -26,6 +26,7 @@ use crate::effects::deliver;
 use crate::effects::ended::Reason;
 use crate::expiry::Gone;
 use crate::keyspace::{Batch, DbId, KeyHash, Participant};
+use crate::observe::buckets::Buckets;
 use crate::observe::latency::EXPIRE_CYCLE;
 use crate::observe::stats::Counters;
 use crate::protocol::OutBuf;
@@ -201,12 +202,14 @@ impl Runner {
         let shared = Arc::clone(&self.shared);
         let begun = clock::mono_ns();
         let (mut keys, mut fields) = (0, 0);
+        let mut lateness = Lateness::new();
         let more = {
             let batch = self.participant.enter();
             let lane = &mut self.lane;
             lane.expiry.run(&batch, now, budget_us, &mut lane.graveyard, &mut |db, entry, gone| match gone {
                 Gone::Key => {
                     keys += 1;
+                    lateness.note(entry.deadline());
                     deliver::expired(&shared, db, &entry, Reason::Timer, now);
                 }
                 Gone::Fields { count, all, fields: names } => {
@@ -220,6 +223,7 @@ impl Runner {
             counters.expired_keys += keys;
             counters.expired_fields += fields;
             counters.dirty += keys + fields;
+            counters.lateness.add(&lateness.buckets);
             drop(counters);
             let threshold = shared.config.load().latency_monitor_threshold;
             let micros = (clock::mono_ns() - begun) / 1000;
@@ -384,6 +388,31 @@ impl Runner {
             shared.helper.ask_pressure();
             shared.keyspace.wake_helper();
         }
+    }
+}
+
+/// How late the keys of one slice of expiry are: a key lives through the millisecond of its deadline, so from its end on.
+struct Lateness {
+    buckets: Buckets,
+    keys: u32,
+    now_us: u64,
+}
+
+impl Lateness {
+    /// Keys between two readings of the clock.
+    const KEYS: u32 = 16;
+
+    fn new() -> Lateness {
+        Lateness { buckets: Buckets::default(), keys: 0, now_us: 0 }
+    }
+
+    fn note(&mut self, deadline_ms: Option<u64>) {
+        let Some(deadline_ms) = deadline_ms else { return };
+        if self.keys.is_multiple_of(Self::KEYS) {
+            self.now_us = clock::now_us();
+        }
+        self.keys = self.keys.wrapping_add(1);
+        self.buckets.record(self.now_us.saturating_sub((deadline_ms + 1) * 1000) * 1000);
     }
 }
 

@@ -181,6 +181,7 @@ impl Purge for ExpiredByMigration<'_> {
     }
 
     fn slice(&mut self, took_ns: u64) {
+        self.shared.stats.lane(self.worker).slices.record(took_ns);
         let threshold = self.shared.config.load().latency_monitor_threshold;
         self.shared.latency.note(MIGRATION_SLICE, took_ns / 1000, threshold, clock::now_ms);
     }

@@ -51,6 +51,10 @@ pub struct Listeners {
 
 /// What the tasks of the thread share.
 pub struct Site {
+    /// What all workers share.
+    pub shared: Arc<Shared>,
+    /// What is known of commands.
+    pub commands: Commands,
     collector: RefCell<Collector>,
     latest: RefCell<Option<Rc<Snapshot>>>,
     connections: RefCell<Connections>,
@@ -58,8 +62,11 @@ pub struct Site {
 }
 
 impl Site {
-    fn new(collector: Collector) -> Site {
+    fn new(shared: Arc<Shared>, commands: Commands) -> Site {
+        let collector = Collector::new(Arc::clone(&shared));
         Site {
+            shared,
+            commands,
             collector: RefCell::new(collector),
             latest: RefCell::default(),
             connections: RefCell::default(),
@@ -99,7 +106,7 @@ impl Site {
 /// If the system gives no thread.
 pub fn start(listeners: Listeners, shared: Arc<Shared>, commands: Commands) -> io::Result<()> {
     let work = move || {
-        let served = catch_unwind(AssertUnwindSafe(|| serve(listeners, Collector::new(shared, commands))));
+        let served = catch_unwind(AssertUnwindSafe(|| serve(listeners, shared, commands)));
         match served {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::error!("the HTTP endpoint cannot be served: {error}"),
@@ -109,8 +116,8 @@ pub fn start(listeners: Listeners, shared: Arc<Shared>, commands: Commands) -> i
     std::thread::Builder::new().name("http".into()).spawn(work).map(drop)
 }
 
-fn serve(listeners: Listeners, collector: Collector) -> io::Result<()> {
+fn serve(listeners: Listeners, shared: Arc<Shared>, commands: Commands) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
-    let site = Rc::new(Site::new(collector));
+    let site = Rc::new(Site::new(shared, commands));
     LocalSet::new().block_on(&runtime, connections::accept_all(site, listeners))
 }

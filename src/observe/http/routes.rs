@@ -9,6 +9,7 @@ use hyper::{Method, Request, Response, StatusCode};
 
 use super::{Body, Site};
 use crate::observe::health;
+use crate::observe::metrics::{self, Form};
 
 /// Answers requests of one path. Like a command's handler it neither waits nor locks; what takes time goes into a stream.
 pub type Handler = fn(&Rc<Site>, &Request<Incoming>) -> Response<Body>;
@@ -29,6 +30,11 @@ pub static ROUTES: &[Route] = &[
         path: "/readyz",
         summary: "200 while it should get requests; ?exclude=NAME leaves a check out",
         handler: readyz,
+    },
+    Route {
+        path: "/metrics",
+        summary: "figures for Prometheus; docs/metrics.md says what they mean",
+        handler: metrics,
     },
 ];
 
@@ -80,6 +86,17 @@ fn readyz(site: &Rc<Site>, request: &Request<Incoming>) -> Response<Body> {
     let excluded: Vec<&str> = query.split('&').filter_map(|part| part.strip_prefix("exclude=")).collect();
     let (ready, lines) = verdict(&checks, &excluded);
     text(if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, lines)
+}
+
+fn metrics(site: &Rc<Site>, request: &Request<Incoming>) -> Response<Body> {
+    let accepted = request.headers().get_all(header::ACCEPT).iter();
+    let form = match accepted.filter_map(|value| value.to_str().ok()).any(Form::is_asked_for) {
+        true => Form::OpenMetrics,
+        false => Form::Prometheus,
+    };
+    let now = site.snapshot();
+    let scrape = metrics::Scrape { now: &now, shared: &site.shared, commands: site.commands };
+    reply(StatusCode::OK, form.content_type(), Body::whole(metrics::render(&scrape, form)))
 }
 
 /// Whether all checks that count are passed, and a line for each.

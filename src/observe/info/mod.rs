@@ -53,7 +53,7 @@ pub struct Facts<'a> {
 
 /// Sums over all clients.
 #[derive(Debug, Clone, Copy, Default)]
-#[allow(missing_docs)] // fields of INFO
+#[allow(missing_docs)] // as in INFO; bytes of what clients sent, of what waits for them, of what they queued in MULTI
 pub struct Clients {
     pub connected: usize,
     pub blocked: usize,
@@ -61,6 +61,11 @@ pub struct Clients {
     pub recent_max_input: usize,
     pub recent_max_output: usize,
     pub memory_normal: usize,
+    pub monitors: usize,
+    pub subscribers: usize,
+    pub query_bytes: usize,
+    pub output_bytes: usize,
+    pub queued_bytes: usize,
 }
 
 /// Writes one section after its title.

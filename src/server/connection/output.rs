@@ -8,6 +8,7 @@ use tokio::io::unix::AsyncFd;
 
 use super::{Connection, Desk, End, SCRATCH_BYTES};
 use crate::clients::{ClientHandle, State};
+use crate::observe::stats::Stats;
 use crate::protocol::OutBuf;
 use crate::server::stream::Stream;
 use crate::sys::readiness;
@@ -43,7 +44,7 @@ impl Connection {
 
     pub(super) fn send_from(&mut self, desk: &mut Desk) -> Result<(), End> {
         if self.pending.is_empty() && !desk.out.is_empty() {
-            write_all(&self.io, &mut desk.out, &self.session.handle)?;
+            write_all(&self.io, &mut desk.out, &self.session.handle, &self.shared.stats)?;
         }
         self.collect(&mut desk.out);
         self.send()
@@ -68,7 +69,7 @@ impl Connection {
                     Err::<(), _>(io::Error::from(io::ErrorKind::WouldBlock))
                 }));
             }
-            write_all(&self.io, &mut self.pending, &self.session.handle)?;
+            write_all(&self.io, &mut self.pending, &self.session.handle, &self.shared.stats)?;
         }
         let waiting = self.pending.len();
         self.session.handle.figures.out.store(waiting, Relaxed);
@@ -117,7 +118,12 @@ pub(super) fn part(io: &AsyncFd<Stream>) {
 }
 
 /// Sends as much as the socket takes.
-fn write_all(io: &AsyncFd<Stream>, out: &mut OutBuf, handle: &ClientHandle) -> Result<(), End> {
+fn write_all(
+    io: &AsyncFd<Stream>,
+    out: &mut OutBuf,
+    handle: &ClientHandle,
+    stats: &Stats,
+) -> Result<(), End> {
     while !out.is_empty() {
         let sent = match out.single() {
             Some(bytes) => io.get_ref().send(&[io::IoSlice::new(bytes)]),
@@ -132,6 +138,7 @@ fn write_all(io: &AsyncFd<Stream>, out: &mut OutBuf, handle: &ClientHandle) -> R
                 out.advance(n);
                 let figures = &handle.figures;
                 figures.total_out.store(figures.total_out.load(Relaxed) + n as u64, Relaxed);
+                stats.output(handle.worker).sent(n);
             }
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(()),
             Err(e) if e.kind() == io::ErrorKind::Interrupted => {}

@@ -367,6 +367,16 @@ impl Runner {
         }
     }
 
+    /// Before and after a step outside of a batch that may free what another thread allocated: nothing is evicted for it.
+    #[inline]
+    pub fn report_memory(&mut self) {
+        let limit = self.shared.memory.limit();
+        if limit != 0 {
+            self.lane.local.room.begin(limit);
+            self.lane.local.room.report(&self.shared);
+        }
+    }
+
     #[cold]
     fn pay_back(&mut self) {
         let Runner { shared, participant, lane, config, .. } = self;

@@ -178,8 +178,8 @@ impl Connection {
         let mut end = loop {
             let step = match self.wait().await {
                 Wake::Readable => self.readable().await,
-                Wake::Writable => self.flush(),
-                Wake::Mail => self.mail(),
+                Wake::Writable => self.sent(Self::flush),
+                Wake::Mail => self.sent(Self::mail),
                 Wake::Resume => self.resume().await,
                 Wake::Gone => Err(End::Gone),
             };
@@ -191,6 +191,15 @@ impl Connection {
             end = self.linger().await;
         }
         self.finish(end);
+    }
+
+    /// A step outside of a batch that may free what another thread allocated. The gauge hears of it at once: until then
+    /// it would count for a limit, and keys would go for memory that is free already.
+    fn sent(&mut self, step: fn(&mut Connection) -> Result<(), End>) -> Result<(), End> {
+        self.desk.borrow_mut().runner.report_memory();
+        let result = step(self);
+        self.desk.borrow_mut().runner.report_memory();
+        result
     }
 
     /// Before an end that was asked for, what is due is sent, however slowly the client reads it. It ends early when
@@ -402,8 +411,10 @@ impl Connection {
             Ok(())
         });
         shared.clients.remove(id);
+        let desk = Rc::clone(&self.desk);
         // The socket is closed before the worker hears of it.
         drop(self);
+        desk.borrow_mut().runner.report_memory();
         gone.notify_one();
     }
 

@@ -4,6 +4,10 @@
 //! message, list it, kill it) goes through its [`ClientHandle`]. Its owner publishes what
 //! `CLIENT LIST` shows as relaxed counters, so that listing stops nobody.
 
+mod memory;
+
+pub use memory::NAME_OVERHEAD;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
@@ -112,10 +116,13 @@ pub struct Figures {
     pub qbuf_free: AtomicUsize,
     pub argv_mem: AtomicUsize,
     pub multi_mem: AtomicUsize,
+    /// Bytes of watched keys, and of channels and patterns.
+    pub watch_mem: AtomicUsize,
+    pub sub_mem: AtomicUsize,
     /// Bytes of replies that wait for the socket.
     pub out: AtomicUsize,
-    /// Of these, in the connection's own buffer.
-    pub out_blobs: AtomicUsize,
+    /// Memory of the buffer of replies beyond these bytes.
+    pub out_free: AtomicUsize,
     pub total_in: AtomicU64,
     pub total_out: AtomicU64,
     pub total_cmds: AtomicU64,
@@ -157,6 +164,9 @@ pub struct ClientHandle {
     /// Hard limit on what may wait for this client, `usize::MAX` for none.
     output_hard: AtomicUsize,
     waker: AtomicWaker,
+    /// What it counts for in the sum of all clients.
+    reported: AtomicUsize,
+    ledger: Arc<memory::Ledger>,
 }
 
 impl std::fmt::Debug for ClientHandle {
@@ -195,6 +205,8 @@ impl ClientHandle {
         for figure in [&self.figures.sub, &self.figures.psub, &self.figures.ssub, &self.figures.watch] {
             figure.store(0, Relaxed);
         }
+        self.figures.watch_mem.store(0, Relaxed);
+        self.figures.sub_mem.store(0, Relaxed);
         self.figures.multi.store(-1, Relaxed);
         self.lost.store(0, Relaxed);
     }
@@ -300,6 +312,9 @@ impl ClientHandle {
             self.set(State::KILLED | State::OVER_LIMIT);
         }
         drop(mail);
+        if self.ledger.is_kept() {
+            self.report();
+        }
         self.waker.wake();
         bytes
     }
@@ -362,7 +377,10 @@ impl ClientHandle {
             + f.qbuf_free.load(Relaxed)
             + f.argv_mem.load(Relaxed)
             + f.multi_mem.load(Relaxed)
+            + f.watch_mem.load(Relaxed)
+            + f.sub_mem.load(Relaxed)
             + f.out.load(Relaxed)
+            + f.out_free.load(Relaxed)
             + self.mail_bytes()
             + size_of::<ClientHandle>()
     }
@@ -395,6 +413,7 @@ pub struct Clients {
     /// Messages that were dropped.
     lost: Arc<AtomicU64>,
     per_worker: Box<[AtomicUsize]>,
+    ledger: Arc<memory::Ledger>,
 }
 
 impl Clients {
@@ -407,6 +426,7 @@ impl Clients {
             arrived: tokio::sync::Notify::new(),
             lost: Arc::default(),
             per_worker: (0..workers).map(|_| AtomicUsize::new(0)).collect(),
+            ledger: Arc::default(),
         }
     }
 
@@ -423,6 +443,7 @@ impl Clients {
     /// CONFIG RESETSTAT.
     pub fn reset(&self) {
         self.lost.store(0, Relaxed);
+        self.reset_evicted();
     }
 
     /// Sleeps until a client connects.
@@ -484,6 +505,8 @@ impl Clients {
             messages_max: AtomicUsize::new(usize::MAX),
             output_hard: AtomicUsize::new(usize::MAX),
             waker: AtomicWaker::new(),
+            reported: AtomicUsize::new(0),
+            ledger: Arc::clone(&self.ledger),
         }
     }
 
@@ -492,6 +515,7 @@ impl Clients {
         if let Some(client) = self.all.write().remove(&id) {
             // Whoever still has the handle sees that nobody is there.
             client.set(State::KILLED);
+            client.report_gone();
             self.count.fetch_sub(1, AcqRel);
             if let Some(n) = self.per_worker.get(usize::from(client.worker)) {
                 n.fetch_sub(1, Relaxed);

@@ -380,7 +380,9 @@ pub fn client_list(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
     let now = clock::mono_ms();
     let mut text = String::new();
     for client in ctx.shared.clients.list() {
-        if filter.accepts(&client, ctx.session.id()) {
+        // Those that were killed are gone for everybody but their worker.
+        let gone = client.state().contains(State::KILLED);
+        if !gone && filter.accepts(&client, ctx.session.id()) {
             text.push_str(&describe(&client, now));
             text.push('\n');
         }

@@ -226,7 +226,9 @@ fn follow(shared: &Shared, changed: &[&'static Setting]) {
             }
             "expiry-rules" => shared.follow_rules(),
             "loglevel" => log::set_level(config.loglevel),
-            "maxmemory" | "maxmemory-policy" => crate::commands::room::follow_settings(shared),
+            "maxmemory" | "maxmemory-policy" | "maxmemory-clients" => {
+                crate::commands::room::follow_settings(shared)
+            }
             "slowlog-max-len" => shared.logs.slow.shrink(length(config.slowlog_max_len)),
             "commandlog-large-request-max-len" => {
                 shared.logs.large_request.shrink(length(config.commandlog_large_request_max_len));

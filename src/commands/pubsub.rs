@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use crate::clients::{ClientHandle, LOST, State};
+use crate::clients::{ClientHandle, LOST, NAME_OVERHEAD, State};
 use crate::commands::command::{Arity, Command, Group, KeySpec, Outcome};
 use crate::commands::ctx::Ctx;
 use crate::commands::error::Error;
@@ -232,6 +232,7 @@ fn add(ctx: &mut Ctx<'_, '_>, scope: Scope, verb: &[u8]) -> Result<Outcome, Erro
         let mine = ctx.session.subscriptions.get_or_insert_default();
         if mine.of_mut(scope).insert(name.into()) {
             let handle = &ctx.session.handle;
+            handle.figures.sub_mem.fetch_add(name.len() + NAME_OVERHEAD, Relaxed);
             if is_expiry_alias(scope, name) {
                 ctx.shared.pubsub.subscribe_expiry(ctx.session.db, handle);
             } else if is_lost(scope, name) {
@@ -263,6 +264,7 @@ fn remove(ctx: &mut Ctx<'_, '_>, scope: Scope, verb: &[u8]) -> Result<Outcome, E
         let mut count = 0;
         if let Some(mine) = &mut ctx.session.subscriptions {
             if mine.of_mut(scope).remove(name) {
+                ctx.session.handle.figures.sub_mem.fetch_sub(name.len() + NAME_OVERHEAD, Relaxed);
                 leave(ctx.shared, scope, name, &ctx.session.handle);
             }
             count = mine.count(scope);

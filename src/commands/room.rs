@@ -27,8 +27,9 @@ use crate::values::Value;
 const BUDGET_MAX: u64 = 256 << 10;
 /// What an entry takes beside its arguments, at most.
 const ENTRY_EXTRA: usize = 64;
-/// Bytes by which eviction goes below the limit, so that a slice serves several commands.
-const SLACK_MAX: u64 = 2048;
+/// Bytes by which eviction goes below the limit, so that a slice serves several commands, and blocks of a table that wait
+/// for the helper thread do not lift the figure above it.
+const SLACK_MAX: u64 = 8192;
 
 /// A worker's part in keeping the limit.
 pub struct Room {
@@ -147,7 +148,7 @@ fn slice(
 ) -> Made {
     let limit = room.limit;
     let used = shared.memory.used(batch.live_bytes());
-    let slack = SLACK_MAX.min(limit / 1024);
+    let slack = SLACK_MAX.min(limit / 64);
     let need = usize::try_from((used + slack).saturating_sub(limit)).unwrap_or(usize::MAX);
     let freed = shared.eviction.slice(batch, rules, now_ms, need.max(1), &mut room.random, sink);
     room.tap.report_now(&shared.memory);
@@ -333,7 +334,7 @@ pub fn in_background(shared: &Shared, room: &mut Room, batch: &Batch<'_>, now_ms
     made == Made::Unfinished
 }
 
-/// Follows `maxmemory` and `maxmemory-policy`: at the start, after CONFIG SET, and (with `auto`) with the
+/// Follows `maxmemory`, `maxmemory-clients` and `maxmemory-policy`: at the start, after CONFIG SET, and (with `auto`) with the
 /// pressure on the machine's memory.
 pub fn follow_settings(shared: &Shared) {
     let config = shared.config.load();
@@ -344,6 +345,7 @@ pub fn follow_settings(shared: &Shared) {
     };
     shared.memory.set_limit(bytes);
     shared.stats.policies.follow(config.maxmemory_policy, || shared.stats.score());
+    shared.clients.set_memory_limit(config.maxmemory_clients.resolve(bytes));
     if !Rules::of(&config).is_some_and(|rules| rules.is_arc()) {
         shared.eviction.balance.forget();
     }

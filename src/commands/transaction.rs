@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 
-use crate::clients::State;
+use crate::clients::{NAME_OVERHEAD, State};
 use crate::clock;
 use crate::commands::args::{Args, Source};
 use crate::commands::call::{self, NamedKeys};
@@ -333,6 +333,7 @@ pub fn stop_watching(session: &mut Session, shared: &Shared) {
             shared.watches.remove(watched.db, &watched.key, session.handle.id);
         }
         session.handle.figures.watch.store(0, Relaxed);
+        session.handle.figures.watch_mem.store(0, Relaxed);
     }
     session.handle.clear(State::DIRTY_CAS);
 }
@@ -354,6 +355,8 @@ pub fn watch(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
         // The key is locked, so no change can fall between this and the registration.
         ctx.shared.watches.add(db, &key, &ctx.session.handle, deadline.is_none());
         let hash = ctx.keys.hash(i);
+        // Its name stands in the client's list and in the table of all watched keys.
+        ctx.session.handle.figures.watch_mem.fetch_add(2 * key.len() + NAME_OVERHEAD, Relaxed);
         watched.keys.push(WatchedKey { db, hash, key, deadline: deadline.flatten() });
     }
     let count = ctx.session.watched.as_ref().map_or(0, |w| w.len());

@@ -81,7 +81,7 @@ settings! {
             "normal 0 0 0 replica 256mb 64mb 60 pubsub 32mb 8mb 60", ["client-output-buffer-limit"],
             Spec::Words("class hard soft seconds …"), LIVE, ACTIVE;
         /// Memory of all clients together, in bytes or as a share of maxmemory; 0 is no limit.
-        maxmemory_clients: MemoryLimit = "0", ["maxmemory-clients"], Spec::MemoryOrPercent, LIVE, waits("client eviction");
+        maxmemory_clients: MemoryLimit = "0", ["maxmemory-clients"], Spec::MemoryOrPercent, LIVE, ACTIVE;
         /// Keys that may be tracked for client-side caching.
         tracking_table_max_keys: u64 = "1000000", ["tracking-table-max-keys"], int(0, LONG, "keys"), LIVE, ACTIVE;
     }

@@ -325,6 +325,9 @@ pub fn clients(shared: &Shared) -> Clients {
     let mut sum = Clients::default();
     for client in shared.clients.list() {
         let state = client.state();
+        if state.contains(State::KILLED) {
+            continue;
+        }
         let figures = &client.figures;
         sum.connected += 1;
         sum.blocked += usize::from(state.contains(State::BLOCKED));

@@ -71,6 +71,11 @@ impl OutBuf {
         self.bytes.capacity() + self.blobs.capacity() * size_of::<Splice>()
     }
 
+    /// Memory that holds nothing that is still to be sent.
+    pub fn unused(&self) -> usize {
+        self.capacity() - (self.bytes.len() - self.front)
+    }
+
     /// Where the next byte goes.
     #[inline]
     pub fn position(&self) -> usize {
@@ -127,6 +132,11 @@ impl OutBuf {
 
     /// Moves the content of `other` behind this one's.
     pub fn append(&mut self, other: &mut OutBuf) {
+        if self.is_empty() {
+            // A reply that was sent in part above all: what it refers to is not copied.
+            self.clear();
+            return std::mem::swap(self, other);
+        }
         if other.front > 0 || other.front_blob > 0 {
             // Rare: replies are moved before any of them is sent.
             self.bytes.extend_from_slice(&other.to_vec());

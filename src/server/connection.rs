@@ -183,6 +183,7 @@ impl Connection {
                 Wake::Resume => self.resume().await,
                 Wake::Gone => Err(End::Gone),
             };
+            self.shared.clients.account(&self.session.handle);
             if let Err(end) = step {
                 break end;
             }

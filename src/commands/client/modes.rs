@@ -33,6 +33,7 @@ pub fn client_reply(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
 pub fn client_no_evict(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
     let on = on_off(ctx)?;
     ctx.session.handle.put(State::NO_EVICT, on);
+    // One that may go from now on may have to go at once: its connection looks after each turn.
     ctx.reply.ok();
     Ok(Outcome::Done)
 }

@@ -22,7 +22,7 @@ pub(super) fn stats(text: &mut Text, facts: &Facts<'_>) {
     text.field("expired_stale_perc", "0.00");
     text.zeros(&["expired_time_cap_reached_count", "expire_cycle_cpu_milliseconds"]);
     text.field("evicted_keys", c.evicted_keys);
-    text.zeros(&["evicted_clients"]);
+    text.field("evicted_clients", shared.clients.evicted());
     let (total, current) = shared.memory.exceeded_ms(crate::clock::mono_ms());
     text.field("total_eviction_exceeded_time", total);
     text.field("current_eviction_exceeded_time", current);

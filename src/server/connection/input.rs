@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
-use super::{Connection, Desk, End, SCRATCH_BYTES};
+use super::{Connection, Desk, End};
 use crate::clock;
 use crate::protocol::Reply;
 use crate::protocol::limits::{Limits, ProtocolError};
@@ -17,6 +17,8 @@ use crate::values::Blob;
 
 /// Bytes that an unfinished request has to bring within `partial-frame-timeout`.
 const PARTIAL_PROGRESS: u64 = 16 * 1024;
+/// Bytes of a large value received at once.
+const LARGE_BYTES: usize = 256 * 1024;
 /// Bytes by which the buffer of an unfinished request grows.
 const TAIL_STEP: usize = 16 * 1024;
 
@@ -98,7 +100,7 @@ impl Connection {
         let Some(request) = self.large.as_mut() else {
             return Ok(true);
         };
-        let (n, more) = match request.spare(SCRATCH_BYTES) {
+        let (n, more) = match request.spare(LARGE_BYTES) {
             Err(error) => {
                 self.protocol_error(desk, error);
                 return Err(End::Asked);
@@ -203,7 +205,12 @@ impl Connection {
         figures.total_in.store(figures.total_in.load(Relaxed) + n as u64, Relaxed);
         // While its requests run, a client's query buffer is what they were read from.
         figures.qbuf.store(n.max(self.tail.len()), Relaxed);
+        if let Some(large) = &self.large {
+            figures.qbuf.store(self.tail.len() + large.heap_bytes(), Relaxed);
+        }
         if !self.tail.is_empty() || self.large.is_some() {
+            // Before it is run: a request is what a client holds most of.
+            self.shared.clients.account(&self.session.handle);
             desk.runner.note_memory();
         }
     }

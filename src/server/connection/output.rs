@@ -43,6 +43,8 @@ impl Connection {
     }
 
     pub(super) fn send_from(&mut self, desk: &mut Desk) -> Result<(), End> {
+        // What was written counts before it is sent: a reply above the limit ends the client, however fast it reads.
+        self.check_hard(self.pending.len() + desk.out.len())?;
         if self.pending.is_empty() && !desk.out.is_empty() {
             write_all(&self.io, &mut desk.out, &self.session.handle, &self.shared.stats)?;
         }
@@ -76,9 +78,11 @@ impl Connection {
         if waiting == 0 {
             self.writable = None;
             self.pending.shrink(0);
+            self.session.handle.figures.out_free.store(0, Relaxed);
             self.session.handle.figures.over_soft_since_ms.store(0, Relaxed);
             return Ok(());
         }
+        self.session.handle.figures.out_free.store(self.pending.unused(), Relaxed);
         self.check_output(waiting)?;
         if self.writable.is_none() {
             let fd = rustix::io::dup(self.io.get_ref()).map_err(|_| End::Gone)?;
@@ -88,8 +92,8 @@ impl Connection {
         Ok(())
     }
 
-    /// Output limits; a client before AUTH gets a small one.
-    pub(super) fn check_output(&mut self, waiting: usize) -> Result<(), End> {
+    /// The hard limit on output; a client before AUTH gets a small one.
+    fn check_hard(&mut self, waiting: usize) -> Result<(), End> {
         let hard = if self.session.authenticated {
             self.session.handle.output_hard()
         } else {
@@ -99,6 +103,12 @@ impl Connection {
             self.session.handle.set(State::KILLED | State::OVER_LIMIT);
             return Err(End::Killed);
         }
+        Ok(())
+    }
+
+    /// Output limits for what the socket did not take.
+    fn check_output(&mut self, waiting: usize) -> Result<(), End> {
+        self.check_hard(waiting)?;
         crate::server::sweep::note_output(&self.session.handle, waiting, &self.shared);
         Ok(())
     }

@@ -29,8 +29,8 @@ impl Ledger {
 
     fn is_over(&self) -> bool {
         let limit = self.limit.load(Relaxed);
-        // A thousandth above it passes: the request that a client is just sending comes and goes.
-        limit != 0 && self.total.load(Relaxed) > limit.saturating_add(limit / 1024)
+        // A little above it passes: the request that a client is just sending comes and goes.
+        limit != 0 && self.total.load(Relaxed) > limit.saturating_add(limit / 4096)
     }
 }
 

@@ -192,7 +192,7 @@ impl<'p> Batch<'p> {
     /// A place of this arena died.
     #[inline]
     pub(super) fn released(&self, arena: &Arena) {
-        if arena.wants_compaction(compact::PERCENT_IDLE, compact::SLACK) {
+        if arena.wants_compaction(compact::PERCENT_IDLE, compact::SLACK_IDLE) {
             let busy = arena.wants_compaction(compact::PERCENT, compact::SLACK);
             self.keyspace.work.request_compaction(busy);
         }

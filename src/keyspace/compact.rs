@@ -17,21 +17,29 @@ pub(super) const PERCENT: usize = 15;
 pub(super) const PERCENT_IDLE: usize = 5;
 /// Dead bytes of an arena that do not matter: a segment's worth, since the open one is no victim.
 pub(super) const SLACK: usize = super::segment::SEGMENT_BYTES;
+/// The same while there is nothing else to do: then the open one is.
+pub(super) const SLACK_IDLE: usize = SLACK / 4;
 /// Bytes walked before the locks, and the batch, are left.
 const SLICE_BYTES: usize = 4 << 10;
 /// Segments looked at in one go while searching a victim.
 const VISITS: usize = 256;
 
-/// Walks a slice of some arena with more than `percent` dead; false if there is none.
-pub(super) fn step(batch: &Batch<'_>, percent: usize) -> bool {
+/// Walks a slice of some arena with too many dead bytes, or looks through a list of places that it left void; false
+/// if there is neither.
+pub(super) fn step(batch: &Batch<'_>, idle: bool) -> bool {
+    let (percent, slack) = if idle { (PERCENT_IDLE, SLACK_IDLE) } else { (PERCENT, SLACK) };
     for db in 0..batch.keyspace().databases() {
         let Some(engines) = batch.engines(db) else {
             continue;
         };
         for arena in engines.space.arenas.iter() {
-            if (arena.is_evacuating() || arena.wants_compaction(percent, SLACK))
-                && slice(batch, db, arena, percent)
+            if (arena.is_evacuating() || arena.wants_compaction(percent, slack))
+                && slice(batch, db, arena, percent, idle)
             {
+                return true;
+            }
+            if arena.has_stale_stacks() {
+                arena.lock(&batch.keyspace().segments).prune();
                 return true;
             }
         }
@@ -39,9 +47,9 @@ pub(super) fn step(batch: &Batch<'_>, percent: usize) -> bool {
     false
 }
 
-fn slice(batch: &Batch<'_>, db: DbId, arena: &Arena, percent: usize) -> bool {
+fn slice(batch: &Batch<'_>, db: DbId, arena: &Arena, percent: usize, idle: bool) -> bool {
     let segments = &batch.keyspace().segments;
-    let victim = arena.lock(segments).take_victim(percent as u32, VISITS);
+    let victim = arena.lock(segments).take_victim(percent as u32, idle, VISITS);
     let Some(mut victim) = victim else {
         // Not found among those visited, or in the hands of another thread.
         return !arena.is_evacuating();

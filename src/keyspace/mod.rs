@@ -298,10 +298,11 @@ impl Keyspace {
         if self.work.is_for_helper() {
             return;
         }
-        if !self.reclaim.trash.is_empty() || self.segments.wants_discard() {
+        if !self.reclaim.trash.is_empty() || self.segments.wants_discard(false) {
             self.work.sleep(at_most(RETRY));
-        } else if self.work.wants_settling() {
-            if !self.work.sleep(at_most(QUIET)) && self.work.take_settling() {
+        } else if self.work.wants_settling() || self.segments.wants_discard(true) {
+            if !self.work.sleep(at_most(QUIET)) {
+                self.work.take_settling();
                 self.work.settle(true);
             }
         } else {
@@ -356,11 +357,10 @@ impl Keyspace {
     /// What only the helper thread does.
     fn tidy(&self, who: &mut Participant) -> bool {
         let settling = self.work.is_settling();
-        let percent = if settling { compact::PERCENT_IDLE } else { compact::PERCENT };
         let urgent = self.work.take_compaction();
         {
             let batch = who.enter();
-            if (urgent || settling) && compact::step(&batch, percent) {
+            if (urgent || settling) && compact::step(&batch, settling) {
                 if urgent {
                     self.work.request_compaction(true);
                 }
@@ -372,14 +372,14 @@ impl Keyspace {
             }
         }
         self.reclaim.trash.empty(TRASH_STEP)
-            || self.segments.wants_discard() && self.segments.discard(DISCARD_STEP, false) > 0
+            || self.segments.wants_discard(settling) && self.segments.discard(DISCARD_STEP, settling) > 0
     }
 
     /// MEMORY PURGE: compacts as far as that goes, frees what waits, gives all pages back. For
     /// the helper thread; it takes as long as it takes.
     pub fn purge(&self, who: &mut Participant, now_ms: u64, purge: &mut dyn Purge) {
         while self.maintain(who, 10_000, now_ms, purge) {}
-        while compact::step(&who.enter(), compact::PERCENT_IDLE) {}
+        while compact::step(&who.enter(), true) {}
         for _ in 0..8 {
             who.enter().pin().collect();
             while self.reclaim.trash.empty(TRASH_STEP) {}

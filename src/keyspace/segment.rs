@@ -257,18 +257,18 @@ impl Segments {
         self.taken.fetch_sub(1, Relaxed);
     }
 
-    fn kept(&self) -> usize {
-        DIRTY_SEGMENTS_KEPT.max(self.taken.load(Relaxed) / 64)
+    fn kept(&self, quiet: bool) -> usize {
+        if quiet { 0 } else { DIRTY_SEGMENTS_KEPT.max(self.taken.load(Relaxed) / 64) }
     }
 
-    /// Whether there are pages to give back.
-    pub fn wants_discard(&self) -> bool {
-        self.dirty.load(Relaxed) > self.kept()
+    /// Whether there are pages to give back; when it is quiet nothing is kept for soon.
+    pub fn wants_discard(&self, quiet: bool) -> bool {
+        self.dirty.load(Relaxed) > self.kept(quiet)
     }
 
-    /// Gives the pages of up to `limit` free segments back to the system; `all` leaves no reserve.
-    pub fn discard(&self, limit: usize, all: bool) -> usize {
-        let keep = if all { 0 } else { self.kept() };
+    /// Gives the pages of up to `limit` free segments back to the system.
+    pub fn discard(&self, limit: usize, quiet: bool) -> usize {
+        let keep = self.kept(quiet);
         let mut batch = Vec::new();
         {
             let mut pool = self.pool.lock();
@@ -312,6 +312,8 @@ pub(super) struct Arena {
     live: AtomicUsize,
     /// A segment is being evacuated.
     unfinished: AtomicBool,
+    /// Some free stacks should be looked through.
+    stale: AtomicBool,
 }
 
 #[derive(Default)]
@@ -325,6 +327,8 @@ struct Inner {
     evacuating: bool,
     sweep: usize,
     inserts: u32,
+    /// Stacks that may hold places of segments that are gone; they are looked through one by one.
+    stale_stacks: usize,
 }
 
 /// How a change alters the counts of a database.
@@ -346,6 +350,7 @@ impl Arena {
             used: AtomicUsize::new(0),
             live: AtomicUsize::new(0),
             unfinished: AtomicBool::new(false),
+            stale: AtomicBool::new(false),
         }
     }
 
@@ -378,6 +383,11 @@ impl Arena {
     /// Whether an evacuation was begun and not ended.
     pub fn is_evacuating(&self) -> bool {
         self.unfinished.load(Relaxed)
+    }
+
+    /// Whether free stacks hold what compaction has made void.
+    pub fn has_stale_stacks(&self) -> bool {
+        self.stale.load(Relaxed)
     }
 
     /// Whether more than `percent` of what is in use is dead, beyond `slack` bytes.
@@ -530,8 +540,9 @@ impl ArenaGuard<'_> {
     }
 
     /// Takes the next segment to empty, or the one that was put back: one with more than
-    /// `percent` dead, none if no such was met among the next `visits`.
-    pub fn take_victim(&mut self, percent: u32, visits: usize) -> Option<Victim> {
+    /// `percent` dead, none if no such was met among the next `visits`. With `open`, it may also be the one that is
+    /// being filled.
+    pub fn take_victim(&mut self, percent: u32, open: bool, visits: usize) -> Option<Victim> {
         if self.inner.evacuating {
             return None;
         }
@@ -548,7 +559,11 @@ impl ArenaGuard<'_> {
             let meta = self.segments.meta(segment);
             let (used, live) = (meta.used.load(Relaxed), meta.live.load(Relaxed));
             let dead = used - first_unit(segment) - live;
-            if meta.state.load(Relaxed) == CLOSED && dead * 100 > used * percent {
+            let state = meta.state.load(Relaxed);
+            if (state == CLOSED || open && state == OPEN) && dead * 100 > used * percent {
+                if state == OPEN {
+                    self.inner.open = None;
+                }
                 meta.state.store(EVACUATING, Relaxed);
                 add32(&meta.generation, 1);
                 self.inner.evacuating = true;
@@ -567,12 +582,37 @@ impl ArenaGuard<'_> {
             self.inner.victim = Some(victim);
         } else if meta.live.load(Relaxed) == 0 {
             self.give(victim.segment);
+            self.inner.stale_stacks = self.inner.stacks.len();
+            self.arena.stale.store(true, Relaxed);
         } else {
             debug_assert!(false, "an entry was left behind in an evacuated segment");
             meta.state.store(CLOSED, Relaxed);
         }
         self.arena.unfinished.store(self.inner.victim.is_some(), Relaxed);
-        self.inner.shrink();
+    }
+
+    /// Looks one free stack through: what is void goes, and so does the memory that is left over.
+    pub fn prune(&mut self) {
+        let Some(index) = self.inner.stale_stacks.checked_sub(1) else {
+            self.arena.stale.store(false, Relaxed);
+            return;
+        };
+        self.inner.stale_stacks = index;
+        let segments = self.segments;
+        if let Some(stack) = self.inner.stacks.get_mut(index) {
+            stack.retain(|(place, generation)| {
+                segments.meta(place.segment()).generation.load(Relaxed) == *generation
+            });
+            if stack.capacity() > 2 * stack.len() {
+                stack.shrink_to_fit();
+            }
+        }
+    }
+
+    /// Bytes reserved for the free stacks.
+    #[cfg(test)]
+    pub fn listed_bytes(&self) -> usize {
+        self.inner.stacks.iter().map(|stack| stack.capacity() * size_of::<(Ref, u32)>()).sum()
     }
 
     /// Gives all segments back; for a database that nobody can reach any more.
@@ -593,17 +633,6 @@ impl ArenaGuard<'_> {
             (Ref(base + first_unit(s)), Ref(base + self.segments.meta(s).used.load(Relaxed)))
         };
         self.inner.segments.iter().map(extent).collect()
-    }
-}
-
-impl Inner {
-    /// Free stacks that fell out of use give their memory back.
-    fn shrink(&mut self) {
-        for stack in &mut self.stacks {
-            if stack.capacity() > 64 && stack.len() < stack.capacity() / 4 {
-                stack.shrink_to(stack.len() * 2);
-            }
-        }
     }
 }
 

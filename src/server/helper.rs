@@ -14,7 +14,7 @@ use crate::effects::ended::Reason;
 use crate::events::tracking::TRIM_SLICE;
 use crate::expiry::Graveyard;
 use crate::keyspace::{DbId, EntryRef, Participant, Purge};
-use crate::memory::Gauge;
+use crate::memory::{Gauge, allocator};
 use crate::observe::latency::MIGRATION_SLICE;
 use crate::server::connection::panic_text;
 use crate::shared::Shared;
@@ -220,6 +220,7 @@ fn work(shared: &Shared) {
     let mut participant = shared.keyspace.register_helper();
     let mut purge = ExpiredByMigration { shared, worker: shared.workers };
     let mut room = Room::default();
+    let mut worked = false;
     loop {
         shared.helper.empty(shared, &mut room);
         let chores = std::mem::take(&mut *shared.helper.chores.lock());
@@ -227,7 +228,7 @@ fn work(shared: &Shared) {
             match chore {
                 Chore::Purge => {
                     shared.keyspace.purge(&mut participant, clock::now_ms(), &mut purge);
-                    crate::memory::allocator::purge();
+                    allocator::purge();
                 }
                 Chore::Pressure => room::follow_pressure(shared),
                 Chore::Resize { db, up } => {
@@ -253,7 +254,12 @@ fn work(shared: &Shared) {
         if more && shared.keyspace.is_migrating() {
             rest(shared, clock::mono_ns() - begun);
         }
+        worked |= more;
         if !more && shared.helper.pending() == 0 {
+            if std::mem::take(&mut worked) {
+                // What it frees was allocated by workers: kept here it would serve nobody.
+                allocator::flush_thread();
+            }
             shared.keyspace.wait_for_work(None);
         }
     }

@@ -1,6 +1,7 @@
 //! The keyspace as a whole, against simple twins.
 
 mod concurrent;
+mod skew;
 mod twin;
 
 use super::*;

@@ -2,6 +2,7 @@
 //! of a model, and at the end no key is lost and none invented.
 //!
 //! `TANDEM_SOAK_SECONDS` says for how long; `TANDEM_SEED` makes another run of it.
+#![allow(clippy::disallowed_methods, reason = "a test of real time, for as long as it is told")]
 
 #[path = "../common/mod.rs"]
 mod common;

@@ -6,6 +6,7 @@
 pub mod feeds;
 pub mod message;
 pub mod monitor;
+mod names;
 pub mod outbox;
 mod prefixes;
 pub mod pubsub;

@@ -377,7 +377,11 @@ impl Connection {
             return Err(End::Killed);
         }
         let mut mail = self.session.handle.take_mail();
-        self.pending.append(&mut mail);
+        if self.pending.capacity() == 0 {
+            self.pending = mail;
+        } else {
+            self.pending.append(&mut mail);
+        }
         if self.session.handle.state().contains(State::CLOSE_AFTER_REPLY) {
             self.guarded(Connection::last_answer)?;
             return Err(End::Asked);

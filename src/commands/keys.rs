@@ -404,7 +404,7 @@ impl<'a, 'k> Keys<'a, 'k> {
     }
 
     /// A kept value was told of.
-    pub(crate) fn drop_later(&mut self, value: Box<Value>) {
+    pub(crate) fn drop_later(&mut self, value: Value) {
         self.graveyard.push(value);
     }
 
@@ -415,7 +415,7 @@ impl<'a, 'k> Keys<'a, 'k> {
 
     /// A value that left key `i`, to be dropped when no lock is held.
     #[inline]
-    fn bury(&mut self, i: usize, dropped: Option<Box<Value>>) {
+    fn bury(&mut self, i: usize, dropped: Option<Value>) {
         if let Some(value) = dropped {
             self.expiry.forget_fields(self.slots[i].db, self.slots[i].hash, &value);
             self.graveyard.push(value);
@@ -525,6 +525,29 @@ impl<'a, 'k> Keys<'a, 'k> {
             NewString::Raw(b) => self.put(i, Content::Bytes(b), true, ttl),
             NewString::Blob(b) => self.put(i, Content::Value(Value::Str(b)), false, ttl),
         }
+    }
+
+    /// Puts the string that `f` makes of the one at key `i` in its place; the deadline stays. Nearly
+    /// always that is a packed string whose entry keeps its size: found once, and written over.
+    #[inline]
+    pub fn remake_string<'v>(
+        &mut self,
+        i: usize,
+        f: impl FnOnce(Option<&[u8]>) -> Result<&'v [u8], Error>,
+    ) -> Result<(), Error> {
+        let slot = &mut self.slots[i];
+        if let (Guards::One(guard), Found::Unknown) = (&mut self.guards, slot.found)
+            && let Look::Here(pos, entry) = look(guard, slot, self.now, self.policy)
+        {
+            slot.found = Found::At(pos);
+            let new = f(Some(&text(entry)?))?;
+            if guard.rewrite(pos, new, true) {
+                return Ok(());
+            }
+            return self.put(i, Content::Bytes(new), false, Ttl::Keep);
+        }
+        let new = self.string(i, |old| f(old.as_deref()))??;
+        self.put(i, Content::Bytes(new), false, Ttl::Keep)
     }
 
     /// Overwrites the packed string at the only key of the view if it keeps its size and no
@@ -684,7 +707,7 @@ impl<'a, 'k> Keys<'a, 'k> {
         let ttl = meta.deadline.map_or(Ttl::Clear, Ttl::At);
         match taken {
             Taken::Bytes(bytes) => self.put(to, Content::Bytes(&bytes), meta.raw, ttl)?,
-            Taken::Value(value) => self.put(to, Content::Value(*value), meta.raw, ttl)?,
+            Taken::Value(value) => self.put(to, Content::Value(value), meta.raw, ttl)?,
         }
         Ok(true)
     }

@@ -285,7 +285,7 @@ impl Sink for Dropped<'_> {
         }
     }
 
-    fn value(&mut self, value: Box<Value>) {
+    fn value(&mut self, value: Value) {
         if self.lazy || value.is_large() {
             self.shared.helper.drop_later(std::iter::once(value), &self.shared.memory);
             self.shared.keyspace.wake_helper();

@@ -77,7 +77,7 @@ struct Nobody;
 
 impl Sink for Nobody {
     fn gone(&mut self, _: DbId, _: KeyHash, _: EntryRef<'_>, _: Cause) {}
-    fn value(&mut self, _: Box<Value>) {}
+    fn value(&mut self, _: Value) {}
 }
 
 /// A cache of so many keys.

@@ -30,7 +30,7 @@ pub trait Sink {
     /// Called under the shard's lock just before the key goes.
     fn gone(&mut self, db: DbId, hash: KeyHash, entry: EntryRef<'_>, why: Cause);
     /// What it held, if that stands in an allocation of its own; no lock is held.
-    fn value(&mut self, value: Box<Value>);
+    fn value(&mut self, value: Value);
 }
 
 /// What a slice achieved.

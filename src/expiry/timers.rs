@@ -35,7 +35,7 @@ const FIELDS_PER_STEP: usize = 64;
 const ARMS_PER_LOOK: usize = 1024;
 
 /// Out-of-line values of removed keys, to be dropped when no lock is held.
-pub type Graveyard = Vec<Box<Value>>;
+pub type Graveyard = Vec<Value>;
 
 /// What went because its time had come.
 #[derive(Clone, Copy, Debug)]

@@ -7,7 +7,7 @@
 //! 4  access u16  LRU/LFU bits
 //! 6  deadline 48 bits, unix ms; 12 armed u32      only if TTL
 //! 6 or 16        key area: the key; if LONG its hash (8) and a pointer to it (8)
-//! then           value area: the bytes; if OUT a pointer to a boxed `Value`
+//! then           value area: the bytes; if OUT padding to a multiple of 8 and the `Value`
 //! ```
 //!
 //! klen, TTL, LONG and the key area stay as they were written for as long as the entry
@@ -15,7 +15,11 @@
 //! shard's lock. The rest of the header is read by it too (DEAD, vlen) and so is always
 //! accessed atomically. Everything else is guarded by the lock of the entry's shard.
 //!
-//! A living entry owns its boxes. A dead one owns nothing.
+//! The `Value` of a collection or a long string stands in the entry: nothing is between the key
+//! and the collection's own memory, and no allocation is spent on a head. Entries start at
+//! multiples of 8 and their size is one, so the padding takes what rounding up would take.
+//!
+//! A living entry owns its value and its key's box. A dead one owns nothing.
 #![allow(unsafe_code)] // typed access to raw places
 
 use super::hash::{Hasher, KeyHash};
@@ -23,6 +27,7 @@ use super::segment::{ArenaGuard, Delta, Ref, Segments, UNIT};
 use super::{Meta, OutOfSpace};
 use crate::values::{Kind, Value};
 use std::marker::PhantomData;
+use std::mem::{ManuallyDrop, MaybeUninit};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, Ordering::Relaxed};
 
@@ -35,7 +40,6 @@ const LONG: u8 = 0x80;
 
 const HEADER: usize = 6;
 const HEADER_TTL: usize = 16;
-const POINTER: usize = 8;
 const LONG_AREA: usize = 16;
 
 /// Longest key that stands in its entry.
@@ -47,7 +51,8 @@ pub(super) const DEADLINE_MAX: u64 = (1 << 48) - 1;
 
 const _: () =
     assert!((HEADER_TTL + KEY_PACKED_MAX + VALUE_PACKED_MAX).div_ceil(UNIT) <= super::segment::UNITS_MAX);
-const _: () = assert!(size_of::<usize>() == POINTER, "entries hold 64-bit pointers");
+const _: () = assert!(size_of::<usize>() == 8, "entries hold 64-bit pointers");
+const _: () = assert!(align_of::<Value>() <= UNIT && size_of::<Value>().is_multiple_of(UNIT));
 
 /// A key that is too long for its entry.
 type LongKey = Box<[u8]>;
@@ -62,8 +67,27 @@ pub(super) enum KeyPart<'a> {
 #[derive(Clone, Copy)]
 pub(super) enum ValuePart<'a> {
     Packed(&'a [u8]),
-    /// Ownership of a `Box<Value>`.
-    Out(*mut Value),
+    Out(Owned),
+}
+
+/// Ownership of a `Value` on its way into an entry, or from one entry to another. To be taken
+/// exactly once.
+#[derive(Clone, Copy)]
+pub(super) struct Owned(MaybeUninit<[u64; size_of::<Value>() / UNIT]>);
+
+impl Owned {
+    pub fn new(value: Value) -> Self {
+        let value = ManuallyDrop::new(value);
+        // SAFETY: as many bytes, of any kind; the value is not dropped here.
+        Owned(unsafe { std::ptr::from_ref(&value).cast::<MaybeUninit<_>>().read() })
+    }
+
+    /// # Safety
+    /// Once for each value.
+    pub unsafe fn take(self) -> Value {
+        // SAFETY: made of a value; aligned as one.
+        unsafe { self.0.as_ptr().cast::<Value>().read() }
+    }
 }
 
 /// An entry that is to be written.
@@ -86,7 +110,10 @@ impl NewEntry<'_> {
     pub fn value_area(&self) -> usize {
         match self.value {
             ValuePart::Packed(bytes) => bytes.len(),
-            ValuePart::Out(_) => POINTER,
+            ValuePart::Out(_) => {
+                let key_end = header(self.meta.deadline.is_some()) + self.key_area();
+                out_at(key_end) - key_end + size_of::<Value>()
+            }
         }
     }
 
@@ -111,7 +138,7 @@ impl NewEntry<'_> {
         Delta { keys: 1, expires: self.meta.deadline.is_some().into(), boxed: self.boxed().into() }
     }
 
-    /// Writes the entry into a new place. The boxes are the entry's from now on.
+    /// Writes the entry into a new place. Value and boxed key are the entry's from now on.
     pub fn place(&self, arena: &mut ArenaGuard<'_>, segments: &Segments) -> Result<Ref, OutOfSpace> {
         let place = arena.reserve(self.units())?;
         let entry = Raw(segments.address(place));
@@ -143,6 +170,11 @@ const fn header(ttl: bool) -> usize {
     if ttl { HEADER_TTL } else { HEADER }
 }
 
+/// Where a value stands behind a key that ends here.
+const fn out_at(key_end: usize) -> usize {
+    key_end.next_multiple_of(UNIT)
+}
+
 const fn units(ttl: bool, key_area: usize, value_area: usize) -> usize {
     (header(ttl) + key_area + value_area).div_ceil(UNIT)
 }
@@ -164,11 +196,11 @@ pub(super) fn discard_key(part: KeyPart<'_>) {
     }
 }
 
-/// Undoes `Box::into_raw` for a value that could not be placed.
+/// Drops a value that could not be placed.
 pub(super) fn discard_value(part: ValuePart<'_>) {
     if let ValuePart::Out(value) = part {
-        // SAFETY: a box of the caller that no entry took.
-        drop(unsafe { Box::from_raw(value) });
+        // SAFETY: the caller's, and no entry took it.
+        drop(unsafe { value.take() });
     }
 }
 
@@ -241,7 +273,7 @@ impl Raw {
         unsafe {
             match value {
                 ValuePart::Packed(bytes) => to.copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()),
-                ValuePart::Out(value) => to.cast::<*mut Value>().write_unaligned(value),
+                ValuePart::Out(value) => self.at(out_at(offset)).cast::<Owned>().write(value),
             }
         }
     }
@@ -255,9 +287,9 @@ impl Raw {
 
     /// # Safety
     /// The entry is alive and OUT, and its shard is locked.
+    #[inline(always)]
     unsafe fn out_value(self) -> *mut Value {
-        // SAFETY: by the contract the value area is a pointer.
-        unsafe { self.at(self.key_at() + self.key_area()).cast::<*mut Value>().read_unaligned() }
+        self.at(out_at(self.key_at() + self.key_area())).cast()
     }
 }
 
@@ -332,7 +364,7 @@ impl<'g> EntryRef<'g> {
         if self.is_packed() {
             return None;
         }
-        // SAFETY: alive, OUT and locked for 'g.
+        // SAFETY: alive, OUT and locked for 'g; entries and the offset are multiples of 8.
         Some(unsafe { &*self.raw.out_value() })
     }
 
@@ -416,12 +448,12 @@ impl<'g> EntryRef<'g> {
         }
     }
 
-    /// The value part, for another entry that takes its place; the box goes over with it.
+    /// The value part, for another entry that takes its place; the value goes over with it.
     pub(super) fn value_part(&self) -> ValuePart<'g> {
         match self.bytes() {
             Some(bytes) => ValuePart::Packed(bytes),
             // SAFETY: alive, OUT and locked.
-            None => ValuePart::Out(unsafe { self.raw.out_value() }),
+            None => ValuePart::Out(unsafe { self.raw.out_value().cast::<Owned>().read() }),
         }
     }
 
@@ -506,28 +538,21 @@ impl<'g> EntryMut<'g> {
     }
 
     /// Writes a new value over the old one if the entry keeps its size and its key its
-    /// place; the old value's box, if any, is the caller's then.
-    pub fn rewrite(&self, new: &NewEntry<'_>) -> Result<Option<Box<Value>>, ()> {
+    /// place; the old value, if it stood out of line, is the caller's then. `keeps`: the value is
+    /// the old one, and only the meta changes.
+    pub fn rewrite(&self, new: &NewEntry<'_>, keeps: bool) -> Result<Option<Value>, ()> {
         let old = self.raw.flags();
         if (old & TTL != 0) != new.meta.deadline.is_some() || self.raw.units() != new.units() {
             return Err(());
         }
-        let boxed = match new.value {
-            // The caller may rewrite only the meta and hand the same box in.
-            ValuePart::Out(value) if old & OUT != 0 && std::ptr::eq(value, self.value_pointer()) => None,
-            _ if old & OUT != 0 => {
-                // SAFETY: the entry gives the box up; the area is overwritten below.
-                Some(unsafe { Box::from_raw(self.value_pointer()) })
-            }
-            _ => None,
-        };
-        let at = self.raw.key_at() + self.raw.key_area();
-        // SAFETY: the same number of units, so the new value is inside; ours alone.
-        unsafe {
-            match new.value {
-                // Meta alone: source and target are the same bytes.
-                ValuePart::Packed(bytes) if bytes.as_ptr() == self.raw.at(at) => {}
-                value => self.raw.write_value(at, value),
+        let mut given_up = None;
+        if !keeps {
+            let at = self.raw.key_at() + self.raw.key_area();
+            // SAFETY: an OUT entry gives its value up, which is overwritten then; the same number
+            // of units, so the new value is inside; ours alone.
+            unsafe {
+                given_up = (old & OUT != 0).then(|| self.raw.out_value().read());
+                self.raw.write_value(at, new.value);
             }
         }
         self.raw.half(2).store(new.value_area() as u16, Relaxed);
@@ -536,30 +561,25 @@ impl<'g> EntryMut<'g> {
         if let Some(deadline) = new.meta.deadline {
             self.raw.set_deadline(deadline, new.meta.armed);
         }
-        Ok(boxed)
+        Ok(given_up)
     }
 
-    fn value_pointer(&self) -> *mut Value {
-        // SAFETY: called for OUT entries that are alive and locked.
-        unsafe { self.raw.out_value() }
-    }
-
-    /// The entry dies and gives its boxes up; the key is dropped here.
-    pub fn kill(self, arena: &mut ArenaGuard<'_>) -> Option<Box<Value>> {
+    /// The entry dies and gives its value up; a boxed key is dropped here.
+    pub fn kill(self, arena: &mut ArenaGuard<'_>) -> Option<Value> {
         arena.count(self.view().delta());
         let flags = self.raw.flags();
-        // SAFETY: alive until the flag below says otherwise; each box is taken once.
+        // SAFETY: alive until the flag below says otherwise; key and value are taken once.
         let value = unsafe {
             if flags & LONG != 0 {
                 drop(Box::from_raw(self.raw.long_key()));
             }
-            (flags & OUT != 0).then(|| Box::from_raw(self.raw.out_value()))
+            (flags & OUT != 0).then(|| self.raw.out_value().read())
         };
         self.bury(arena);
         value
     }
 
-    /// Another entry has taken over boxes and counts; only the place is given back.
+    /// Another entry has taken over value, key and counts; only the place is given back.
     pub fn bury(self, arena: &mut ArenaGuard<'_>) {
         let units = self.raw.units();
         self.raw.byte(1).store(self.raw.flags() | DEAD, Relaxed);
@@ -608,13 +628,13 @@ pub(super) unsafe fn drop_boxes(segments: &Segments, place: Ref) -> usize {
     let raw = Raw(segments.address(place));
     let flags = raw.flags();
     if flags & DEAD == 0 {
-        // SAFETY: alive; marked dead at once, so the boxes are taken once.
+        // SAFETY: alive; marked dead at once, so key and value are dropped once.
         unsafe {
             if flags & LONG != 0 {
                 drop(Box::from_raw(raw.long_key()));
             }
             if flags & OUT != 0 {
-                drop(Box::from_raw(raw.out_value()));
+                raw.out_value().drop_in_place();
             }
         }
         raw.byte(1).store(flags | DEAD, Relaxed);

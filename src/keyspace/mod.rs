@@ -107,8 +107,6 @@ pub enum Content<'a> {
     Bytes(&'a [u8]),
     /// A value that stands out of line (also a `Value::Str`, whatever its length).
     Value(Value),
-    /// The same, boxed already.
-    Boxed(Box<Value>),
 }
 
 /// What `ShardGuard::take` gives back.
@@ -117,7 +115,7 @@ pub enum Taken {
     /// A packed string.
     Bytes(Vec<u8>),
     /// An out-of-line value.
-    Value(Box<Value>),
+    Value(Value),
 }
 
 impl Taken {
@@ -128,7 +126,7 @@ impl Taken {
                 *bytes = taken;
                 Content::Bytes(bytes)
             }
-            Taken::Value(value) => Content::Boxed(value),
+            Taken::Value(value) => Content::Value(value),
         }
     }
 }
@@ -399,7 +397,7 @@ impl Keyspace {
     }
 
     /// Hands a value to the helper thread, which drops it.
-    pub fn discard(&self, value: Box<Value>) {
+    pub fn discard(&self, value: Value) {
         let first = self.reclaim.trash.is_empty();
         self.reclaim.trash.push(Garbage::Value(value));
         if first {

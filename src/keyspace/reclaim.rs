@@ -22,7 +22,7 @@ pub(super) enum Garbage {
     Block(Block),
     /// With the engines and the space that only it still holds.
     Engines(#[expect(dead_code, reason = "dropped for what it owns")] Box<Engines>),
-    Value(Box<Value>),
+    Value(Value),
 }
 
 impl Garbage {

@@ -24,7 +24,7 @@
 use super::batch::Batch;
 use super::bucket::{At, Block, BlockView, SLOTS, Word};
 use super::engines::{Engine, Engines, Space};
-use super::entry::{self, EntryMut, EntryRef, NewEntry, ValuePart};
+use super::entry::{self, EntryMut, EntryRef, NewEntry, Owned, ValuePart};
 use super::hash::KeyHash;
 use super::reclaim::Garbage;
 use super::segment::Ref;
@@ -228,7 +228,7 @@ impl<'b> Locked<'b> {
     }
 
     /// Drops a key that is in no slot any more; gives its value up.
-    pub fn kill(&mut self, place: Ref, hash: KeyHash) -> Option<Box<Value>> {
+    pub fn kill(&mut self, place: Ref, hash: KeyHash) -> Option<Value> {
         let space = self.space;
         let mut arena = space.arena(hash).lock(&space.segments);
         self.entry_mut(place).kill(&mut arena)
@@ -562,7 +562,7 @@ impl<'b> ShardGuard<'b> {
         hash: KeyHash,
         content: Content<'_>,
         meta: Meta,
-    ) -> Result<(Pos, Option<Box<Value>>), OutOfSpace> {
+    ) -> Result<(Pos, Option<Value>), OutOfSpace> {
         let place = self.place(pos);
         let (value, kind) = split(content);
         // SAFETY: the entry is not changed before `overwrite`, which reads the key part only
@@ -570,7 +570,7 @@ impl<'b> ShardGuard<'b> {
         let old = unsafe { EntryRef::new(&self.locked.space.segments, place) };
         let key = old.key_part(self.batch.hasher());
         let new = NewEntry { key, value, kind, meta };
-        self.overwrite(pos, hash, &new).inspect_err(|_| entry::discard_value(new.value))
+        self.overwrite(pos, hash, &new, false).inspect_err(|_| entry::discard_value(new.value))
     }
 
     /// Changes deadline, armed tick, access bits and raw; the value stays.
@@ -581,35 +581,36 @@ impl<'b> ShardGuard<'b> {
         let hasher = self.batch.hasher();
         let new = NewEntry { key: old.key_part(hasher), value: old.value_part(), kind: old.kind(), meta };
         let hash = old.hash(hasher);
-        let (pos, dropped) = self.overwrite(pos, hash, &new)?;
+        let (pos, dropped) = self.overwrite(pos, hash, &new, true)?;
         debug_assert!(dropped.is_none());
         Ok(pos)
     }
 
+    /// `keeps`: the new entry's value is that of the old one.
     fn overwrite(
         &mut self,
         pos: Pos,
         hash: KeyHash,
         new: &NewEntry<'_>,
-    ) -> Result<(Pos, Option<Box<Value>>), OutOfSpace> {
+        keeps: bool,
+    ) -> Result<(Pos, Option<Value>), OutOfSpace> {
         let space = self.locked.space;
         let segments = &space.segments;
         let old = self.locked.entry_mut(pos.place);
         let delta = old.delta_to(new);
-        if let Ok(boxed) = old.rewrite(new) {
+        if let Ok(dropped) = old.rewrite(new, keeps) {
             if delta.boxed != 0 {
                 space.arena(hash).lock(segments).count(delta);
             }
-            return Ok((pos, boxed));
+            return Ok((pos, dropped));
         }
-        let same_box = matches!((new.value, old.view().value_part()), (ValuePart::Out(a), ValuePart::Out(b)) if std::ptr::eq(a, b));
         let mut arena = space.arena(hash).lock(segments);
         let place = new.place(&mut arena, segments)?;
         arena.count(delta);
-        let boxed = match old.view().value_part() {
-            // SAFETY: the old entry is buried below without its boxes: the key's went over to
-            // the new entry, and so did the value's if it is the same one.
-            ValuePart::Out(value) if !same_box => Some(unsafe { Box::from_raw(value) }),
+        let dropped = match old.view().value_part() {
+            // SAFETY: the old entry is buried below without what it owned: a boxed key went over
+            // to the new entry, and so did the value if that keeps it.
+            ValuePart::Out(value) if !keeps => Some(unsafe { value.take() }),
             _ => None,
         };
         old.bury(&mut arena);
@@ -617,11 +618,11 @@ impl<'b> ShardGuard<'b> {
         self.batch.released(space.arena(hash));
         let block = self.locked.block().expect("invariant: the key stands in it");
         block.bucket(pos.at.bucket.into()).set(pos.at.slot.into(), place);
-        Ok((Pos { at: pos.at, place }, boxed))
+        Ok((Pos { at: pos.at, place }, dropped))
     }
 
     /// Removes the key; gives its out-of-line value, to be dropped off the worker.
-    pub fn remove(&mut self, pos: Pos) -> Option<Box<Value>> {
+    pub fn remove(&mut self, pos: Pos) -> Option<Value> {
         let place = self.place(pos);
         let block = self.locked.block().expect("invariant: the key stands in it");
         block.bucket(pos.at.bucket.into()).clear(pos.at.slot.into());
@@ -653,18 +654,17 @@ impl<'b> ShardGuard<'b> {
     }
 }
 
-/// Where a content goes: into the entry, or into a box of its own.
+/// How a content stands in an entry: as bytes or as a value.
 fn split(content: Content<'_>) -> (ValuePart<'_>, Kind) {
     let value = match content {
         Content::Bytes(bytes) if bytes.len() <= entry::VALUE_PACKED_MAX => {
             return (ValuePart::Packed(bytes), Kind::String);
         }
-        Content::Bytes(bytes) => Box::new(Value::Str(Blob::copy_from(bytes))),
-        Content::Value(value) => Box::new(value),
-        Content::Boxed(value) => value,
+        Content::Bytes(bytes) => Value::Str(Blob::copy_from(bytes)),
+        Content::Value(value) => value,
     };
     let kind = value.kind();
-    (ValuePart::Out(Box::into_raw(value)), kind)
+    (ValuePart::Out(Owned::new(value)), kind)
 }
 
 /// A look at a shard's bucket without the lock, for prefetching.

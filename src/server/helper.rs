@@ -83,7 +83,7 @@ impl Mailbox {
     }
 
     /// Hands values over; wake the helper afterwards. The gauge is told what they take.
-    pub fn drop_later(&self, values: impl Iterator<Item = Box<Value>>, gauge: &Gauge) {
+    pub fn drop_later(&self, values: impl Iterator<Item = Value>, gauge: &Gauge) {
         let mut queue = self.values.lock();
         let before = queue.len();
         queue.extend(values);
@@ -151,7 +151,7 @@ impl Mailbox {
     }
 }
 
-fn bytes(values: &[Box<Value>]) -> i64 {
+fn bytes(values: &[Value]) -> i64 {
     i64::try_from(values.iter().map(|v| v.memory()).sum::<usize>()).unwrap_or(i64::MAX)
 }
 

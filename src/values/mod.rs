@@ -87,9 +87,8 @@ impl Kind {
 
 /// A value that lives outside of its key's entry.
 ///
-/// 32 bytes rather than fewer: it stands behind a `Box`, and the allocator has no
-/// size class between 16 and 32, so the second half is free and spares every
-/// small collection one more allocation.
+/// It stands in the entry of its key, so every word counts: a tag, and a packed collection's
+/// pointer and length.
 #[derive(Clone, Debug)]
 pub enum Value {
     /// A string too long to stand in the entry.
@@ -106,7 +105,7 @@ pub enum Value {
     Stream(Box<Stream>),
 }
 
-const _: () = assert!(size_of::<Value>() <= 32);
+const _: () = assert!(size_of::<Value>() == 24);
 
 impl Value {
     /// The type of this value.
@@ -144,18 +143,17 @@ impl Value {
         }
     }
 
-    /// Bytes of memory behind this value, `size_of::<Value>()` included. Large
-    /// collections answer from counters, so the cost is constant.
+    /// Bytes of memory on the heap. Large collections answer from counters, so the cost is
+    /// constant.
     pub fn memory(&self) -> usize {
-        size_of::<Self>()
-            + match self {
-                Value::Str(blob) => blob.memory(),
-                Value::List(list) => list.memory(),
-                Value::Set(set) => set.memory(),
-                Value::Hash(hash) => hash.memory(),
-                Value::ZSet(zset) => zset.memory(),
-                Value::Stream(stream) => size_of::<Stream>() + stream.memory(),
-            }
+        match self {
+            Value::Str(blob) => blob.memory(),
+            Value::List(list) => list.memory(),
+            Value::Set(set) => set.memory(),
+            Value::Hash(hash) => hash.memory(),
+            Value::ZSet(zset) => zset.memory(),
+            Value::Stream(stream) => size_of::<Stream>() + stream.memory(),
+        }
     }
 
     /// Whether freeing this value takes long enough (many allocations, or one

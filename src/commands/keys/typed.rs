@@ -157,7 +157,7 @@ impl Keys<'_, '_> {
                     self.guards = Guards::None;
                 }
                 let result = f(Some(&snapshot));
-                self.graveyard.push(Box::new(snapshot.wrap()));
+                self.graveyard.push(snapshot.wrap());
                 Ok(result)
             }
             None => self.read(i, f),

@@ -35,13 +35,13 @@ pub fn decrby(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
 }
 
 fn add(ctx: &mut Ctx<'_, '_>, by: i64) -> Result<Outcome, Error> {
-    let old = ctx.keys.string(0, |v| match v {
-        Some(v) => number::parse_i64(&v).ok_or(Error::NotInteger),
-        None => Ok(0),
-    })??;
-    let new = old.checked_add(by).ok_or(Error::IncrOverflow)?;
+    let mut new = 0i64;
     let mut digits = itoa::Buffer::new();
-    ctx.keys.put_string(0, NewString::Bytes(digits.format(new).as_bytes()), Ttl::Keep)?;
+    ctx.keys.remake_string(0, |old| {
+        let old = old.map_or(Some(0), number::parse_i64).ok_or(Error::NotInteger)?;
+        new = old.checked_add(by).ok_or(Error::IncrOverflow)?;
+        Ok(digits.format(new).as_bytes())
+    })?;
     ctx.fx.changed(0, Class::STRING, "incrby");
     ctx.reply.int(new);
     Ok(Outcome::Done)

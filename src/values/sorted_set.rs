@@ -5,14 +5,15 @@
 //! ```text
 //! listpack    member score member score …     ascending by score, then by member
 //! table       key: member   payload: score
-//! tree        (score, id of the member) in the same order, 16 bytes each
+//! tree        score and name in the same order, 24 bytes each
+//! name        a member of up to 15 bytes itself, else its id
 //! ```
 //!
-//! The tree does not hold members: an id is the member's 64-bit hash, by which the
-//! table finds it. Members are compared (and so looked up) only between equal
-//! scores. That is less than half the memory of a dictionary plus a skip list. Two
-//! members of one hash are possible in principle; the second gets an id of its own,
-//! kept in `aliases`.
+//! So a range of short members is read from the tree alone, one after the other. A long member
+//! is there once, in the table: its id is its 64-bit hash, by which the table finds it, and it
+//! is looked up to be compared only between equal scores. Both together are half the memory of
+//! a dictionary plus a skip list. Two long members of one hash are possible in principle; the
+//! second gets an id of its own, kept in `aliases`.
 //!
 //! Everything that selects members does so by rank: a range by score or by text is
 //! first turned into a range of ranks in O(log n).
@@ -132,7 +133,40 @@ enum Repr {
 #[derive(Clone, Copy)]
 struct Item {
     score: Score,
-    id: u64,
+    name: Name,
+}
+
+/// A member as the tree knows it. The last byte is the length, or says that the first eight
+/// are an id.
+#[derive(Clone, Copy)]
+struct Name([u8; 16]);
+
+impl Name {
+    const SHORT_MAX: usize = 15;
+    const ID: u8 = 0xFF;
+
+    /// The name of a member that is short enough.
+    fn short(member: &[u8]) -> Option<Name> {
+        let mut bytes = [0; 16];
+        bytes.get_mut(..member.len()).filter(|b| b.len() <= Self::SHORT_MAX)?.copy_from_slice(member);
+        bytes[15] = member.len() as u8;
+        Some(Name(bytes))
+    }
+
+    fn long(id: u64) -> Name {
+        let mut bytes = [Self::ID; 16];
+        bytes[..8].copy_from_slice(&id.to_le_bytes());
+        Name(bytes)
+    }
+
+    /// The member itself, or else its id.
+    #[inline]
+    fn member(&self) -> Result<&[u8], u64> {
+        match self.0[15] {
+            Self::ID => Err(u64::from_le_bytes(*self.0.first_chunk().expect("invariant: 16 bytes"))),
+            len => Ok(&self.0[..usize::from(len)]),
+        }
+    }
 }
 
 /// So many members are looked for together.
@@ -156,26 +190,33 @@ fn score_of(payload: &[u8]) -> Score {
 }
 
 impl Sorted {
-    fn member(&self, item: Item) -> &[u8] {
-        if self.aliases.is_empty() {
-            let found = self.table.key_of(item.id, &item.score.0.to_le_bytes());
-            return found.expect("invariant: the tree's members are in the table");
-        }
-        if let Some((_, member)) = self.aliases.iter().find(|a| a.0 == item.id) {
-            return member;
-        }
-        let mut found = self.table.with_hash(item.id).map(|e| e.key);
-        found.find(|key| self.id(key) == item.id).expect("invariant: the tree's members are in the table")
+    #[inline]
+    fn member<'a>(&'a self, item: &'a Item) -> &'a [u8] {
+        item.name.member().unwrap_or_else(|id| self.long_member(id))
     }
 
-    /// The members of items. They stand in buckets all over the table, which are asked for some
-    /// items ahead.
+    fn long_member(&self, id: u64) -> &[u8] {
+        // A short member may have the same hash.
+        let is_long = |key: &[u8]| key.len() > Name::SHORT_MAX;
+        let found = if self.aliases.is_empty() {
+            self.table.key_of(id, is_long)
+        } else if let Some((_, member)) = self.aliases.iter().find(|a| a.0 == id) {
+            Some(&**member)
+        } else {
+            let mut keys = self.table.with_hash(id).map(|e| e.key);
+            keys.find(|key| is_long(key) && self.id(key) == id)
+        };
+        found.expect("invariant: the tree's members are in the table")
+    }
+
+    /// The members of items. Long ones stand in buckets all over the table, which are asked for
+    /// some items ahead.
     fn members<'a>(
         &'a self,
-        items: impl Iterator<Item = Item> + 'a,
+        items: impl Iterator<Item = &'a Item> + 'a,
     ) -> impl Iterator<Item = (Elem<'a>, Score)> + 'a {
         let mut items = items.fuse();
-        let mut ahead: SmallVec<[Item; AHEAD]> = SmallVec::new();
+        let mut ahead: SmallVec<[&'a Item; AHEAD]> = SmallVec::new();
         // Who wants one member only should not pay for more.
         let mut step = 1;
         std::iter::from_fn(move || {
@@ -183,7 +224,8 @@ impl Sorted {
                 ahead.extend(items.by_ref().take(step));
                 ahead.reverse();
                 step = (2 * step).min(AHEAD);
-                std::hint::black_box(ahead.iter().fold(0, |sum, item| sum ^ self.table.approach(item.id)));
+                let ids = ahead.iter().filter_map(|item| item.name.member().err());
+                std::hint::black_box(ids.fold(0, |sum, id| sum ^ self.table.approach(id)));
             }
             let item = ahead.pop()?;
             Some((Elem::Bytes(self.member(item)), item.score))
@@ -197,7 +239,12 @@ impl Sorted {
         }
     }
 
-    /// An id for a member that is not in the table yet.
+    /// The name of a member that is not in the table yet.
+    fn new_name(&mut self, member: &[u8]) -> Name {
+        Name::short(member).unwrap_or_else(|| Name::long(self.new_id(member)))
+    }
+
+    /// An id for a long member that is not in the table yet.
     fn new_id(&mut self, member: &[u8]) -> u64 {
         let hash = table::hash(member);
         let taken =
@@ -219,28 +266,28 @@ impl Sorted {
     fn rank(&self, score: Score, member: &[u8]) -> usize {
         self.tree.partition_point(|item| match item.score.cmp(score) {
             Ordering::Less => true,
-            Ordering::Equal => self.member(*item) < member,
+            Ordering::Equal => self.member(item) < member,
             Ordering::Greater => false,
         })
     }
 
     fn insert(&mut self, member: &[u8], score: Score) -> Option<Score> {
         let old = self.score(member);
-        let id = match old {
+        let name = match old {
             Some(old) if old == score => return Some(old),
             Some(old) => {
                 let rank = self.rank(old, member);
                 let item = self.tree.remove(rank).expect("invariant: the table's members are in the tree");
                 self.table.overwrite(member, &score.0.to_le_bytes());
-                item.id
+                item.name
             }
             None => {
-                let id = self.new_id(member);
+                let name = self.new_name(member);
                 self.table.insert(member, &score.0.to_le_bytes(), false);
-                id
+                name
             }
         };
-        self.tree.insert(self.rank(score, member), Item { score, id });
+        self.tree.insert(self.rank(score, member), Item { score, name });
         old
     }
 
@@ -508,8 +555,8 @@ impl SortedSet {
                 (count(min, false), count(max, true))
             }
             Repr::Sorted(s) => (
-                s.tree.partition_point(|i| min.is_after(s.member(*i), false)),
-                s.tree.partition_point(|i| max.is_after(s.member(*i), true)),
+                s.tree.partition_point(|i| min.is_after(s.member(i), false)),
+                s.tree.partition_point(|i| max.is_after(s.member(i), true)),
             ),
         };
         start..end.max(start)
@@ -524,7 +571,7 @@ impl SortedSet {
             Repr::Sorted(sorted) => {
                 for _ in start..end {
                     if let Some(item) = sorted.tree.remove(start) {
-                        let member = sorted.member(item).to_vec();
+                        let member = sorted.member(&item).to_vec();
                         sorted.forget(&member);
                     }
                 }

@@ -221,10 +221,10 @@ impl Table {
             .filter(move |entry| hash(entry.key) == wanted)
     }
 
-    /// The key of this hash and payload, which must be there: the hash of a key is
-    /// computed only if its tag does not tell.
+    /// The only key of this hash for which `is` holds. It must be there: hashes of keys are
+    /// computed, and `is` asked, only if the tags of their bucket do not tell.
     #[inline]
-    pub fn key_of(&self, wanted: u64, payload: &[u8]) -> Option<&[u8]> {
+    pub fn key_of(&self, wanted: u64, is: impl Fn(&[u8]) -> bool) -> Option<&[u8]> {
         if self.len == 0 {
             return None;
         }
@@ -233,7 +233,7 @@ impl Table {
         if bucket::tags(bucket).iter().filter(|t| **t == tag).count() == 1 {
             return bucket::find(bucket, tag, |_| true).map(|span| self.key(bucket, span));
         }
-        self.with_hash(wanted).find(|e| e.payload == payload).map(|e| e.key)
+        self.with_hash(wanted).map(|e| e.key).find(|key| is(key))
     }
 
     /// Reads the first byte of the bucket of a hash, for nothing but that it be in the cache

@@ -81,20 +81,40 @@ fn forged_listpacks_are_refused() {
 
 #[test]
 fn two_members_of_one_hash_stay_apart() {
-    // As if "x" had the hash of "a": an alias stands for it.
+    let [a, m, x] = ["a", "m", "x"].map(|c| c.repeat(Name::SHORT_MAX + 1));
+    // As if `x` had the hash of `a`: an alias stands for it.
     let mut s = Sorted::default();
-    s.insert(b"a", score(1.0));
-    let id = table::hash(b"x");
-    s.aliases.push((id.wrapping_add(5), b"x".as_slice().into()));
-    s.table.insert(b"x", &1f64.to_le_bytes(), false);
-    s.tree.insert(1, Item { score: score(1.0), id: id.wrapping_add(5) });
+    s.insert(a.as_bytes(), score(1.0));
+    let id = table::hash(x.as_bytes()).wrapping_add(5);
+    s.aliases.push((id, x.as_bytes().into()));
+    s.table.insert(x.as_bytes(), &1f64.to_le_bytes(), false);
+    s.tree.insert(1, Item { score: score(1.0), name: Name::long(id) });
     let mut z = SortedSet(Repr::Sorted(Box::new(s)));
-    z.insert(b"m", score(1.0), &SMALL);
-    z.insert(b"x", score(0.5), &SMALL);
-    assert_eq!(names(&z), ["x", "a", "m"]);
-    assert_eq!(z.rank(b"x").map(|r| r.0), Some(0));
-    z.remove(b"x");
-    assert_eq!(names(&z), ["a", "m"]);
+    z.insert(m.as_bytes(), score(1.0), &SMALL);
+    z.insert(x.as_bytes(), score(0.5), &SMALL);
+    assert_eq!(names(&z), [x.as_str(), &a, &m]);
+    assert_eq!(z.rank(x.as_bytes()).map(|r| r.0), Some(0));
+    z.remove(x.as_bytes());
+    assert_eq!(names(&z), [a, m]);
+}
+
+#[test]
+fn short_members_stand_in_the_tree_and_long_ones_beside() {
+    let mut z = SortedSet(Repr::Sorted(Box::default()));
+    for len in 0..40 {
+        z.insert("z".repeat(len).as_bytes(), score(1.0), &SMALL);
+    }
+    // Equal scores: in the order of the texts.
+    assert!(z.iter().map(|(m, _)| m.to_vec().len()).eq(0..40));
+    assert!(z.iter_rev_from(39).map(|(m, _)| m.to_vec().len()).eq((0..40).rev()));
+    for len in [0, 15, 16, 39] {
+        let member = "z".repeat(len);
+        assert_eq!(z.insert(member.as_bytes(), score(0.5), &SMALL), Some(score(1.0)));
+        assert_eq!(z.rank(member.as_bytes()).map(|r| r.1), Some(score(0.5)));
+    }
+    assert_eq!(z.remove_ranks(0..4), 4);
+    assert_eq!(z.len(), 36);
+    assert_eq!(z.get(14).map(|(m, _)| m.to_vec().len()), Some(17));
 }
 
 type Twin = HashMap<Vec<u8>, f64>;

@@ -5,10 +5,12 @@ use crate::commands::args::Source;
 use crate::commands::call::Env;
 use crate::commands::command::Flags;
 use crate::commands::session::Session;
-use crate::commands::table::Found;
+use crate::commands::table::{self, Found};
 use crate::config::Config;
+use crate::events::monitor;
 use crate::observe::latency::{COMMAND, FAST_COMMAND};
 use crate::observe::slowlog::SlowLog;
+use crate::shared::Shared;
 
 /// A command that ran.
 #[derive(Clone, Copy)]
@@ -44,8 +46,51 @@ pub fn took(env: Env<'_>, session: &Session, micros: u64, ran: Ran<'_, '_>) {
     env.shared.latency.note(event, micros, config.latency_monitor_threshold, clock::now_ms);
     let threshold = config.slowlog_log_slower_than;
     if threshold >= 0 && micros >= threshold.unsigned_abs() {
-        keep(&env.shared.logs.slow, config.slowlog_max_len, session, micros, ran);
+        let entry = keep(&env.shared.logs.slow, config.slowlog_max_len, session, micros, ran);
+        if config.slowlog_to_log {
+            log_slow(env.shared, &config, session, micros, entry, ran);
+        }
     }
+}
+
+/// A slow command as a line of the log. The trace is that of the connection (this run and the client's number), the span
+/// that of the command (its number in the slow log); both have the form of W3C trace context. They are put together here,
+/// and so cost nothing where nobody asks.
+#[cold]
+fn log_slow(shared: &Shared, config: &Config, session: &Session, micros: u64, entry: u64, ran: Ran<'_, '_>) {
+    let handle = &session.handle;
+    let trace = format!("{:.16}{:016x}", shared.run_id, handle.id);
+    // A span of zeros is none.
+    let span = format!("{:016x}", entry + 1);
+    let words = ran.found.words();
+    let name = table::full_name(ran.found.id);
+    let args = arguments(ran.shown().skip(words), config.hide_user_data_from_log);
+    tracing::info!(client = handle.id, addr = %handle.addr, trace, span, entry, micros, command = %name, args, "slow command");
+}
+
+/// Most arguments of a command that the log shows.
+const LOGGED_ARGS_MAX: usize = 16;
+/// Most bytes of one.
+const LOGGED_BYTES_MAX: usize = 64;
+
+/// Arguments for the log: their sizes, or themselves in quotes.
+fn arguments<'x>(args: impl Iterator<Item = &'x [u8]>, hide: bool) -> String {
+    let mut text = String::new();
+    for (i, arg) in args.enumerate() {
+        if i > 0 {
+            text.push(' ');
+        }
+        if i == LOGGED_ARGS_MAX {
+            text.push_str("...");
+            break;
+        }
+        if hide {
+            text.push_str(&format!("({} bytes)", arg.len()));
+        } else {
+            monitor::quote(&mut text, &arg[..arg.len().min(LOGGED_BYTES_MAX)]);
+        }
+    }
+    text
 }
 
 /// Several constant-time commands took this long together.
@@ -95,8 +140,22 @@ fn keep_large(log: &SlowLog, max: u64, session: &Session, bytes: usize, ran: Ran
 }
 
 #[cold]
-fn keep(log: &SlowLog, max: u64, session: &Session, measure: u64, ran: Ran<'_, '_>) {
+fn keep(log: &SlowLog, max: u64, session: &Session, measure: u64, ran: Ran<'_, '_>) -> u64 {
     let name = session.handle.labels().name;
     let max = usize::try_from(max).unwrap_or(usize::MAX);
-    log.add(max, clock::now_ms() / 1000, measure, &session.handle.addr, &name, ran.shown());
+    log.add(max, clock::now_ms() / 1000, measure, &session.handle.addr, &name, ran.shown())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arguments_are_hidden_or_shortened() {
+        let args: [&[u8]; 2] = [b"key\n", &[b'x'; 100]];
+        assert_eq!(arguments(args.into_iter(), true), "(4 bytes) (100 bytes)");
+        assert_eq!(arguments(args.into_iter(), false), format!("\"key\\n\" \"{}\"", "x".repeat(64)));
+        let many = std::iter::repeat_n(&b"y"[..], 40);
+        assert!(arguments(many, false).ends_with("\"y\" ..."));
+    }
 }

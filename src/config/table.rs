@@ -65,9 +65,8 @@ settings! {
         /// Channels open to users whose rules name none.
         acl_pubsub_default: PubsubDefault = "resetchannels", ["acl-pubsub-default"],
             Spec::Choice(PubsubDefault::WORDS), LIVE, waits("ACL");
-        /// Keep keys and values out of the log.
-        hide_user_data_from_log: bool = "yes", ["hide-user-data-from-log"], Spec::Bool, LIVE,
-            inert("tandem never logs keys or values");
+        /// Keep keys and values out of the log: of commands only their names are shown.
+        hide_user_data_from_log: bool = "yes", ["hide-user-data-from-log"], Spec::Bool, LIVE, ACTIVE;
     }
     "limits" {
         /// Clients at the same time; more are turned away with an error.
@@ -220,7 +219,7 @@ settings! {
         /// How much is logged.
         loglevel: LogLevel = "notice", ["loglevel"], Spec::Choice(LogLevel::WORDS), LIVE, ACTIVE;
         /// Form of the lines.
-        log_format: LogFormat = "redis", ["log-format"], Spec::Choice(LogFormat::WORDS), FIXED, later("logging as JSON");
+        log_format: LogFormat = "redis", ["log-format"], Spec::Choice(LogFormat::WORDS), FIXED, ACTIVE;
         /// Print the logo at the start even when the output is no terminal.
         always_show_logo: bool = "no", ["always-show-logo"], Spec::Bool, FIXED, ACTIVE;
         /// Log to syslog too.
@@ -244,6 +243,8 @@ settings! {
         /// Time from which a command is kept in the slow log; -1 keeps none, 0 all.
         slowlog_log_slower_than: i64 = "10000", ["slowlog-log-slower-than", "commandlog-execution-slower-than"],
             int(-1, LONG, "microseconds"), LIVE, ACTIVE;
+        /// Write what enters the slow log to the log too, with the trace id of its connection.
+        slowlog_to_log: bool = "no", ["slowlog-to-log"], Spec::Bool, LIVE, ACTIVE;
         /// Entries that the slow log keeps.
         slowlog_max_len: u64 = "128", ["slowlog-max-len", "commandlog-slow-execution-max-len"], int(0, LONG, "entries"),
             LIVE, ACTIVE;

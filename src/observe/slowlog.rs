@@ -50,7 +50,7 @@ pub struct SlowLog {
 }
 
 impl SlowLog {
-    /// Adds an entry and drops the oldest beyond `max`.
+    /// Adds an entry and drops the oldest beyond `max`. Gives its number.
     pub fn add<'x>(
         &self,
         max: usize,
@@ -59,13 +59,14 @@ impl SlowLog {
         addr: &str,
         name: &[u8],
         args: impl ExactSizeIterator<Item = &'x [u8]>,
-    ) {
+    ) -> u64 {
         let args = shorten(args);
         let mut log = self.log.lock();
         let id = log.next_id;
         log.next_id += 1;
         log.entries.push_front(Entry { id, time_s, measure, args, addr: addr.into(), name: name.into() });
         log.entries.truncate(max);
+        id
     }
 
     /// The newest `count` entries.

@@ -215,12 +215,13 @@ impl Stats {
     pub fn sum(&self) -> Counters {
         let mut sum = Counters::default();
         for lane in &self.lanes {
-            let commands = {
+            let timed: Vec<usize> = {
                 let lane = lane.lock();
                 sum.add(&lane);
-                lane.commands.len()
+                let commands = lane.commands.iter().enumerate();
+                commands.filter(|(_, command)| command.durations.is_some()).map(|(id, _)| id).collect()
             };
-            for id in 0..commands {
+            for id in timed {
                 let lane = lane.lock();
                 if let (Some(theirs), Some(mine)) = (lane.commands.get(id), sum.commands.get_mut(id)) {
                     mine.add_durations(theirs);

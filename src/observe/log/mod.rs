@@ -1,9 +1,11 @@
-//! Log lines as redis-server writes them: `PID:M 21 Nov 2026 05:00:00.123 * message`.
+//! Log lines as redis-server writes them: `PID:M 21 Nov 2026 05:00:00.123 * message`; or as JSON (`log-format`).
 //!
 //! A `tracing` subscriber of its own, because the form is fixed and spans are not used.
 //! ERROR and WARN are Redis' warning (`#`), INFO is notice (`*`), DEBUG verbose (`-`) and
 //! TRACE debug (`.`). A log file is opened for every line, so that it can be rotated by
 //! renaming; lines are rare.
+
+mod json;
 
 use std::fmt::Write as _;
 use std::fs::OpenOptions;
@@ -18,7 +20,7 @@ use tracing::subscriber::Interest;
 use tracing::{Event, Level, Metadata, Subscriber};
 
 use crate::clock;
-use crate::config::{Config, LogLevel};
+use crate::config::{Config, LogFormat, LogLevel};
 use crate::sys::process::local_time;
 
 /// Longest message; what is beyond is cut off.
@@ -58,8 +60,9 @@ pub fn install(config: &Config) {
     let path = (!config.logfile.is_empty()).then(|| config.logfile.as_path().to_owned());
     let show_logo = config.always_show_logo || (path.is_none() && std::io::stdout().is_terminal());
     THRESHOLD.store(rank_of(config.loglevel), Relaxed);
-    let lines = Lines { path };
-    if show_logo && config.loglevel != LogLevel::Nothing {
+    let lines = Lines { path, format: config.log_format };
+    // A picture is no JSON.
+    if show_logo && config.log_format == LogFormat::Redis && config.loglevel != LogLevel::Nothing {
         lines.write(logo(config).as_bytes());
     }
     // A second subscriber in one process (tests) leaves the first in force.
@@ -70,6 +73,7 @@ pub fn install(config: &Config) {
 struct Lines {
     /// None: standard output.
     path: Option<PathBuf>,
+    format: LogFormat,
 }
 
 impl Lines {
@@ -122,9 +126,19 @@ impl Subscriber for Lines {
     fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
 
     fn event(&self, event: &Event<'_>) {
-        let mut message = Message::default();
-        event.record(&mut message);
-        let line = line(clock::now_ms(), std::process::id(), *event.metadata().level(), &message.text());
+        let (now_ms, pid, level) = (clock::now_ms(), std::process::id(), *event.metadata().level());
+        let line = match self.format {
+            LogFormat::Redis => {
+                let mut message = Message::default();
+                event.record(&mut message);
+                line(now_ms, pid, level, &message.text())
+            }
+            LogFormat::Json => {
+                let mut fields = json::Fields::default();
+                event.record(&mut fields);
+                json::line(now_ms, pid, level, event.metadata().target(), &fields)
+            }
+        };
         self.write(line.as_bytes());
     }
 
@@ -182,6 +196,12 @@ fn line(now_ms: u64, pid: u32, level: Level, message: &str) -> String {
     escape(&mut line, message);
     line.push('\n');
     line
+}
+
+/// What of a text is logged.
+fn cut(text: &str) -> &str {
+    let end = (0..=MESSAGE_MAX.min(text.len())).rev().find(|at| text.is_char_boundary(*at));
+    &text[..end.unwrap_or(0)]
 }
 
 /// One line stays one line, and a terminal is told nothing by a client's bytes.

@@ -2,12 +2,30 @@
 //!
 //! Everything else is handed a `now`: commands, the expiry wheel, policies. That is what
 //! makes them testable with invented clocks. A worker reads the clock once per batch.
+//!
+//! [`step`] sets the wall clock of this process alone, so that a running server can be tested with a clock that is set
+//! forward or back, or that a machine finds later than it left it when it went to sleep.
 
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)]
 
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 
 use rustix::time::{ClockId, clock_gettime};
+
+/// By how many microseconds this process' wall clock is ahead of the machine's.
+static AHEAD_US: AtomicI64 = AtomicI64::new(0);
+
+/// Sets the wall clock of this process forward, or (negative) back. For tests.
+pub fn step(by_ms: i64) {
+    AHEAD_US.fetch_add(by_ms.saturating_mul(1000), Relaxed);
+}
+
+/// What the machine's clock says when this process' says `unix_ms`, in milliseconds.
+#[must_use]
+pub fn of_machine(unix_ms: u64) -> u64 {
+    unix_ms.saturating_add_signed(-(AHEAD_US.load(Relaxed) / 1000))
+}
 
 /// Milliseconds since the Unix epoch, as deadlines are stored.
 #[inline]
@@ -20,7 +38,8 @@ pub fn now_ms() -> u64 {
 pub fn now_us() -> u64 {
     let t = clock_gettime(ClockId::Realtime);
     // A clock before 1970 reads 0.
-    t.tv_sec.max(0).unsigned_abs() * 1_000_000 + t.tv_nsec.unsigned_abs() / 1_000
+    let machine = t.tv_sec.max(0).unsigned_abs() * 1_000_000 + t.tv_nsec.unsigned_abs() / 1_000;
+    machine.saturating_add_signed(AHEAD_US.load(Relaxed))
 }
 
 /// Nanoseconds of a monotonic clock whose zero is the first call in this process.

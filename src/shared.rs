@@ -145,6 +145,8 @@ pub struct Shared {
     notify: AtomicU32,
     stream_readers: AtomicU32,
     shutdown: tokio::sync::watch::Sender<Option<Shutdown>>,
+    /// Told when DEBUG CLOCK-STEP has set this process' clock.
+    pub clock_steps: tokio::sync::watch::Sender<()>,
     /// Told when the helper thread made work that only a worker can do.
     pub errands: tokio::sync::Notify,
     /// Wakes the thread that does what workers must not.
@@ -197,6 +199,7 @@ impl Shared {
             notify: AtomicU32::new(config.notify_keyspace_events.bits()),
             stream_readers: AtomicU32::new(0),
             shutdown: tokio::sync::watch::Sender::new(None),
+            clock_steps: tokio::sync::watch::Sender::new(()),
             errands: tokio::sync::Notify::new(),
             helper: crate::server::helper::Mailbox::default(),
             config: Arc::new(ArcSwap::from_pointee(config)),

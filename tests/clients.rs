@@ -1,9 +1,12 @@
-//! Clients that people use, each doing real work over the unix socket: redis-cli, redis-benchmark, redis-py, ioredis.
+//! Clients that people use, each doing real work over the unix socket: redis-cli, redis-benchmark, redis-py, ioredis,
+//! redis-rs; and the examples, which are written in three of them.
 //!
 //! `scripts/test --setup` installs them; redis-py and ioredis go to a folder below cargo's target folder.
 #![allow(clippy::disallowed_methods, reason = "tests measure real time and have no src/clock.rs")]
 
 mod common;
+#[path = "../examples/presence.rs"]
+mod presence;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -139,4 +142,32 @@ fn ioredis_works() {
     let output =
         run(Command::new("node").arg(script("ioredis.cjs")).arg(server.socket()).env("NODE_PATH", modules));
     assert!(output.ends_with("all done\n"), "{output}");
+}
+
+/// A file below `examples/`, which users copy: each shows what it does and checks it.
+fn example(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("examples").join(name)
+}
+
+#[test]
+fn the_example_of_delayed_jobs_works() {
+    let server = Options::tandem().start();
+    let python = installed("venv/bin/python");
+    let output = run(Command::new(python).arg(example("delayed_jobs.py")).arg(server.socket()));
+    assert!(output.ends_with("all done\n"), "{output}");
+}
+
+#[test]
+fn the_example_of_session_expiry_works() {
+    let server = Options::tandem().start();
+    let modules = installed("node_modules/ioredis").parent().expect("a folder").to_path_buf();
+    let mut node = Command::new("node");
+    let output = run(node.arg(example("session_expiry.cjs")).arg(server.socket()).env("NODE_PATH", modules));
+    assert!(output.ends_with("all done\n"), "{output}");
+}
+
+#[test]
+fn the_example_of_presence_works() {
+    let server = Options::tandem().start();
+    presence::run(server.socket().to_str().expect("a path")).expect("it runs");
 }

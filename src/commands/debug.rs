@@ -35,6 +35,14 @@ type Run = fn(&mut Ctx<'_, '_>) -> Result<Outcome, Error>;
 /// Name, fewest and most arguments, form of the arguments, what it does, the code.
 const SUBCOMMANDS: &[(&str, usize, usize, &str, &str, Run)] = &[
     ("CHANGE-REPL-ID", 0, 0, "", "Takes a new replication id.", change_repl_id),
+    (
+        "CLOCK-STEP",
+        1,
+        1,
+        "<milliseconds>",
+        "Sets this process' clock forward or, below zero, back.",
+        clock_step,
+    ),
     ("CONFIG-REWRITE-FORCE-ALL", 0, 0, "", "CONFIG REWRITE with a line for every setting.", rewrite_all),
     ("DIGEST", 0, 0, "", "Signature of all data; equal data, equal signature.", digest_all),
     ("DIGEST-VALUE", 0, usize::MAX, "[<key> ...]", "Signatures of values.", digest_values),
@@ -243,6 +251,15 @@ fn fault(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
     } else {
         return Err(Error::Syntax);
     }
+    ok(ctx)
+}
+
+fn clock_step(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
+    // A year either way: no arithmetic with times can overflow.
+    const STEP_MAX: i64 = 366 * 24 * 3_600_000;
+    let ms = ctx.args.int_in(-STEP_MAX..=STEP_MAX, Error::NotInteger)?;
+    crate::clock::step(ms);
+    ctx.shared.clock_steps.send_replace(());
     ok(ctx)
 }
 

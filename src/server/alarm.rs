@@ -14,6 +14,7 @@ use rustix::time::{
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
+use crate::clock;
 use crate::sys::readiness;
 
 /// One timer descriptor.
@@ -38,6 +39,7 @@ impl Alarm {
     /// # Errors
     /// If the kernel refuses the timer.
     pub async fn reached(&self, unix_ms: u64) -> io::Result<()> {
+        let unix_ms = clock::of_machine(unix_ms);
         // All zero would disarm it.
         let unix_ms = i64::try_from(unix_ms.max(1)).unwrap_or(i64::MAX);
         let at = Itimerspec {
@@ -70,7 +72,6 @@ impl Alarm {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock;
     use std::time::Duration;
 
     fn runtime() -> tokio::runtime::Runtime {

@@ -281,7 +281,10 @@ async fn pause_accepting(error: &io::Error) {
 
 /// Works off due keys between batches; sleeps until the next deadline, without a tick.
 async fn expire(worker: Rc<Worker>, alarm: Alarm) {
+    let mut steps = worker.shared.clock_steps.subscribe();
     loop {
+        // One that comes while the wheels are looked at is seen when this is about to sleep.
+        steps.mark_unchanged();
         // A panic in a slice is a bug; it must not end the expiry of this worker.
         let slice = catch_unwind(AssertUnwindSafe(|| expire_slice(&worker))).unwrap_or_else(|payload| {
             tracing::error!("expiry ended in a panic: {}", panic_text(&*payload));
@@ -308,6 +311,8 @@ async fn expire(worker: Rc<Worker>, alarm: Alarm) {
                 tokio::time::sleep(EXPIRY_HELD_BACK).await;
             },
             () = worker.earlier.notified() => {}
+            // The alarm itself notices when the machine's clock is set.
+            _ = steps.changed() => {}
         }
     }
 }

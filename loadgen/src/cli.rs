@@ -110,7 +110,18 @@ pub struct RunArgs {
     /// Commands and weights: get, set, incr, del, or for example get=80,set=20
     #[arg(long, default_value = "get=50,set=50")]
     pub mix: Mix,
-    /// Which keys: uniform, sequential, zipf:EXPONENT
+    /// Every SET has a deadline so far away: 10s, or 1s-60s for evenly between
+    #[arg(long, value_parser = ttl)]
+    pub ttl: Option<(u64, u64)>,
+    /// Close a connection and open another after so many requests on it
+    #[arg(long, value_parser = count)]
+    pub churn: Option<u64>,
+    /// RESP3, and the server tracks the keys that connections read (CLIENT TRACKING ON); the
+    /// invalidations are counted
+    #[arg(long, conflicts_with = "churn")]
+    pub tracking: bool,
+    /// Which keys: uniform, sequential, zipf:EXPONENT, hot:KEYS%:REQUESTS%, or trace:FORMAT:FILE
+    /// with the formats of `hitratio`
     #[arg(long, default_value = "uniform")]
     pub dist: Dist,
     /// How long to measure, for example 10s or 500ms [default: 10s, or no limit with --requests]
@@ -292,6 +303,14 @@ pub fn rate(s: &str) -> Result<f64> {
     Ok(n as f64)
 }
 
+/// Milliseconds: `10s` or `1s-60s`.
+fn ttl(s: &str) -> Result<(u64, u64)> {
+    let (from, to) = s.split_once('-').unwrap_or((s, s));
+    let (from, to) = (duration(from)?.as_millis() as u64, duration(to)?.as_millis() as u64);
+    ensure!(from >= 1 && from <= to, "a time to live is 1ms at least, and a range goes upwards: {s}");
+    Ok((from, to))
+}
+
 /// `10s`, `500ms`, `2m`; a bare number is seconds.
 pub fn duration(s: &str) -> Result<Duration> {
     let split = s.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(s.len());
@@ -325,6 +344,11 @@ mod tests {
         assert_eq!(duration("2m").unwrap(), Duration::from_secs(120));
         for bad in ["", "k", "-1", "0", "1.5", "1x", "nan", "1e99"] {
             assert!(count(bad).is_err(), "{bad}");
+        }
+        assert_eq!(ttl("1s-1m").unwrap(), (1000, 60_000));
+        assert_eq!(ttl("5ms").unwrap(), (5, 5));
+        for bad in ["", "0s", "2s-1s", "1s-"] {
+            assert!(ttl(bad).is_err(), "{bad}");
         }
         for bad in ["", "s", "-1s", "2d", "25h", "nan"] {
             assert!(duration(bad).is_err(), "{bad}");

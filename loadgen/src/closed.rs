@@ -26,11 +26,14 @@ pub fn run(worker: &mut Worker, requests: &mut Generator, pipeline: u64, limit: 
         let events = worker.poll(Wait::Millis(WAIT_MS), |w, id| {
             let now = now_ns();
             let conn = &mut w.conns[id];
+            // One that waits for nothing may still be told something (RESP3).
+            let waited = !conn.pending.is_empty();
             conn.receive(&mut w.scratch, &mut w.scanner, |sent, class| {
                 tally.reply(class, now.saturating_sub(sent.at));
             })?;
-            if conn.pending.is_empty() {
+            if waited && conn.pending.is_empty() {
                 busy -= 1;
+                w.renew(id)?;
                 if now < limit.deadline_ns {
                     busy += usize::from(send_batch(w, requests, id, pipeline, &mut to_send, now)?);
                 }
@@ -50,6 +53,8 @@ pub fn run(worker: &mut Worker, requests: &mut Generator, pipeline: u64, limit: 
     tally.settle();
     tally.elapsed_ns = now_ns() - start;
     tally.first_bad = worker.scanner.first_bad.take();
+    tally.pushes = std::mem::take(&mut worker.scanner.pushes);
+    tally.reconnects = std::mem::take(&mut worker.reconnects);
     Ok(tally)
 }
 

@@ -2,17 +2,22 @@
 
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
 
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
 use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, recv, send};
 
-use crate::reply::{Class, Pending, Scanner};
+use crate::clock::now_ns;
+use crate::reply::{Class, Pending, Scanner, whole_reply};
 use crate::target::Target;
 
 /// One receive takes at most this much; the buffer is shared by a worker's connections.
 pub const RECV_BYTES: usize = 64 << 10;
+
+/// A handshake is answered within this time.
+const ASK_NS: u64 = 10_000_000_000;
 
 /// A client connection and its requests in flight.
 pub struct Conn {
@@ -24,6 +29,8 @@ pub struct Conn {
     unsent: Vec<u8>,
     unsent_from: usize,
     wants_write: bool,
+    /// Replies that came so far.
+    pub served: u64,
 }
 
 impl Conn {
@@ -39,6 +46,7 @@ impl Conn {
             unsent: Vec::new(),
             unsent_from: 0,
             wants_write: false,
+            served: 0,
         })
     }
 
@@ -92,6 +100,7 @@ impl Conn {
             Err(Errno::AGAIN | Errno::INTR) => return Ok(()),
             Err(e) => bail!("receive failed: {e}{}", self.unanswered()),
         };
+        let waited = self.pending.len();
         if self.tail.is_empty() {
             let used = scan(&mut self.pending, &scratch[..n], scanner, &mut seen)?;
             self.tail.extend_from_slice(&scratch[used..n]);
@@ -100,8 +109,31 @@ impl Conn {
             let used = scan(&mut self.pending, &self.tail, scanner, &mut seen)?;
             self.tail.drain(..used);
         }
-        if self.pending.is_empty() && !self.tail.is_empty() {
+        self.served += (waited - self.pending.len()) as u64;
+        if self.pending.is_empty() && !self.tail.is_empty() && self.tail[0] != b'>' {
             bail!("the server sent {} bytes that nothing asked for", self.tail.len());
+        }
+        Ok(())
+    }
+
+    /// Sends something whose replies are of no interest, and waits for `replies` of them.
+    pub fn ask(&mut self, bytes: &[u8], replies: usize) -> Result<()> {
+        let deadline = now_ns() + ASK_NS;
+        let (mut buf, mut chunk, mut got, mut sent) = (Vec::new(), [0u8; 4096], 0, 0);
+        while got < replies {
+            ensure!(now_ns() < deadline, "no reply to the handshake of a connection");
+            sent += send_some(&self.fd, &bytes[sent..])?;
+            match recv(&self.fd, &mut chunk[..], RecvFlags::empty()) {
+                Ok((0, _)) => bail!("the server closed a connection in its handshake"),
+                Ok((n, _)) => buf.extend_from_slice(&chunk[..n]),
+                Err(Errno::AGAIN | Errno::INTR) => std::thread::sleep(Duration::from_micros(50)),
+                Err(e) => bail!("receive failed: {e}"),
+            }
+            while let Some(len) = whole_reply(&buf)? {
+                let reply: Vec<u8> = buf.drain(..len).collect();
+                ensure!(reply[0] != b'-', "refused: {}", String::from_utf8_lossy(&reply[1..len - 2]));
+                got += 1;
+            }
         }
         Ok(())
     }
@@ -121,6 +153,12 @@ fn scan(
 ) -> Result<usize> {
     let mut used = 0;
     while used < buf.len() {
+        if buf[used] == b'>' {
+            let Some(len) = whole_reply(&buf[used..])? else { break };
+            used += len;
+            scanner.pushes += 1;
+            continue;
+        }
         let Some(sent) = pending.front() else { break };
         let Some((len, class)) = scanner.take(&buf[used..], sent)? else {
             break;

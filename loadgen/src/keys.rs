@@ -3,10 +3,15 @@
 use std::cell::Cell;
 use std::rc::Rc;
 use std::str::FromStr;
+use std::sync::Arc;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 
+use crate::hitratio::TraceSpec;
 use crate::tide::Tide;
+
+/// A recorded trace is cut after so many requests.
+const TRACE_MAX: u64 = 50_000_000;
 
 /// Splitmix64: one multiply chain per number, plenty for choosing keys.
 #[derive(Debug, Clone)]
@@ -45,11 +50,15 @@ pub fn scramble(mut z: u64) -> u64 {
 }
 
 /// A distribution as the user names it.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Dist {
     Uniform,
     Zipf(f64),
     Sequential,
+    /// So many percent of the keys get so many percent of the requests.
+    Hot(f64, f64),
+    /// The order of a recorded trace, over and over.
+    Trace(Arc<Vec<u32>>),
 }
 
 impl FromStr for Dist {
@@ -64,7 +73,24 @@ impl FromStr for Dist {
                 Ok(e) if e > 0.0 && e <= 10.0 => Ok(Dist::Zipf(e)),
                 _ => bail!("zipf:S needs an exponent above 0 and up to 10"),
             },
-            _ => bail!("a distribution is uniform, sequential or zipf:EXPONENT, not '{s}'"),
+            Some(("hot", shares)) => {
+                let (keys, requests) = shares.split_once(':').context("hot:KEYS%:REQUESTS%")?;
+                let percent = |s: &str| s.trim_end_matches('%').parse::<f64>().ok();
+                match (percent(keys), percent(requests)) {
+                    (Some(k), Some(r)) if k > 0.0 && k < 100.0 && (0.0..=100.0).contains(&r) => {
+                        Ok(Dist::Hot(k, r))
+                    }
+                    _ => bail!("hot:KEYS%:REQUESTS% needs two percentages, as hot:10:90"),
+                }
+            }
+            Some(("trace", file)) => {
+                let trace = format!("trace={file}").parse::<TraceSpec>()?.build(1, TRACE_MAX, 1)?;
+                Ok(Dist::Trace(Arc::new(trace.requests)))
+            }
+            _ => bail!(
+                "a distribution is uniform, sequential, zipf:EXPONENT, hot:KEYS%:REQUESTS% or trace:FORMAT:FILE, \
+                 not '{s}'"
+            ),
         }
     }
 }
@@ -79,6 +105,16 @@ pub enum Picker {
         next: u64,
         step: u64,
     },
+    /// The first `share` of the keys with a chance of `often` in 2^64, else one of the others.
+    Hot {
+        share: f64,
+        often: u64,
+    },
+    Trace {
+        requests: Arc<Vec<u32>>,
+        next: usize,
+        step: usize,
+    },
     /// A key that did not exist yet; raises `live`.
     Append,
     /// The newest key; lowers `live`.
@@ -91,10 +127,16 @@ pub enum Picker {
 
 impl Picker {
     /// `part` of `parts`: sequential threads take interleaved keys, so that together they take all.
-    pub fn new(dist: Dist, keys: u64, part: u64, parts: u64) -> Self {
+    pub fn new(dist: &Dist, keys: u64, part: u64, parts: u64) -> Self {
         match dist {
             Dist::Uniform => Picker::Uniform,
-            Dist::Zipf(exponent) => Picker::Zipf(Zipf::new(keys, exponent)),
+            Dist::Zipf(exponent) => Picker::Zipf(Zipf::new(keys, *exponent)),
+            Dist::Hot(share, often) => {
+                Picker::Hot { share: share / 100.0, often: (often / 100.0 * u64::MAX as f64) as u64 }
+            }
+            Dist::Trace(requests) => {
+                Picker::Trace { requests: requests.clone(), next: part as usize, step: parts as usize }
+            }
             Dist::Sequential => Picker::Sequential { next: part, step: parts },
         }
     }
@@ -108,6 +150,20 @@ impl Picker {
                 let n = *next;
                 *next = n + *step;
                 n % live.get().max(1)
+            }
+            Picker::Hot { share, often } => {
+                let all = live.get().max(1);
+                let hot = ((all as f64 * *share) as u64).clamp(1, all);
+                if rng.next_u64() <= *often || hot == all {
+                    rng.below(hot)
+                } else {
+                    hot + rng.below(all - hot)
+                }
+            }
+            Picker::Trace { requests, next, step } => {
+                let key = requests[*next % requests.len()];
+                *next += *step;
+                u64::from(key) % live.get().max(1)
             }
             Picker::Append => live.replace(live.get() + 1),
             Picker::Pop => {
@@ -186,7 +242,10 @@ mod tests {
     fn names_of_distributions() {
         assert_eq!("uniform".parse::<Dist>().unwrap(), Dist::Uniform);
         assert_eq!("zipf:0.9".parse::<Dist>().unwrap(), Dist::Zipf(0.9));
-        for bad in ["zipf:", "zipf:0", "zipf:-1", "zipf:nan", "hot", "uniform:1"] {
+        assert_eq!("hot:10:90%".parse::<Dist>().unwrap(), Dist::Hot(10.0, 90.0));
+        for bad in
+            ["zipf:", "zipf:0", "zipf:-1", "zipf:nan", "hot", "hot:1", "hot:0:1", "uniform:1", "trace:x"]
+        {
             assert!(bad.parse::<Dist>().is_err(), "{bad}");
         }
     }
@@ -216,12 +275,25 @@ mod tests {
         let mut rng = Rng::new(1);
         let mut seen = vec![0; 10];
         for part in 0..2 {
-            let mut picker = Picker::new(Dist::Sequential, 10, part, 2);
+            let mut picker = Picker::new(&Dist::Sequential, 10, part, 2);
             for _ in 0..5 {
                 seen[picker.pick(&mut rng, &live) as usize] += 1;
             }
         }
         assert_eq!(seen, vec![1; 10]);
+    }
+
+    #[test]
+    fn hot_keys_and_traces() {
+        let live = Rc::new(Cell::new(100));
+        let mut rng = Rng::new(1);
+        let mut hot = Picker::new(&Dist::Hot(10.0, 90.0), 100, 0, 1);
+        let picked: Vec<u64> = (0..10_000).map(|_| hot.pick(&mut rng, &live)).collect();
+        let often = picked.iter().filter(|&&k| k < 10).count();
+        assert!((8_800..9_200).contains(&often) && picked.iter().all(|&k| k < 100), "{often}");
+        let mut trace = Picker::new(&Dist::Trace(Arc::new(vec![3, 105, 7])), 100, 1, 2);
+        let picked: Vec<u64> = (0..3).map(|_| trace.pick(&mut rng, &live)).collect();
+        assert_eq!(picked, [5, 3, 7]);
     }
 
     #[test]

@@ -190,7 +190,9 @@ impl Stream {
             tally.reply(class, latency);
             observer.reply(index, sent.at, latency);
         })?;
-        if !was_free && conn.pending.len() + self.batch <= self.window {
+        let free = conn.pending.len() + self.batch <= self.window;
+        worker.renew(id)?;
+        if !was_free && free {
             self.free.push_back(id);
         }
         Ok(())
@@ -252,6 +254,8 @@ pub fn run(
     }
     let now = now_ns();
     let first_bad = worker.scanner.first_bad.take();
+    let (mut pushes, mut reconnects) =
+        (std::mem::take(&mut worker.scanner.pushes), std::mem::take(&mut worker.reconnects));
     Ok(streams
         .into_iter()
         .map(|mut stream| {
@@ -259,6 +263,9 @@ pub fn run(
             stream.count_unsent(end, now, observer);
             stream.tally.elapsed_ns = end - start;
             stream.tally.first_bad.clone_from(&first_bad);
+            // They belong to the connections, not to a stream: the first one tells of them.
+            stream.tally.pushes = std::mem::take(&mut pushes);
+            stream.tally.reconnects = std::mem::take(&mut reconnects);
             stream.tally
         })
         .collect())

@@ -35,6 +35,8 @@ pub struct Scanner {
     check_content: bool,
     /// The first error line or wrong reply, for the report.
     pub first_bad: Option<String>,
+    /// Messages that answer no request (RESP3).
+    pub pushes: u64,
 }
 
 /// A reply header longer than this is not a header.
@@ -46,7 +48,7 @@ impl Scanner {
             Sizes::Fixed(size) => format!("${size}\r\n").into_bytes(),
             _ => Vec::new(),
         };
-        Scanner { bulk_head, values: values.clone(), check_content, first_bad: None }
+        Scanner { bulk_head, values: values.clone(), check_content, first_bad: None, pushes: 0 }
     }
 
     /// Takes one reply off the front: its length and class, or `None` if it is not complete.
@@ -78,33 +80,10 @@ impl Scanner {
 
     /// A reply of any type but an error.
     fn take_whole(&mut self, buf: &[u8], sent: &Pending) -> Result<Option<(usize, Class)>> {
-        let mut at = 0;
-        let mut missing = 1;
-        while missing > 0 {
-            let Some(line) = buf[at..].iter().take(LINE_MAX).position(|&b| b == b'\n') else {
-                return Ok(None);
-            };
-            if buf[at] == b'-' {
-                return self.take_any(&buf[at..], sent);
-            }
-            missing -= 1;
-            let number =
-                buf.get(at + 1..at + line - 1).and_then(|s| std::str::from_utf8(s).ok()?.parse::<i64>().ok());
-            let end = at + line + 1;
-            at = match (buf[at], number) {
-                (b'+' | b':', _) => end,
-                (b'$', Some(n)) => usize::try_from(n).map_or(end, |n| end + n + 2),
-                (b'*', Some(n)) => {
-                    missing += n.max(0);
-                    end
-                }
-                _ => bail!("not a reply: {:?}", text(&buf[at..])),
-            };
-            if at > buf.len() {
-                return Ok(None);
-            }
+        if buf.first() == Some(&b'-') {
+            return self.take_any(buf, sent);
         }
-        Ok(Some((at, Class::Ok)))
+        Ok(whole_reply(buf)?.map(|len| (len, Class::Ok)))
     }
 
     fn take_any(&mut self, buf: &[u8], sent: &Pending) -> Result<Option<(usize, Class)>> {
@@ -192,6 +171,33 @@ fn is_integer(s: &[u8]) -> bool {
 /// Bytes for a message: escaped and short.
 fn text(bytes: &[u8]) -> String {
     bytes.iter().take(120).flat_map(|&b| std::ascii::escape_default(b)).map(char::from).collect()
+}
+
+/// How long the reply of any type at the front is, if it is complete.
+pub fn whole_reply(buf: &[u8]) -> Result<Option<usize>> {
+    let (mut at, mut missing) = (0, 1);
+    while missing > 0 {
+        let rest = buf.get(at..).unwrap_or_default();
+        let Some(line) = rest.iter().take(LINE_MAX).position(|&b| b == b'\n') else {
+            return Ok(None);
+        };
+        let number = rest
+            .get(1..line.saturating_sub(1))
+            .and_then(|s| std::str::from_utf8(s).ok()?.parse::<i64>().ok());
+        missing -= 1;
+        at += line + 1;
+        match (rest[0], number) {
+            (b'+' | b'-' | b':' | b'_' | b'#' | b',' | b'(', _) => {}
+            (b'$' | b'=' | b'!', Some(n)) => at += usize::try_from(n).map_or(0, |n| n + 2),
+            (b'*' | b'~' | b'>', Some(n)) => missing += n.max(0),
+            (b'%', Some(n)) => missing += 2 * n.max(0),
+            _ => bail!("not a reply: {:?}", text(rest)),
+        }
+        if at > buf.len() {
+            return Ok(None);
+        }
+    }
+    Ok(Some(at))
 }
 
 #[cfg(test)]

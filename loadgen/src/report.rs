@@ -64,6 +64,8 @@ pub struct RunReport {
     errors: u64,
     wrong: u64,
     unsent: u64,
+    invalidations: u64,
+    reconnects: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     first_bad: Option<String>,
     latency: Latency,
@@ -97,6 +99,8 @@ impl RunReport {
             errors: total.errors,
             wrong: total.wrong,
             unsent: total.unsent,
+            invalidations: total.pushes,
+            reconnects: total.reconnects,
             first_bad: total.first_bad.clone(),
             latency: Latency::of(&total.latency),
             send_lag: (args.mode == Mode::Open).then(|| Latency::of(&total.send_lag)),
@@ -114,6 +118,9 @@ impl RunReport {
             "{} requests in {:.2} s: {:.0} requests/s ({} misses, {} errors, {} wrong)",
             self.requests, self.seconds, self.requests_per_second, self.misses, self.errors, self.wrong
         );
+        if self.invalidations + self.reconnects > 0 {
+            let _ = writeln!(s, "{} invalidations, {} reconnects", self.invalidations, self.reconnects);
+        }
         if let Some(bad) = &self.first_bad {
             let _ = writeln!(s, "first bad reply: {bad}");
         }

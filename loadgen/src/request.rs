@@ -194,6 +194,8 @@ pub struct Generator {
     digits: usize,
     values: Sizes,
     derived_values: bool,
+    /// Milliseconds that a SET may live, from the first to the second.
+    ttl: Option<(u64, u64)>,
     /// What is sent instead of the mix.
     instead: Option<Instead>,
 }
@@ -247,8 +249,21 @@ impl Generator {
             digits: shape.digits(),
             values: shape.values.clone(),
             derived_values: shape.derived_values,
+            ttl: None,
             instead: None,
         }
+    }
+
+    /// SETs get deadlines.
+    pub fn with_ttl(mut self, ttl: Option<(u64, u64)>) -> Self {
+        self.ttl = ttl;
+        if ttl.is_some() {
+            let set = &mut self.templates[Kind::Set as usize];
+            set.frame.truncate(set.key_end + 2);
+            set.frame[1] = b'5';
+            (set.value_at, set.open) = (0, true);
+        }
+        self
     }
 
     /// Appends one request and says what it is.
@@ -280,6 +295,16 @@ impl Generator {
             fill_value(key, &mut out[value]);
         } else if template.open {
             self.push_value(key, out);
+            if let Some((from, to)) = self.ttl {
+                let ms = from + self.rng.below(to - from + 1);
+                let mut digits = itoa::Buffer::new();
+                let ms = digits.format(ms).as_bytes();
+                out.extend_from_slice(b"$2\r\nPX\r\n$");
+                out.extend_from_slice(itoa::Buffer::new().format(ms.len()).as_bytes());
+                out.extend_from_slice(b"\r\n");
+                out.extend_from_slice(ms);
+                out.extend_from_slice(b"\r\n");
+            }
         }
         (kind, key)
     }
@@ -378,6 +403,16 @@ mod tests {
             assert!(out[..at].ends_with(head.as_bytes()), "{}", String::from_utf8_lossy(&out));
             assert!(value_belongs_to(key, &out[at..at + size]));
         }
+    }
+
+    #[test]
+    fn sets_with_a_deadline() {
+        let mut g = generator("set", &shape(1000, false)).with_ttl(Some((1500, 1500)));
+        let mut out = Vec::new();
+        g.push(&mut out);
+        let text =
+            "*5\r\n$3\r\nSET\r\n$16\r\nkey:000000000000\r\n$10\r\nxxxxxxxxxx\r\n$2\r\nPX\r\n$4\r\n1500\r\n";
+        assert_eq!(String::from_utf8(out).unwrap(), text);
     }
 
     #[test]

@@ -24,6 +24,9 @@ use crate::worker::{Limit, Worker};
 
 /// Requests per batch while preloading.
 const PRELOAD_PIPELINE: u64 = 64;
+/// What a connection begins with when the server is to track what it reads.
+const TRACKING: &[u8] =
+    b"*2\r\n$5\r\nHELLO\r\n$1\r\n3\r\n*3\r\n$6\r\nCLIENT\r\n$8\r\nTRACKING\r\n$2\r\nON\r\n";
 /// How often the progress bar moves.
 const TICK: Duration = Duration::from_millis(100);
 
@@ -150,7 +153,11 @@ fn prepare(args: &RunArgs, index: usize, progress: Arc<AtomicU64>) -> Result<Rea
     let content = args.verify == crate::cli::Verify::Content;
     let scanner = Scanner::new(&args.value_size, content);
     let clients = share(u64::from(args.clients), args, index) as usize;
-    let worker = Worker::connect(&args.server, clients, scanner)?;
+    let mut worker = Worker::connect(&args.server, clients, scanner)?;
+    worker.churn = args.churn;
+    if args.tracking {
+        worker.handshake(TRACKING)?;
+    }
     let mut ready = Ready { worker, requests: None, index: index as u64 };
     if args.preload {
         ready.preload(args, Kind::Set)?;
@@ -158,7 +165,7 @@ fn prepare(args: &RunArgs, index: usize, progress: Arc<AtomicU64>) -> Result<Rea
             ready.preload(args, Kind::Incr)?;
         }
     }
-    ready.requests = Some(ready.generator(args, &args.mix, args.dist));
+    ready.requests = Some(ready.generator(args, &args.mix, &args.dist));
     if !args.warmup.is_zero() {
         ready.go(args, args.warmup, None)?;
     }
@@ -173,14 +180,15 @@ fn share(total: u64, args: &RunArgs, index: usize) -> u64 {
 }
 
 impl Ready {
-    fn generator(&self, args: &RunArgs, mix: &Mix, dist: Dist) -> Generator {
+    fn generator(&self, args: &RunArgs, mix: &Mix, dist: &Dist) -> Generator {
         let picker = Picker::new(dist, args.keys, self.index, u64::from(args.threads));
         let live = Rc::new(Cell::new(args.keys));
-        Generator::new(mix, picker, &args.shape(), live, args.seed.wrapping_mul(1000) + self.index)
+        let seed = args.seed.wrapping_mul(1000) + self.index;
+        Generator::new(mix, picker, &args.shape(), live, seed).with_ttl(args.ttl)
     }
 
     fn preload(&mut self, args: &RunArgs, kind: Kind) -> Result<()> {
-        let mut requests = self.generator(args, &Mix::only(kind), Dist::Sequential);
+        let mut requests = self.generator(args, &Mix::only(kind), &Dist::Sequential);
         let requests_max = share(args.keys, args, self.index as usize);
         let limit = Limit { requests: requests_max, deadline_ns: u64::MAX };
         let tally = closed::run(&mut self.worker, &mut requests, PRELOAD_PIPELINE, limit)?;
@@ -197,7 +205,7 @@ impl Ready {
     /// One stretch of load, warm-up or measured.
     fn go(&mut self, args: &RunArgs, time: Duration, requests: Option<u64>) -> Result<Tally> {
         let mut generator =
-            self.requests.take().unwrap_or_else(|| self.generator(args, &args.mix, args.dist));
+            self.requests.take().unwrap_or_else(|| self.generator(args, &args.mix, &args.dist));
         let Some(rate) = args.rate.filter(|_| args.mode == Mode::Open) else {
             let limit = Limit {
                 requests: requests.unwrap_or(u64::MAX),

@@ -22,6 +22,10 @@ pub struct Tally {
     pub wrong: u64,
     /// Open loop: due before the end, but the server never freed a connection for them.
     pub unsent: u64,
+    /// Messages of the server that answer no request.
+    pub pushes: u64,
+    /// Connections that were replaced.
+    pub reconnects: u64,
     pub elapsed_ns: u64,
     pub first_bad: Option<String>,
     run_of: (u64, u64),
@@ -37,6 +41,8 @@ impl Tally {
             errors: 0,
             wrong: 0,
             unsent: 0,
+            pushes: 0,
+            reconnects: 0,
             elapsed_ns: 0,
             first_bad: None,
             run_of: (0, 0),
@@ -85,6 +91,8 @@ impl Tally {
         self.errors += other.errors;
         self.wrong += other.wrong;
         self.unsent += other.unsent;
+        self.pushes += other.pushes;
+        self.reconnects += other.reconnects;
         self.elapsed_ns = self.elapsed_ns.max(other.elapsed_ns);
         if self.first_bad.is_none() {
             self.first_bad.clone_from(&other.first_bad);

@@ -26,6 +26,10 @@ pub const STALL_NS: u64 = 30_000_000_000;
 
 /// The connections of one thread and the buffers that they share.
 pub struct Worker {
+    target: Target,
+    /// A connection is replaced after so many replies.
+    pub churn: Option<u64>,
+    pub reconnects: u64,
     pub epoll: OwnedFd,
     pub conns: Vec<Conn>,
     pub scanner: Scanner,
@@ -69,6 +73,9 @@ impl Worker {
         let conns = (0..clients).map(|i| Conn::open(target, &epoll, i as u64)).collect::<Result<Vec<_>>>()?;
         let timer = if proc::is_real_time() { Some(timer(&epoll)?) } else { None };
         Ok(Worker {
+            target: target.clone(),
+            churn: None,
+            reconnects: 0,
             timer,
             epoll,
             conns,
@@ -78,6 +85,25 @@ impl Worker {
             events: Vec::with_capacity(EVENTS),
             progress: Arc::new(AtomicU64::new(0)),
         })
+    }
+
+    /// Sends this on every connection and waits for the replies to its commands.
+    pub fn handshake(&mut self, commands: &[u8]) -> Result<()> {
+        let n = commands.windows(3).filter(|w| *w == b"\r\n*").count() + 1;
+        self.conns.iter_mut().try_for_each(|conn| conn.ask(commands, n))
+    }
+
+    /// Replaces a connection that has served as many requests as `churn` allows and waits for none.
+    #[inline]
+    pub fn renew(&mut self, id: usize) -> Result<()> {
+        if let Some(most) = self.churn
+            && self.conns[id].served >= most
+            && self.conns[id].pending.is_empty()
+        {
+            self.conns[id] = Conn::open(&self.target, &self.epoll, id as u64)?;
+            self.reconnects += 1;
+        }
+        Ok(())
     }
 
     /// Waits for readiness and calls `ready(self, connection, readable)` for each; connections

@@ -101,7 +101,7 @@ fn load(server: &Server, shape: &Shape, bench: &Bench<'_>) -> Result<()> {
 
 pub fn generator(shape: &Shape, kind: Kind, dist: Dist, seed: u64) -> Generator {
     let live = Rc::new(StdCell::new(shape.keys));
-    Generator::new(&Mix::only(kind), Picker::new(dist, shape.keys, 0, 1), shape, live, seed)
+    Generator::new(&Mix::only(kind), Picker::new(&dist, shape.keys, 0, 1), shape, live, seed)
 }
 
 /// A measurement with bad replies is no measurement.

@@ -21,7 +21,9 @@ use crate::request::VALUE_SIZE_MAX;
 use crate::server::ServerSpec;
 
 use replay::Replay;
-use trace::{Trace, TraceSpec, USUAL};
+use trace::{Trace, USUAL};
+
+pub use trace::TraceSpec;
 
 /// What is the same for all servers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]

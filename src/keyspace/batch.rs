@@ -8,7 +8,7 @@ use super::locks::LockSet;
 use super::reclaim::Pin;
 use super::segment::Arena;
 use super::shard::{LIVE, Locked, ShardGuard, peek};
-use super::{DbId, EngineStats, EntryRef, Fills, Keyspace, Memory, compact, migrate, scan};
+use super::{Cell, DbId, EngineStats, EntryRef, Fills, Keyspace, Memory, compact, migrate, scan};
 use crossbeam_epoch::LocalHandle;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -279,6 +279,12 @@ impl<'p> Batch<'p> {
     /// How the keys of a database are spread over its shards, engine by engine, the one that keys move to last.
     pub fn fills(&self, db: DbId) -> Option<(Fills, Option<Fills>)> {
         self.engines(db).map(Engines::fills)
+    }
+
+    /// The engines of a database as at most `max` (rounded up to a power of two) cells each, in the order of hashes.
+    /// Costs some thousand loads, however many keys there are.
+    pub fn cells(&self, db: DbId, max: usize) -> Option<(Vec<Cell>, Option<Vec<Cell>>)> {
+        self.engines(db).map(|engines| engines.cells(max))
     }
 
     /// What the keyspace takes, values out of line apart.

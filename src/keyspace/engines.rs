@@ -17,11 +17,12 @@
 //! loads the pointer again. A retired engine is never used again.
 
 use super::bucket::{BlockView, SHARD_SLOTS, Word};
+use super::figures::SHARDS_PER_CELL;
 use super::hash::KeyHash;
 use super::journal::{Journal, Reason, Tally};
 use super::segment::{Arena, Segments};
 use super::shard::{LIVE, PENDING, Shard};
-use super::{EngineStats, Fills, State};
+use super::{Cell, EngineStats, Fills, State};
 use crossbeam_utils::CachePadded;
 use parking_lot::Mutex;
 use std::hint::select_unpredictable;
@@ -87,9 +88,32 @@ impl Engine {
         fills
     }
 
+    /// The shards in at most `max` cells, in the order of their hashes; of a large cell some shards stand for the others.
+    fn cells(&self, max: usize) -> Vec<Cell> {
+        let n = self.shards.len().min(max.next_power_of_two());
+        let each = self.shards.len() / n.max(1);
+        self.shards.chunks(each.max(1)).map(|shards| cell(shards, each.div_ceil(SHARDS_PER_CELL))).collect()
+    }
+
     /// How far a bucket reaches in hash space: 2^this hashes.
     pub fn bucket_width_bits(&self) -> u32 {
         64 - u32::from(self.bits) - u32::from(BUCKET_BITS)
+    }
+}
+
+/// What every `step`th of these shards comes to.
+fn cell(shards: &[Shard], step: usize) -> Cell {
+    let (mut seen, mut serving, mut keys) = (0_usize, 0_usize, 0_usize);
+    for shard in shards.iter().step_by(step.max(1)) {
+        seen += 1;
+        if shard.is_live() {
+            serving += 1;
+            keys += shard.used();
+        }
+    }
+    Cell {
+        load_percent: keys as f32 * 100.0 / (serving.max(1) * SHARD_SLOTS) as f32,
+        serving: serving as f32 / seen.max(1) as f32,
     }
 }
 
@@ -158,6 +182,11 @@ impl Engines {
     /// How keys are spread: of the engine that serves alone or is being left, and of the one they go to.
     pub fn fills(&self) -> (Fills, Option<Fills>) {
         (self.active.fills(), self.growing.as_ref().map(|g| g.fills()))
+    }
+
+    /// Both engines as pictures, as [`Self::fills`].
+    pub fn cells(&self, max: usize) -> (Vec<Cell>, Option<Vec<Cell>>) {
+        (self.active.cells(max), self.growing.as_ref().map(|g| g.cells(max)))
     }
 
     pub fn stats(&self) -> EngineStats {

@@ -103,6 +103,18 @@ pub struct Fills {
     pub contended: u64,
 }
 
+/// A stretch of an engine's hash space, as a picture shows it. Read without locks.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Cell {
+    /// Mean keys of the shards that serve, in percent of their slots.
+    pub load_percent: f32,
+    /// Share of the shards that serve: the others were moved to the next engine, or are not filled from the last one yet.
+    pub serving: f32,
+}
+
+/// Shards of a cell that are looked at; it shows the mean of these.
+pub(super) const SHARDS_PER_CELL: usize = 16;
+
 /// Keys of a shard that would fill all its slots without overflow.
 pub const KEYS_PER_SHARD: usize = SHARD_SLOTS;
 

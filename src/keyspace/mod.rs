@@ -45,7 +45,7 @@ mod tests;
 
 pub use batch::{Ahead, Batch, Participant, Spot};
 pub use entry::EntryRef;
-pub use figures::{EngineStats, FILL_CLASSES, Fills, KEYS_PER_SHARD, Memory, SegmentBytes, State};
+pub use figures::{Cell, EngineStats, FILL_CLASSES, Fills, KEYS_PER_SHARD, Memory, SegmentBytes, State};
 pub use hash::KeyHash;
 pub use journal::{Reason, Step, Totals};
 pub use locks::{LentSet, LockSet};

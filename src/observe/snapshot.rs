@@ -13,6 +13,7 @@ use crate::events::Scope;
 use crate::keyspace::{Batch, DbId, Participant, Totals};
 use crate::memory::process::Cpu;
 use crate::memory::{limits, process};
+use crate::observe::http::Field;
 use crate::observe::info::{Clients, Database};
 use crate::observe::latency::Series;
 use crate::observe::policies::Score;
@@ -22,6 +23,8 @@ use crate::shared::Shared;
 
 /// Keys looked at to estimate the mean time to live.
 const TTL_SAMPLES: usize = 16;
+/// Databases of which there is a picture.
+const FIELDS_MAX: usize = 4;
 /// Shortest time over which a share of CPU time is given, in nanoseconds.
 const BUSY_OVER_NS: u64 = 500_000_000;
 /// How often the limits of the cgroup and the kernel's pressure are read from their files, in milliseconds.
@@ -225,6 +228,19 @@ impl Collector {
             cpu: process::cpu(),
             counters: shared.stats.sum(),
         }
+    }
+
+    /// The engines of the databases with the most keys, as at most `cells` for each engine; none while a script or
+    /// FLUSHALL has the keyspace to itself.
+    pub fn fields(&mut self, cells: usize) -> Vec<Field> {
+        let mut largest: Vec<&Database> = self.databases.iter().collect();
+        largest.sort_by_key(|database| std::cmp::Reverse(database.engines.keys));
+        let Some(batch) = self.participant.try_enter() else { return Vec::new() };
+        let field = |database: &&Database| {
+            let (active, growing) = batch.cells(database.id, cells)?;
+            Some(Field { db: database.id, active, growing })
+        };
+        largest.iter().take(FIELDS_MAX).filter_map(field).collect()
     }
 
     fn threads(&mut self) -> Vec<Thread> {

@@ -3,7 +3,7 @@
 //! ```text
 //! mod          the thread, what its tasks share      connections   who may connect, for how long
 //! routes       path → handler; probes                body          answers, whole or as a stream
-//! stalls       a reader who stopped reading is let go
+//! stalls       a reader who stopped reading is let go          page   the live page and its stream
 //! ```
 //!
 //! All of it runs on one thread with a runtime of its own, so a worker never waits for it and a panic in it costs the
@@ -14,13 +14,14 @@
 
 mod body;
 mod connections;
+mod page;
 mod routes;
 mod stalls;
 
 pub use body::{Body, Sender};
 pub use routes::{ROUTES, Route};
 
-use std::cell::{Cell, RefCell};
+use std::cell::{self, RefCell};
 use std::io;
 use std::net::TcpListener;
 use std::os::unix::net::UnixListener;
@@ -31,6 +32,7 @@ use std::sync::Arc;
 use tokio::task::LocalSet;
 
 use crate::clock;
+use crate::keyspace::{Cell, DbId};
 use crate::observe::Commands;
 use crate::observe::snapshot::{Collector, Snapshot};
 use crate::shared::Shared;
@@ -58,7 +60,18 @@ pub struct Site {
     collector: RefCell<Collector>,
     latest: RefCell<Option<Rc<Snapshot>>>,
     connections: RefCell<Connections>,
-    streams: Rc<Cell<usize>>,
+    streams: Rc<cell::Cell<usize>>,
+    feed: page::Feed,
+}
+
+/// The engines of a database as a picture.
+pub struct Field {
+    /// Its number.
+    pub db: DbId,
+    /// The engine that serves alone or is being left.
+    pub active: Vec<Cell>,
+    /// The one that keys move to.
+    pub growing: Option<Vec<Cell>>,
 }
 
 impl Site {
@@ -71,7 +84,13 @@ impl Site {
             latest: RefCell::default(),
             connections: RefCell::default(),
             streams: Rc::default(),
+            feed: page::Feed::default(),
         }
+    }
+
+    /// The engines of the databases that are worth a picture, at most `cells` for each engine.
+    pub fn fields(&self, cells: usize) -> Vec<Field> {
+        self.collector.borrow_mut().fields(cells)
     }
 
     /// All live figures, as they were at most [`FRESH_MS`] ago.

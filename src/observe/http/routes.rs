@@ -7,7 +7,7 @@ use hyper::body::Incoming;
 use hyper::header::{self, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 
-use super::{Body, Site};
+use super::{Body, Site, page};
 use crate::observe::health;
 use crate::observe::metrics::{self, Form};
 
@@ -25,6 +25,8 @@ pub struct Route {
 
 /// All that is served, in the order in which it is listed.
 pub static ROUTES: &[Route] = &[
+    Route { path: "/", summary: "the live page", handler: page::page },
+    Route { path: "/live", summary: "what feeds it: server-sent events", handler: page::live },
     Route { path: "/healthz", summary: "200 while the process lives", handler: healthz },
     Route {
         path: "/readyz",

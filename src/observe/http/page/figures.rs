@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use super::durations::Lately;
 use super::json::{Object, object};
 use crate::keyspace::{Cell, DbId, EngineStats};
-use crate::observe::buckets::{BOUNDS_NS, Buckets};
+use crate::observe::buckets::Buckets;
 use crate::observe::http::Field;
 use crate::observe::info::engine_state;
 use crate::observe::snapshot::Snapshot;
@@ -107,18 +107,13 @@ fn database(o: &mut Object<'_>, id: DbId, e: &EngineStats) {
 /// How late keys expired, since the start: counts by bucket, and bounds within which so many of them were, in
 /// microseconds; 0 if that is beyond the last bound.
 fn lateness(o: &mut Object<'_>, late: &Buckets) {
-    let total: u64 = late.counts.iter().sum();
-    let within = |share: f64| {
-        let (mut seen, wanted) = (0, (total as f64 * share).ceil() as u64);
-        let place = late.counts.iter().position(|n| {
-            seen += n;
-            seen >= wanted
-        });
-        let bound = place.filter(|_| total > 0).and_then(|place| BOUNDS_NS.get(place));
-        bound.map_or(0.0, |ns| *ns as f64 / 1000.0)
+    let within = |share: f64| match late.quantile_ns(share) {
+        _ if late.count() == 0 => 0.0,
+        u64::MAX => 0.0,
+        ns => ns as f64 / 1000.0,
     };
     o.float("p50", within(0.5)).float("p99", within(0.99)).float("max", within(1.0));
-    o.ints("counts", if total > 0 { &late.counts[..] } else { &[] });
+    o.ints("counts", if late.count() > 0 { &late.counts[..] } else { &[] });
 }
 
 /// Three digits a cell: load in percent as two hexadecimal ones, and the share that serves, from 0 to 9.

@@ -68,10 +68,11 @@ impl Lists {
         let mut before = std::mem::take(&mut self.clients);
         let mut rows: Vec<(f64, usize)> = Vec::with_capacity(all.len());
         for (i, client) in all.iter().enumerate() {
-            let commands = client.figures.total_cmds.load(Relaxed);
-            let since = commands.saturating_sub(before.remove(&client.id).unwrap_or(0));
+            let figures = &client.figures;
+            let bytes = figures.total_in.load(Relaxed) + figures.total_out.load(Relaxed);
+            let since = bytes.saturating_sub(before.remove(&client.id).unwrap_or(0));
             rows.push((rate(since, seconds), i));
-            self.clients.insert(client.id, commands);
+            self.clients.insert(client.id, bytes);
         }
         rows.sort_by(|a, b| b.0.total_cmp(&a.0).then_with(|| all[b.1].memory().cmp(&all[a.1].memory())));
         rows.truncate(ROWS_MAX);
@@ -107,7 +108,7 @@ fn server(o: &mut Object<'_>, now: &Snapshot, site: &Site) {
 fn client(o: &mut Object<'_>, client: &ClientHandle, rate: f64, mono_ms: u64, site: &Site) {
     let (figures, state) = (&client.figures, client.state());
     o.int("id", client.id).text("addr", &*client.addr).text("name", short(&client.labels().name));
-    o.float("rate", rate).int("db", figures.db.load(Relaxed));
+    o.float("traffic", rate).int("db", figures.db.load(Relaxed));
     o.int("age", mono_ms.saturating_sub(client.created_ms) / 1000);
     o.int("idle", mono_ms.saturating_sub(figures.last_ms.load(Relaxed)) / 1000);
     o.int("memory", client.memory()).int("out", figures.out.load(Relaxed) + client.mail_bytes());

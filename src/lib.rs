@@ -11,6 +11,7 @@
 //! * [`effects`]: what a command did becomes what others hear of; [`events`]: who they are.
 //! * [`blocking`]: clients that wait for a key.
 //! * [`config`], [`observe`], [`clients`], [`shared`], [`memory`], [`clock`]: what all of these use.
+//! * [`top`]: a client, for a terminal; none of the others knows it.
 #![warn(missing_docs)]
 
 /// The version of Redis whose behaviour this is, as clients are told it.
@@ -34,4 +35,5 @@ pub mod rdb;
 pub mod server;
 pub mod shared;
 pub mod sys;
+pub mod top;
 pub mod values;

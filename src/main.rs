@@ -11,6 +11,9 @@ static ALLOCATOR: Allocator = Allocator;
 
 fn main() -> ExitCode {
     let args: Vec<std::ffi::OsString> = std::env::args_os().skip(1).collect();
+    if args.first().is_some_and(|word| word == "top") {
+        return tandem::top::run(&args[1..]).map_or_else(|reason| fail(&reason), |()| ExitCode::SUCCESS);
+    }
     match config::start(&args, std::io::stdin()) {
         Ok(Start::Run(config)) => match tandem::server::run(*config) {
             Ok(code) => ExitCode::from(code),

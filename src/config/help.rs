@@ -17,6 +17,7 @@ Usage
   tandem FILE [--SETTING VALUE …]  *.yaml has the form of sidecar.yaml, others redis.conf
   tandem - [--SETTING VALUE …]     read the configuration from standard input
   tandem --SETTING VALUE …         defaults, except for these settings
+  tandem top [--socket PATH]       watch a running server in the terminal; tandem top --help
 
 Every setting is a flag of the same name, with the values of redis.conf. Flags win over the file;
 the last one wins, except that --save and --rename-command add up.

@@ -116,9 +116,10 @@ pub struct Figures {
     pub qbuf_free: AtomicUsize,
     pub argv_mem: AtomicUsize,
     pub multi_mem: AtomicUsize,
-    /// Bytes of watched keys, and of channels and patterns.
+    /// Bytes of watched keys, of channels and patterns, and of prefixes of tracking.
     pub watch_mem: AtomicUsize,
     pub sub_mem: AtomicUsize,
+    pub prefix_mem: AtomicUsize,
     /// Bytes of replies that wait for the socket.
     pub out: AtomicUsize,
     /// Memory of the buffer of replies beyond these bytes.
@@ -379,6 +380,7 @@ impl ClientHandle {
             + f.multi_mem.load(Relaxed)
             + f.watch_mem.load(Relaxed)
             + f.sub_mem.load(Relaxed)
+            + f.prefix_mem.load(Relaxed)
             + f.out.load(Relaxed)
             + f.out_free.load(Relaxed)
             + self.mail_bytes()

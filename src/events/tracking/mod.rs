@@ -23,7 +23,7 @@ use indexmap::IndexMap;
 use parking_lot::RwLock;
 
 use super::prefixes::PrefixMap;
-use crate::clients::{ClientHandle, ClientId, State};
+use crate::clients::{ClientHandle, ClientId, NAME_OVERHEAD, State};
 use crate::effects::changes::{Changes, NOBODY};
 use crate::protocol::OutBuf;
 use crate::protocol::reply::Reply;
@@ -135,6 +135,8 @@ impl Tracking {
         }
         let mut prefixes = self.prefixes.write();
         for prefix in added {
+            // Its name stands with the client and in the table of all prefixes.
+            client.figures.prefix_mem.fetch_add(2 * prefix.len() + NAME_OVERHEAD, Relaxed);
             prefixes.entry(prefix).push(id);
         }
         self.prefix_count.store(prefixes.len(), Relaxed);
@@ -144,6 +146,7 @@ impl Tracking {
     /// it was the last and left keys behind, which are to be [swept](Self::sweep) away.
     pub fn end<'p>(&self, client: &ClientHandle, named: impl Iterator<Item = &'p [u8]>) -> bool {
         client.clear(State::TRACKING | State::TRACKING_BCAST | State::TRACKING_BROKEN);
+        client.figures.prefix_mem.store(0, Relaxed);
         if self.registry(client.id).write().remove(&client.id).is_some() {
             self.count.fetch_sub(1, Relaxed);
         }

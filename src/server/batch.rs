@@ -4,10 +4,13 @@
 //! command runs overlaps their cache misses; it is worth more than all other tuning of the
 //! request path together (`docs/architecture.md`, "The request path").
 
+mod expire;
+mod memory;
+mod timed;
+
 use std::rc::Rc;
 use std::sync::Arc;
 
-use smallvec::SmallVec;
 use tokio::sync::Notify;
 
 use crate::blocking::Waiter;
@@ -16,23 +19,17 @@ use crate::commands::args::Source;
 use crate::commands::call::Env;
 use crate::commands::dispatch::{Fate, dispatch};
 use crate::commands::keys::Touch;
-use crate::commands::local::{Lane, Tally};
-use crate::commands::room;
+use crate::commands::local::Lane;
 use crate::commands::session::Session;
 use crate::commands::table::{self, Lookup};
 use crate::commands::{outbox, timing, waiting};
 use crate::config::{Config, EvictionPolicy};
-use crate::effects::deliver;
-use crate::effects::ended::Reason;
-use crate::expiry::Gone;
 use crate::keyspace::{Batch, DbId, KeyHash, Participant};
-use crate::observe::buckets::Buckets;
-use crate::observe::latency::EXPIRE_CYCLE;
-use crate::observe::stats::Counters;
 use crate::protocol::OutBuf;
 use crate::protocol::request::{BATCH_MAX, Requests};
 use crate::shared::Shared;
 use crate::values::Blob;
+use timed::{Segment, add_tally, record};
 
 /// Microseconds of maintenance that a worker does after a batch when inserts outrun the helper.
 const HELP_US: u64 = 100;
@@ -144,26 +141,6 @@ pub enum Ran {
     },
 }
 
-/// Commands that ran since the clock was last read.
-struct Segment {
-    began_ns: u64,
-    /// How many in all.
-    calls: u32,
-    /// Which, and how many of each.
-    each: SmallVec<[(u16, u32); 4]>,
-}
-
-impl Segment {
-    #[inline]
-    fn add(&mut self, id: u16) {
-        self.calls += 1;
-        match self.each.iter_mut().find(|(other, _)| *other == id) {
-            Some((_, calls)) => *calls += 1,
-            None => self.each.push((id, 1)),
-        }
-    }
-}
-
 impl Runner {
     /// The parts of a worker that run commands.
     ///
@@ -185,53 +162,6 @@ impl Runner {
             resolved: Box::new([UNRESOLVED; BATCH_MAX]),
             shared,
         }
-    }
-
-    /// The expiry task is going to sleep until this deadline.
-    pub fn wake_for(&mut self, deadline: Option<u64>) {
-        self.sleeping_until = deadline.unwrap_or(u64::MAX);
-        self.lane.expiry.forget_earliest();
-    }
-
-    /// Works off due keys for at most `budget_us`. True if more is due.
-    pub fn expire(&mut self, budget_us: u64) -> bool {
-        let now = clock::now_ms();
-        if self.shared.pause.active(now).is_some() {
-            return false;
-        }
-        let shared = Arc::clone(&self.shared);
-        let begun = clock::mono_ns();
-        let (mut keys, mut fields) = (0, 0);
-        let mut lateness = Lateness::new();
-        let more = {
-            let batch = self.participant.enter();
-            let lane = &mut self.lane;
-            lane.expiry.run(&batch, now, budget_us, &mut lane.graveyard, &mut |db, entry, gone| match gone {
-                Gone::Key => {
-                    keys += 1;
-                    lateness.note(entry.deadline());
-                    deliver::expired(&shared, db, &entry, Reason::Timer, now);
-                }
-                Gone::Fields { count, all, fields: names } => {
-                    fields += count as u64;
-                    deliver::fields_expired(&shared, db, &entry, all, names, now);
-                }
-            })
-        };
-        if keys + fields > 0 {
-            let mut counters = shared.stats.lane(self.lane.local.worker);
-            counters.expired_keys += keys;
-            counters.expired_fields += fields;
-            counters.dirty += keys + fields;
-            counters.lateness.add(&lateness.buckets);
-            drop(counters);
-            let threshold = shared.config.load().latency_monitor_threshold;
-            let micros = (clock::mono_ns() - begun) / 1000;
-            shared.latency.note(EXPIRE_CYCLE, micros, threshold, || now);
-        }
-        self.serve_ready();
-        self.after(now);
-        more
     }
 
     /// Serves keys that became ready, and appends entries of keys that expired, other than by a command.
@@ -298,7 +228,7 @@ impl Runner {
         lane.local.room.begin(shared.memory.limit());
         lane.expiry.begin(env.now, shared.pause.active(env.now).is_none());
         let mut turn = Turn { participant, lane, resolved };
-        let mut segment = Segment { began_ns: moment.mono_ns, calls: 0, each: SmallVec::new() };
+        let mut segment = Segment::new(moment.mono_ns);
         let mut at = 0;
         let ran = loop {
             match turn.shared_part(env, session, out, work, &mut at, &mut segment) {
@@ -352,77 +282,6 @@ impl Runner {
             shared.keyspace.wake_helper();
             self.serve_ready();
         }
-    }
-}
-
-impl Runner {
-    /// What was allocated since the last batch counts against the limit.
-    #[inline]
-    pub fn note_memory(&mut self) {
-        if self.lane.local.room.limit != 0 {
-            let (room, participant) = (&mut self.lane.local.room, &mut self.participant);
-            if room.after_batch(&self.shared, || participant.enter().live_bytes()) {
-                self.pay_back();
-            }
-        }
-    }
-
-    /// Before and after a step outside of a batch that may free what another thread allocated: nothing is evicted for it.
-    #[inline]
-    pub fn report_memory(&mut self) {
-        let limit = self.shared.memory.limit();
-        if limit != 0 {
-            self.lane.local.room.begin(limit);
-            self.lane.local.room.report(&self.shared);
-        }
-    }
-
-    #[cold]
-    fn pay_back(&mut self) {
-        let Runner { shared, participant, lane, config, .. } = self;
-        room::pay_back(shared, config.load(), lane.hands(), &participant.enter(), clock::now_ms());
-        self.serve_ready();
-    }
-
-    /// Rates, memory in use and, with `maxmemory auto`, the pressure on it: a few times a second.
-    #[cold]
-    fn sample(&mut self, now: u64) {
-        let Runner { shared, participant, lane, config, .. } = self;
-        let live = || participant.enter().live_bytes();
-        let used = shared.sampler.take_if_due(now, clock::mono_ms(), &shared.stats, &shared.keyspace, live);
-        if let Some(used) = used {
-            shared.memory.calibrate(used.allocator.allocated);
-            lane.local.room.calibrated(shared, used.now as u64);
-        }
-        if room::wants_look_at_pressure(shared, config.load(), now) {
-            shared.helper.ask_pressure();
-            shared.keyspace.wake_helper();
-        }
-    }
-}
-
-/// How late the keys of one slice of expiry are: a key lives through the millisecond of its deadline, so from its end on.
-struct Lateness {
-    buckets: Buckets,
-    keys: u32,
-    now_us: u64,
-}
-
-impl Lateness {
-    /// Keys between two readings of the clock.
-    const KEYS: u32 = 16;
-
-    fn new() -> Lateness {
-        Lateness { buckets: Buckets::default(), keys: 0, now_us: 0 }
-    }
-
-    fn note(&mut self, deadline_ms: Option<u64>) {
-        let Some(deadline_ms) = deadline_ms else { return };
-        if self.keys.is_multiple_of(Self::KEYS) {
-            self.now_us = clock::now_us();
-        }
-        self.keys = self.keys.wrapping_add(1);
-        self.buckets.record(self.now_us.saturating_sub((deadline_ms + 1) * 1000) * 1000);
     }
 }
 
@@ -578,56 +437,6 @@ fn serve(
     }
     outbox::serve(env, lane.hands(), batch);
     segment.began_ns = clock::mono_ns();
-}
-
-/// Reads the clock and divides the time since the last reading among the commands that ran.
-/// A command that was timed alone may go to the slow log.
-fn record(
-    lane: &mut Lane,
-    env: Env<'_>,
-    session: &Session,
-    segment: &mut Segment,
-    alone: Option<(Source<'_>, table::Found)>,
-) {
-    if segment.calls == 0 {
-        if lane.local.tally.reads > 0 {
-            add_tally(&mut env.shared.stats.lane(lane.local.worker), &mut lane.local.tally);
-        }
-        return;
-    }
-    let now_ns = clock::mono_ns();
-    let took = now_ns.saturating_sub(segment.began_ns);
-    let each = took / u64::from(segment.calls);
-    {
-        let mut counters = env.shared.stats.lane(lane.local.worker);
-        counters.total_commands += u64::from(segment.calls);
-        add_tally(&mut counters, &mut lane.local.tally);
-        for &(id, calls) in &segment.each {
-            let calls = u64::from(calls);
-            counters.command(id).record(calls, each * calls, env.config.latency_tracking);
-        }
-    }
-    segment.calls = 0;
-    segment.each.clear();
-    segment.began_ns = now_ns;
-    match alone {
-        Some((source, found)) => {
-            let ran = timing::Ran { found, source, redacted: &lane.local.redacted };
-            timing::took(env, session, took / 1000, ran);
-        }
-        None => timing::took_together(env, took / 1000),
-    }
-}
-
-fn add_tally(counters: &mut Counters, tally: &mut Tally) {
-    let tally = std::mem::take(tally);
-    counters.net_in += tally.net_in;
-    counters.reads += tally.reads;
-    counters.keyspace_hits += tally.hits;
-    counters.keyspace_misses += tally.misses;
-    counters.expired_keys += tally.expired;
-    counters.expired_fields += tally.expired_fields;
-    counters.dirty += tally.dirty;
 }
 
 fn every_command_alone(config: &Config) -> bool {

@@ -3,7 +3,7 @@
 //!
 //! The gate is the real file, compiled against loom. The hand-over of shards is a model: its
 //! names (LIVE, MOVED, PENDING, `choose`, unit, finish) and its steps are those of
-//! `src/keyspace/{engines,migrate,shard,batch}.rs`; tables have one bucket per shard and two keys.
+//! `src/keyspace/{engines,migrate,header,shard,batch}.rs`; tables have one bucket per shard and two keys.
 #![allow(dead_code, unreachable_pub)] // the gate offers more than a model uses
 
 mod sync {

@@ -19,9 +19,10 @@
 use super::bucket::{BlockView, SHARD_SLOTS, Word};
 use super::figures::SHARDS_PER_CELL;
 use super::hash::KeyHash;
+use super::header::{LIVE, PENDING, Shard};
 use super::journal::{Journal, Reason, Tally};
 use super::segment::{Arena, Segments};
-use super::shard::{LIVE, PENDING, Shard};
+use super::shard::drop_block;
 use super::{Cell, EngineStats, Fills, State};
 use crossbeam_utils::CachePadded;
 use parking_lot::Mutex;
@@ -120,7 +121,7 @@ fn cell(shards: &[Shard], step: usize) -> Cell {
 impl Drop for Engine {
     fn drop(&mut self) {
         for shard in &mut self.shards {
-            shard.drop_block();
+            drop_block(shard);
         }
     }
 }

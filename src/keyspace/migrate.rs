@@ -14,10 +14,11 @@
 use super::batch::{Batch, Participant};
 use super::bucket::{BUCKETS, Block, SHARD_SLOTS, SLOTS, prefetch};
 use super::engines::{BITS_MAX, Engine, Engines, Migration};
+use super::header::{LIVE, MOVED, PENDING, Shard};
 use super::journal::{Reason, Step};
 use super::reclaim::Garbage;
 use super::segment::Ref;
-use super::shard::{LIVE, Locked, MOVED, PENDING};
+use super::shard::Locked;
 use super::{DbId, Keyspace, Purge};
 use smallvec::SmallVec;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -134,7 +135,7 @@ fn step_of(batch: &Batch<'_>, db: DbId, helper: bool, now_ms: u64, purge: &mut d
 
 /// All shards are MOVED; this thread moved the last of them.
 fn finish(batch: &Batch<'_>, db: DbId, engines: &Engines, growing: &Arc<Engine>, now_ms: u64) {
-    debug_assert!(engines.active.shards().iter().all(super::shard::Shard::is_moved));
+    debug_assert!(engines.active.shards().iter().all(Shard::is_moved));
     let space = &engines.space;
     let _resize = space.resize.lock();
     let steady = Engines::steady(Arc::clone(space), Arc::clone(growing));

@@ -4,7 +4,7 @@
 //! hash      keyed hash: shard, bucket and tag of a key
 //! batch     participants and their batches: the way in       gate   the exclusive side
 //! locks     several keys at once
-//! shard     headers, the byte lock, the guard: find, insert, replace, remove
+//! header    a shard's 16 bytes, the byte lock        shard  the guard: find, insert, replace, remove
 //! bucket    12 tags and 32-bit references in a cache line     entry  a key and its value, packed
 //! segment   the mapping behind entries, arenas, free stacks
 //! engines   the tables of a database          migrate  from one into the other
@@ -30,6 +30,7 @@ mod entry;
 mod figures;
 mod gate;
 mod hash;
+mod header;
 mod journal;
 mod locks;
 mod migrate;

@@ -1,18 +1,4 @@
-//! The shard's header and lock, and the guard through which its keys are used.
-//!
-//! ```text
-//! Shard    16 bytes, four to a cache line
-//!   0   lock u8     0 free, 1 taken
-//!   1   state u8    LIVE, MOVED, PENDING (engines.rs)
-//!   2   used u16    keys
-//!   4   contended   u32: how often the lock was not free at once
-//!   8   block       word of the block (bucket.rs), null while there never was a key
-//! ```
-//!
-//! The lock stands here and not in the bucket: a lock byte in the line that the look-up
-//! wants next costs 2.5 times as much. Unlocking is a plain store. Who had to park looks
-//! again after a time-out, so the wake-up may be missed in the one case that a plain store
-//! leaves open; parking happens only behind a migration step or a descheduled owner.
+//! The lock on a shard, and the guard through which its keys are used.
 //!
 //! Invariants
 //! 1. `used`, `block`, the block's contents, and all of its entries but what entry.rs lists
@@ -26,132 +12,13 @@ use super::bucket::{At, Block, BlockView, SLOTS, Word};
 use super::engines::{Engine, Engines, Space};
 use super::entry::{self, EntryMut, EntryRef, NewEntry, Owned, ValuePart};
 use super::hash::KeyHash;
+use super::header::{LIVE, MOVED, PENDING, Shard};
 use super::reclaim::Garbage;
 use super::segment::Ref;
 use super::{Content, Meta, OutOfSpace, Taken};
 use crate::values::{Blob, Kind, Value};
-use parking_lot::{Condvar, Mutex};
 use std::mem::ManuallyDrop;
-use std::sync::atomic::{AtomicPtr, AtomicU8, AtomicU16, AtomicU32, AtomicUsize, Ordering};
-use std::time::Duration;
-
-pub(super) const LIVE: u8 = 0;
-pub(super) const MOVED: u8 = 1;
-pub(super) const PENDING: u8 = 2;
-
-/// Parked threads of the process. Almost always 0, so unlocking reads a line that stays shared.
-static PARKED: AtomicUsize = AtomicUsize::new(0);
-const SPINS: u32 = 100;
-const PARK_AT_MOST: Duration = Duration::from_micros(500);
-
-/// A shard's header.
-#[repr(C)]
-pub(super) struct Shard {
-    lock: AtomicU8,
-    state: AtomicU8,
-    used: AtomicU16,
-    contended: AtomicU32,
-    block: AtomicPtr<super::bucket::Bucket>,
-}
-
-const _: () = assert!(size_of::<Shard>() == 16);
-
-impl Shard {
-    pub fn new(state: u8) -> Self {
-        Shard {
-            lock: AtomicU8::new(0),
-            state: AtomicU8::new(state),
-            used: AtomicU16::new(0),
-            contended: AtomicU32::new(0),
-            block: AtomicPtr::default(),
-        }
-    }
-
-    #[inline(always)]
-    pub fn is_moved(&self) -> bool {
-        self.state.load(Ordering::Acquire) == MOVED
-    }
-
-    /// Whether it serves, as may be seen without the lock.
-    pub fn is_live(&self) -> bool {
-        self.state.load(Ordering::Acquire) == LIVE
-    }
-
-    /// How often the lock was not free at once.
-    pub fn contended(&self) -> u32 {
-        self.contended.load(Ordering::Relaxed)
-    }
-
-    /// The block's word as it may be seen without the lock.
-    #[inline(always)]
-    pub fn word(&self) -> Word {
-        self.block.load(Ordering::Acquire)
-    }
-
-    #[inline(always)]
-    pub fn used(&self) -> usize {
-        self.used.load(Ordering::Relaxed).into()
-    }
-
-    pub fn drop_block(&mut self) {
-        // SAFETY: `&mut self`: nobody else is left, and the word is taken once.
-        drop(unsafe { Block::from_word(std::mem::replace(self.block.get_mut(), std::ptr::null_mut())) });
-    }
-
-    #[inline(always)]
-    fn acquire(&self, space: &Space) {
-        if self.lock.compare_exchange(0, 1, Ordering::Acquire, Ordering::Relaxed).is_err() {
-            self.acquire_slow(space);
-        }
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn acquire_slow(&self, space: &Space) {
-        space.counters.contended.fetch_add(1, Ordering::Relaxed);
-        space.journal.contended_locks.fetch_add(1, Ordering::Relaxed);
-        self.contended.fetch_add(1, Ordering::Relaxed);
-        loop {
-            for _ in 0..SPINS {
-                if self.lock.load(Ordering::Relaxed) == 0
-                    && self.lock.compare_exchange(0, 1, Ordering::Acquire, Ordering::Relaxed).is_ok()
-                {
-                    return;
-                }
-                std::hint::spin_loop();
-            }
-            PARKED.fetch_add(1, Ordering::SeqCst);
-            let (lot, woken) = self.lot();
-            let mut lot = lot.lock();
-            if self.lock.load(Ordering::SeqCst) != 0 {
-                woken.wait_for(&mut lot, PARK_AT_MOST);
-            }
-            PARKED.fetch_sub(1, Ordering::SeqCst);
-        }
-    }
-
-    /// Where threads park that wait for this shard (and for some others).
-    fn lot(&self) -> &'static (Mutex<()>, Condvar) {
-        static LOTS: [(Mutex<()>, Condvar); 16] = [const { (Mutex::new(()), Condvar::new()) }; 16];
-        &LOTS[std::ptr::from_ref(self).addr() / size_of::<Shard>() % LOTS.len()]
-    }
-
-    #[inline(always)]
-    fn release(&self) {
-        self.lock.store(0, Ordering::Release);
-        if PARKED.load(Ordering::Relaxed) != 0 {
-            self.wake();
-        }
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn wake(&self) {
-        let (lot, woken) = self.lot();
-        drop(lot.lock());
-        woken.notify_all();
-    }
-}
+use std::sync::atomic::Ordering;
 
 /// The exclusive lock on a shard, whatever its state.
 pub(super) struct Locked<'b> {
@@ -175,12 +42,12 @@ impl<'b> Locked<'b> {
 
     #[inline(always)]
     pub fn state(&self) -> u8 {
-        self.shard.state.load(Ordering::Relaxed)
+        self.shard.state_locked()
     }
 
     pub fn set_state(&self, state: u8) {
         debug_assert_eq!(state, if self.state() == PENDING { LIVE } else { MOVED });
-        self.shard.state.store(state, Ordering::Release);
+        self.shard.set_state(state);
     }
 
     #[inline(always)]
@@ -189,13 +56,13 @@ impl<'b> Locked<'b> {
     }
 
     pub fn set_used(&self, n: usize) {
-        self.shard.used.store(n.try_into().expect("invariant: a shard counts to 65535"), Ordering::Relaxed);
+        self.shard.set_used(n.try_into().expect("invariant: a shard counts to 65535"));
     }
 
     #[inline(always)]
     pub fn block(&self) -> Option<BlockView<'_>> {
         // SAFETY: locked for as long as the view lives.
-        unsafe { BlockView::from_word(self.shard.block.load(Ordering::Relaxed)) }
+        unsafe { BlockView::from_word(self.shard.word_locked()) }
     }
 
     /// Sets the block; the old one goes out of reach.
@@ -206,7 +73,7 @@ impl<'b> Locked<'b> {
         }
         let word = block.map_or(std::ptr::null_mut(), Block::into_word);
         // SAFETY: the header owned the word, and forgets it here; the caller retires it.
-        let old = unsafe { Block::from_word(self.shard.block.swap(word, Ordering::AcqRel)) };
+        let old = unsafe { Block::from_word(self.shard.exchange_word(word)) };
         if let Some(b) = &old {
             bytes.fetch_sub(b.bytes(), Ordering::Relaxed);
         }
@@ -665,6 +532,12 @@ fn split(content: Content<'_>) -> (ValuePart<'_>, Kind) {
     };
     let kind = value.kind();
     (ValuePart::Out(Owned::new(value)), kind)
+}
+
+/// Frees the block of a shard that nobody else can reach any more.
+pub(super) fn drop_block(shard: &mut Shard) {
+    // SAFETY: `&mut`: nobody else is left, and the word is taken once.
+    drop(unsafe { Block::from_word(shard.exchange_word(std::ptr::null_mut())) });
 }
 
 /// A look at a shard's bucket without the lock, for prefetching.

@@ -3,9 +3,9 @@
 use crate::commands::command::{Arity, Categories, Command, Group, Outcome};
 use crate::commands::command_info::category_name;
 use crate::commands::ctx::Ctx;
-use crate::commands::error::Error;
 use crate::commands::row::{flags, help, not_built};
 use crate::commands::table;
+use crate::error::Error;
 
 /// The commands of this family.
 pub static COMMANDS: &[Command] = &[Command {

@@ -1,7 +1,7 @@
 //! The arguments of a request: a cursor over byte strings that stay where they were read.
 
-use crate::commands::error::Error;
 use crate::commands::number;
+use crate::error::Error;
 use crate::protocol::request::{RequestSpan, Requests};
 use crate::values::Blob;
 

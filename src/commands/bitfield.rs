@@ -3,9 +3,9 @@
 use crate::commands::bitmap::bit_offset;
 use crate::commands::command::Outcome;
 use crate::commands::ctx::Ctx;
-use crate::commands::error::Error;
 use crate::commands::number;
 use crate::effects::Class;
+use crate::error::Error;
 
 /// Width and signedness of a field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

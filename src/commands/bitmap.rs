@@ -5,12 +5,12 @@
 use crate::commands::bitfield;
 use crate::commands::command::{Access, Arity, Command, Group, KeySpec, Outcome};
 use crate::commands::ctx::Ctx;
-use crate::commands::error::Error;
-use crate::commands::keys::{NewString, Ttl};
 use crate::commands::keyspec;
 use crate::commands::number;
 use crate::commands::row::{acl, flags, key_flags};
 use crate::effects::Class;
+use crate::error::Error;
+use crate::keys::{NewString, Ttl};
 use crate::keyspace::PACKED_VALUE_MAX;
 use crate::values::Blob;
 

@@ -11,8 +11,6 @@ use smallvec::SmallVec;
 use crate::commands::args::{Args, Source};
 use crate::commands::command::{Access, Command, Flags, Outcome};
 use crate::commands::ctx::{Ctx, Origin};
-use crate::commands::error::Error;
-use crate::commands::keys::{Guards, Keys, Touch};
 use crate::commands::keyspec::{self, KeyList};
 use crate::commands::local::{Lane, Local};
 use crate::commands::room;
@@ -21,8 +19,11 @@ use crate::commands::table::{self, Found};
 use crate::commands::transaction::Queued;
 use crate::commands::{timing, tracking, waiting};
 use crate::config::{Allow, Config};
-use crate::effects::deliver::{self, By};
+use crate::delivery::{self, By};
+use crate::error::Error;
+use crate::eviction::access::Touch;
 use crate::expiry::{Expiry, Graveyard};
+use crate::keys::{Guards, Keys};
 use crate::keyspace::{Batch, DbId, KeyHash, LockSet};
 use crate::protocol::{OutBuf, Reply};
 use crate::shared::Shared;
@@ -137,7 +138,7 @@ fn run_locked<'a, 'k>(
         Ok(outcome) => {
             debug_assert!(!ctx.keys.any_emptied(), "{} did not state a removal", command.name);
             let by = By { client: &ctx.session.handle, changes: &mut ctx.local.changes };
-            ctx.local.signalled |= deliver::apply(env.shared, &mut ctx.keys, &ctx.fx, by);
+            ctx.local.signalled |= delivery::apply(env.shared, &mut ctx.keys, &ctx.fx, by);
             settle(&mut ctx);
             match outcome {
                 Outcome::Block(wait) => waiting::begin(&mut ctx, *wait),
@@ -147,7 +148,7 @@ fn run_locked<'a, 'k>(
         Err(error) => {
             debug_assert!(ctx.fx.is_empty(), "{} failed after it stated an effect", command.name);
             let by = By { client: &ctx.session.handle, changes: &mut ctx.local.changes };
-            ctx.local.signalled |= deliver::apply(env.shared, &mut ctx.keys, &Default::default(), by);
+            ctx.local.signalled |= delivery::apply(env.shared, &mut ctx.keys, &Default::default(), by);
             if ctx.session.tracking.is_some() {
                 tracking::remember(&ctx);
             }

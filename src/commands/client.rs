@@ -9,11 +9,11 @@ use crate::clock;
 use crate::commands::command::{Arity, Command, Group, Outcome};
 use crate::commands::connection::check_name;
 use crate::commands::ctx::Ctx;
-use crate::commands::error::Error;
 use crate::commands::number;
 use crate::commands::row::{acl, flags, help};
 use crate::commands::table;
 use crate::commands::tracking::{client_caching, client_getredir, client_tracking, client_trackinginfo};
+use crate::error::Error;
 
 mod filter;
 mod modes;

@@ -2,8 +2,8 @@
 
 use crate::commands::command::{Arity, Command, Group, Outcome};
 use crate::commands::ctx::Ctx;
-use crate::commands::error::Error;
 use crate::commands::row::{acl, flags};
+use crate::error::Error;
 
 /// The commands of this family.
 pub static COMMANDS: &[Command] = &[

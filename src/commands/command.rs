@@ -7,8 +7,8 @@
 use crate::blocking::Wait;
 use crate::commands::args::Args;
 use crate::commands::ctx::Ctx;
-use crate::commands::error::Error;
 use crate::commands::keyspec::KeyFinder;
+use crate::error::Error;
 
 /// The code behind a command: synchronous, takes no lock, reads no clock.
 pub type Handler = fn(&mut Ctx<'_, '_>) -> Result<Outcome, Error>;

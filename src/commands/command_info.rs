@@ -5,11 +5,11 @@ use crate::commands::command::{
     Arity, BeginSearch, Categories, Command, FindKeys, Flags, Group, KeyFlags, KeySpec, Outcome,
 };
 use crate::commands::ctx::Ctx;
-use crate::commands::error::Error;
 use crate::commands::keyspec::{self, KeyList};
 use crate::commands::row::{acl, flags, help};
 use crate::commands::syntax::Arg;
 use crate::commands::{syntax, table};
+use crate::error::Error;
 use crate::protocol::reply::Reply;
 
 /// The commands of this family.

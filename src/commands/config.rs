@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use crate::commands::command::{Arity, Command, Group, Outcome};
 use crate::commands::ctx::Ctx;
-use crate::commands::error::Error;
 use crate::commands::row::{flags, help};
 use crate::config::{self, Config, SetError, Setting};
 use crate::effects::Class;
+use crate::error::Error;
 use crate::observe::log;
 use crate::shared::Shared;
 use crate::sys::process::raise_open_files;

@@ -10,10 +10,10 @@ use crate::clients::ClientHandle;
 use crate::clock;
 use crate::commands::command::{Arity, Command, Group, Outcome};
 use crate::commands::ctx::Ctx;
-use crate::commands::error::Error;
 use crate::commands::row::{acl, flags};
 use crate::commands::session::Session;
 use crate::commands::{tracking, transaction};
+use crate::error::Error;
 use crate::keyspace::DbId;
 use crate::shared::Shared;
 

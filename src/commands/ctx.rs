@@ -3,12 +3,12 @@
 use crate::blocking::{Kinds, OnTimeout, Wait};
 use crate::commands::args::Args;
 use crate::commands::command::{Command, Outcome};
-use crate::commands::error::Error;
-use crate::commands::keys::{Collection, Keys, Ttl};
 use crate::commands::local::Local;
 use crate::commands::session::Session;
 use crate::config::Config;
 use crate::effects::{Class, Effects};
+use crate::error::Error;
+use crate::keys::{Collection, Keys, Ttl};
 use crate::keyspace::{Batch, DbId, KeyHash};
 use crate::protocol::reply::Reply;
 use crate::shared::Shared;

@@ -2,12 +2,13 @@
 
 use crate::commands::command::Outcome;
 use crate::commands::ctx::Ctx;
-use crate::commands::error::Error;
-use crate::commands::keys::{NewString, Touch, Ttl};
 use crate::commands::{hash, list, object, set, sorted_set};
 use crate::config::Config;
 use crate::effects::Class;
+use crate::error::Error;
 use crate::eviction::access;
+use crate::eviction::access::Touch;
+use crate::keys::{NewString, Ttl};
 use crate::keyspace::PACKED_VALUE_MAX;
 use crate::rdb::{self, Limits, Plain, Restored};
 use crate::values::{Blob, Hash, Kind};

@@ -3,8 +3,8 @@
 
 use crate::commands::args::Args;
 use crate::commands::ctx::Ctx;
-use crate::commands::error::Error;
 use crate::commands::number;
+use crate::error::Error;
 use crate::protocol::Reply;
 use crate::values::packed::Elem;
 

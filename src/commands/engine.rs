@@ -5,8 +5,8 @@
 
 use crate::commands::command::{Access, Arity, Command, Group, Outcome};
 use crate::commands::ctx::Ctx;
-use crate::commands::error::Error;
 use crate::commands::row::{acl, flags, help};
+use crate::error::Error;
 use crate::keyspace::{DbId, EngineStats, FILL_CLASSES, Fills, KEYS_PER_SHARD, State, Step};
 use crate::observe::info::{engine_reason, engine_state};
 

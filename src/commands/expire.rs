@@ -2,9 +2,9 @@
 
 use crate::commands::command::{Access, Arity, Command, Group, KeySpec, Outcome};
 use crate::commands::ctx::Ctx;
-use crate::commands::error::Error;
 use crate::commands::row::{acl, flags, key_flags};
 use crate::effects::Class;
+use crate::error::Error;
 
 /// The commands of this family.
 pub static COMMANDS: &[Command] = &[

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use crate::commands::command::{Arity, Command, Group, Outcome};
 use crate::commands::ctx::Ctx;
-use crate::commands::error::Error;
 use crate::commands::row::{flags, help};
 use crate::config::{Config, ExpiryRule, ExpiryRules};
+use crate::error::Error;
 
 /// The commands of this family.
 pub static COMMANDS: &[Command] = &[Command {

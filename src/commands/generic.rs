@@ -4,11 +4,11 @@ use crate::commands::args::Args;
 use crate::commands::command::{Access, Arity, Command, Group, KeySpec, Outcome};
 use crate::commands::ctx::Ctx;
 use crate::commands::dump;
-use crate::commands::error::Error;
-use crate::commands::keys::{NewString, Ttl};
 use crate::commands::keyspec;
 use crate::commands::row::{acl, flags, key_flags, not_built};
 use crate::effects::Class;
+use crate::error::Error;
+use crate::keys::{NewString, Ttl};
 use crate::keyspace::{DbId, EntryRef};
 use crate::values::Kind;
 

@@ -4,10 +4,10 @@ pub mod search;
 
 use crate::commands::command::{Access, Arity, Command, Group, KeySpec, Outcome};
 use crate::commands::ctx::Ctx;
-use crate::commands::error::Error;
 use crate::commands::keyspec;
 use crate::commands::row::{acl, flags, key_flags};
 use crate::commands::sorted_set::write::{AddOptions, Pairs, add};
+use crate::error::Error;
 use crate::protocol::Reply;
 use crate::values::SortedSet;
 use crate::values::geo::Place;

@@ -2,10 +2,10 @@
 
 use crate::commands::command::{Access, Arity, Command, Group, KeySpec, Outcome};
 use crate::commands::ctx::Ctx;
-use crate::commands::error::Error;
-use crate::commands::keys::{NewString, Text, Ttl};
 use crate::commands::row::{acl, flags, key_flags};
 use crate::effects::Class;
+use crate::error::Error;
+use crate::keys::{NewString, Text, Ttl};
 use crate::keyspace::PACKED_VALUE_MAX;
 use crate::values::hll::{self, Registers};
 use crate::values::{Blob, Value};

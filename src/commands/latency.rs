@@ -5,9 +5,9 @@ use std::fmt::Write as _;
 use crate::clock;
 use crate::commands::command::{Arity, Command, Group, Outcome};
 use crate::commands::ctx::Ctx;
-use crate::commands::error::Error;
 use crate::commands::row::{flags, help};
 use crate::commands::table;
+use crate::error::Error;
 use crate::observe::latency::{self, COMMAND, EXPIRE_CYCLE, FAST_COMMAND};
 use crate::observe::stats::CommandStats;
 

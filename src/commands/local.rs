@@ -17,7 +17,7 @@ pub struct Local {
     /// A buffer for whoever needs one for the time of a command.
     pub scratch: Vec<u8>,
     /// How accesses are recorded by clients without NO-TOUCH.
-    pub touch: crate::commands::keys::Touch,
+    pub touch: crate::eviction::access::Touch,
     /// Arguments of the running command that no log may show.
     pub redacted: smallvec::SmallVec<[usize; 2]>,
     /// Keys that clients wait for were signalled, or the client itself was told of a change: see to
@@ -82,7 +82,7 @@ impl Lane {
                 worker,
                 rng: fastrand::Rng::new(),
                 scratch: Vec::new(),
-                touch: crate::commands::keys::Touch::Lru,
+                touch: crate::eviction::access::Touch::Lru,
                 redacted: Default::default(),
                 signalled: false,
                 changes: Changes::default(),

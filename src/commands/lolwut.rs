@@ -6,7 +6,7 @@
 
 use crate::commands::command::Outcome;
 use crate::commands::ctx::Ctx;
-use crate::commands::error::Error;
+use crate::error::Error;
 
 const COLUMNS_DEFAULT: usize = 66;
 const ROWS_DEFAULT: usize = 14;

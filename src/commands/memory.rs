@@ -2,9 +2,9 @@
 
 use crate::commands::command::{Access, Arity, Command, Group, KeySpec, Outcome};
 use crate::commands::ctx::Ctx;
-use crate::commands::error::Error;
 use crate::commands::row::{flags, help, key_flags};
 use crate::commands::server::facts;
+use crate::error::Error;
 use crate::keyspace::EntryRef;
 use crate::memory::{allocator, process};
 use crate::observe::info::Facts;

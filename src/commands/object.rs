@@ -2,10 +2,10 @@
 
 use crate::commands::command::{Access, Arity, Command, Group, KeySpec, Outcome};
 use crate::commands::ctx::Ctx;
-use crate::commands::error::Error;
 use crate::commands::number;
 use crate::commands::row::{acl, flags, help, key_flags};
 use crate::config::EvictionPolicy;
+use crate::error::Error;
 use crate::eviction::{access, arc};
 use crate::keyspace::EntryRef;
 use crate::values::Value;

@@ -6,9 +6,9 @@
 use crate::commands::command::Outcome;
 use crate::commands::ctx::Ctx;
 use crate::commands::dump;
-use crate::commands::error::Error;
 use crate::commands::generic;
-use crate::commands::keys::Ttl;
+use crate::error::Error;
+use crate::keys::Ttl;
 use crate::keyspace::{DbId, EntryRef};
 use crate::rdb::{self, Limits, Plain, Restored};
 use crate::values::Value;

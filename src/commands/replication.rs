@@ -3,9 +3,9 @@
 use crate::blocking::OnTimeout;
 use crate::commands::command::{Arity, Command, Group, Outcome};
 use crate::commands::ctx::Ctx;
-use crate::commands::error::Error;
 use crate::commands::row::{acl, flags, not_built};
 use crate::commands::stream_entries::timeout;
+use crate::error::Error;
 
 /// The commands of this family.
 pub static COMMANDS: &[Command] = &[

@@ -13,7 +13,7 @@ use crate::commands::command::Flags;
 use crate::commands::session::Session;
 use crate::commands::table::Found;
 use crate::config::{Config, MemoryCap};
-use crate::effects::deliver;
+use crate::delivery;
 use crate::effects::ended::Reason;
 use crate::eviction::{Cause, Rules, Sink};
 use crate::expiry::Expiry;
@@ -268,11 +268,11 @@ impl Sink for Dropped<'_> {
         match why {
             Cause::Expired => {
                 self.expired += 1;
-                deliver::expired(self.shared, db, &entry, Reason::Eviction, clock::now_ms());
+                delivery::expired(self.shared, db, &entry, Reason::Eviction, clock::now_ms());
             }
             Cause::Evicted => {
                 self.evicted += 1;
-                deliver::evicted(self.shared, db, entry.key());
+                delivery::evicted(self.shared, db, entry.key());
             }
         }
         if let Some(deadline) = entry.deadline() {

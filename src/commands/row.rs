@@ -3,8 +3,8 @@
 
 use crate::commands::command::{BeginSearch, FindKeys, KeyFlags, KeySpec, Outcome};
 use crate::commands::ctx::Ctx;
-use crate::commands::error::Error;
 use crate::commands::{syntax, table};
+use crate::error::Error;
 
 /// `flags!(WRITE | FAST)`: a constant [`Flags`](crate::commands::command::Flags).
 macro_rules! flags {

@@ -2,10 +2,10 @@
 
 use crate::commands::command::{Access, Arity, Command, Group, Outcome};
 use crate::commands::ctx::Ctx;
-use crate::commands::error::Error;
 use crate::commands::generic::is_expired;
 use crate::commands::number;
 use crate::commands::row::{acl, flags};
+use crate::error::Error;
 use crate::glob;
 use crate::values::Kind;
 

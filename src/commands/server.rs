@@ -3,10 +3,10 @@
 use crate::clock;
 use crate::commands::command::{Access, Arity, Command, Group, Outcome};
 use crate::commands::ctx::{Ctx, Origin};
-use crate::commands::error::Error;
 use crate::commands::lolwut::lolwut;
 use crate::commands::row::{acl, flags, help, not_built};
 use crate::commands::table;
+use crate::error::Error;
 use crate::observe::info::{self, Facts};
 use crate::observe::snapshot;
 use crate::shared::Shutdown;

@@ -7,11 +7,11 @@ use algebra::{sdiff, sdiffstore, sinter, sintercard, sinterstore, sunion, sunion
 use crate::commands::command::{Access, Arity, Command, Group, KeySpec, Outcome};
 use crate::commands::ctx::Ctx;
 use crate::commands::element::{self, Picks};
-use crate::commands::error::Error;
 use crate::commands::row::{acl, flags, key_flags};
 use crate::commands::scan::{self, ScanOf, ScanOptions};
 use crate::config::Config;
 use crate::effects::Class;
+use crate::error::Error;
 use crate::glob;
 use crate::values::random::Random;
 use crate::values::set::Limits;

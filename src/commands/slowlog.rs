@@ -2,8 +2,8 @@
 
 use crate::commands::command::{Arity, Command, Group, Outcome};
 use crate::commands::ctx::Ctx;
-use crate::commands::error::Error;
 use crate::commands::row::{flags, help};
+use crate::error::Error;
 use crate::observe::slowlog::{CommandLogs, Entry, SlowLog};
 
 /// The commands of this family.

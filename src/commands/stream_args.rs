@@ -2,8 +2,8 @@
 
 use smallvec::SmallVec;
 
-use crate::commands::error::Error;
-use crate::commands::keys::Keys;
+use crate::error::Error;
+use crate::keys::Keys;
 use crate::protocol::reply::Reply;
 use crate::values::packed::Elem;
 use crate::values::stream::{Entry, StreamId};

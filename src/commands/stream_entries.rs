@@ -6,14 +6,14 @@ use crate::blocking::{OnTimeout, STREAM};
 use crate::commands::args::Args;
 use crate::commands::command::Outcome;
 use crate::commands::ctx::Ctx;
-use crate::commands::error::Error;
-use crate::commands::keys::Ttl;
 use crate::commands::number;
 use crate::commands::stream_args::{
     NewId, edit, id, id_text, interval, new_id, read, reply_entries, reply_id,
 };
 use crate::config::Config;
 use crate::effects::Class;
+use crate::error::Error;
+use crate::keys::Ttl;
 use crate::values::stream::{Keep, Limits, StreamId};
 use crate::values::{Blob, Stream, Value};
 

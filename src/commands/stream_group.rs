@@ -6,14 +6,14 @@ use crate::blocking::{LIST, OTHER, OnTimeout, STREAM, ZSET};
 use crate::commands::call::shown;
 use crate::commands::command::Outcome;
 use crate::commands::ctx::Ctx;
-use crate::commands::error::Error;
-use crate::commands::keys::Ttl;
 use crate::commands::number;
 use crate::commands::stream_args::{
     edit, id, id_or_end, id_text, interval, parse, read, reply_entry, reply_id, start,
 };
 use crate::commands::stream_entries::{newest_and_last, read_options, reply_streams};
 use crate::effects::Class;
+use crate::error::Error;
+use crate::keys::Ttl;
 use crate::values::stream::{Group, Pending, StreamId};
 use crate::values::{Stream, Value};
 

@@ -3,8 +3,8 @@
 use crate::commands::call;
 use crate::commands::command::Outcome;
 use crate::commands::ctx::Ctx;
-use crate::commands::error::Error;
 use crate::commands::stream_args::{read, reply_entries, reply_entry, reply_id};
+use crate::error::Error;
 use crate::protocol::reply::Reply;
 use crate::values::Stream;
 use crate::values::stream::{Consumer, Group, StreamId};

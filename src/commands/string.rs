@@ -6,13 +6,13 @@ mod set;
 
 use crate::commands::command::{Access, Arity, Command, Group, KeySpec, Outcome};
 use crate::commands::ctx::Ctx;
-use crate::commands::error::Error;
-use crate::commands::keys::{Text, Ttl};
 use crate::commands::keyspec;
 use crate::commands::lcs;
 use crate::commands::row::{acl, flags, key_flags};
 use crate::commands::ttl::{self, TtlOption};
 use crate::effects::Class;
+use crate::error::Error;
+use crate::keys::{Text, Ttl};
 use crate::protocol::Reply;
 
 /// The commands of this family.

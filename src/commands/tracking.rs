@@ -5,9 +5,9 @@ use std::sync::Arc;
 use crate::clients::{ClientId, State};
 use crate::commands::command::{Flags, Outcome};
 use crate::commands::ctx::Ctx;
-use crate::commands::error::Error;
 use crate::commands::keyspec::{self, KeyList};
 use crate::commands::session::Session;
+use crate::error::Error;
 use crate::events::tracking::Tracker;
 use crate::shared::Shared;
 

@@ -1,9 +1,9 @@
 //! Times to live in arguments: EX, PX, EXAT, PXAT, KEEPTTL.
 
 use crate::commands::args::Args;
-use crate::commands::error::Error;
-use crate::commands::keys::Ttl;
 use crate::commands::number;
+use crate::error::Error;
+use crate::keys::Ttl;
 
 /// A time to live as a client writes it. Its number is read last: all options are looked at before any number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

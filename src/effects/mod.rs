@@ -1,17 +1,13 @@
 //! The one path from "a key changed" to everybody who wants to know.
 //!
-//! A handler *states* what it did in an [`Effects`]; [`deliver::apply`] does the
+//! A handler *states* what it did in an [`Effects`]; [`delivery::apply`](crate::delivery::apply) does the
 //! consequences while the key locks are still held, in one fixed order: WATCH and client
 //! tracking, the propagation stream, keyspace events, ready keys. Expiry, eviction and the
 //! migration's purge build the same statements. Nothing else may notify anybody.
 
 pub mod audience;
-mod caches;
 pub mod changes;
-pub mod deliver;
 pub mod ended;
-mod values;
-pub mod watch;
 
 use smallvec::SmallVec;
 

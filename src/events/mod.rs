@@ -1,4 +1,4 @@
-//! Who hears of what: channels, patterns, sharded channels, client-side caches, and the monitors.
+//! Who hears of what: channels, patterns, sharded channels, client-side caches, watched keys, and the monitors.
 //!
 //! Architecture invariant: events know clients only as mailboxes. A message is appended to
 //! a mailbox and its owner's worker is woken; nobody waits for a reader here.
@@ -11,6 +11,7 @@ pub mod outbox;
 mod prefixes;
 pub mod pubsub;
 pub mod tracking;
+pub mod watch;
 
 pub use feeds::Feeds;
 pub use pubsub::{PubSub, Scope, Subscriptions};

@@ -4,8 +4,28 @@
 //! LFU: the upper byte is the minute of the last decrement modulo 256, the lower byte a
 //! logarithmic counter (the probabilistic counter described in Redis' eviction document).
 
-use crate::commands::keys::Touch;
 use crate::eviction::arc;
+
+/// How an access is recorded in the entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Touch {
+    /// Not at all (CLIENT NO-TOUCH, OBJECT, DEBUG …).
+    No,
+    /// As the time of the access.
+    Lru,
+    /// As a logarithmic counter with decay.
+    Lfu {
+        /// `lfu-log-factor`
+        log_factor: u32,
+        /// `lfu-decay-time`, minutes
+        decay_minutes: u32,
+    },
+    /// As class, frequency and tick of the adaptive policy.
+    Arc {
+        /// The tick of the batch.
+        tick: u8,
+    },
+}
 
 /// Where the counter of a new key starts, so that it is not the first to go.
 pub const LFU_INIT: u8 = 5;

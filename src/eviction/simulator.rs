@@ -1,7 +1,7 @@
 //! Hit ratios of the policies on traces made here, with the real slices on a real keyspace.
 
-use crate::commands::keys::Touch;
 use crate::config::{Config, EvictionPolicy};
+use crate::eviction::access::Touch;
 use crate::eviction::{Cause, Eviction, Rules, Sink, access};
 use crate::keyspace::{Content, DbId, EntryRef, KeyHash, Keyspace, Meta, Options, Participant};
 use crate::values::Value;

@@ -29,9 +29,9 @@ use crate::protocol::OutBuf;
 use crate::protocol::owned::OwnedRequest;
 use crate::protocol::request::{Parser, Requests};
 use crate::server::batch::{Ran, Runner, Work};
-use crate::server::stream::Stream;
 use crate::shared::Shared;
 use crate::sys::readiness;
+use crate::sys::socket::Stream;
 use crate::values::Blob;
 
 /// Bytes received at once.

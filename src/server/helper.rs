@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use crate::clock;
 use crate::commands::outbox;
 use crate::commands::room::{self, Room};
-use crate::effects::deliver;
+use crate::delivery;
 use crate::effects::ended::Reason;
 use crate::events::tracking::TRIM_SLICE;
 use crate::expiry::Graveyard;
@@ -170,7 +170,7 @@ impl Purge for ExpiredByMigration<'_> {
     }
 
     fn expired(&mut self, db: DbId, entry: EntryRef<'_>) {
-        deliver::expired(self.shared, db, &entry, Reason::Migration, clock::now_ms());
+        delivery::expired(self.shared, db, &entry, Reason::Migration, clock::now_ms());
         if entry.fields_armed().is_some() {
             let identities = &self.shared.identities;
             identities.add_hashes(identities.identity(db), -1);

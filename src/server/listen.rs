@@ -3,36 +3,13 @@
 use std::fs;
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener};
-use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
-use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
 
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
-/// A bound unix socket, which removes its file when it is dropped, if the file is still its own.
-#[derive(Debug)]
-pub struct UnixSocket {
-    /// The listener.
-    pub listener: UnixListener,
-    path: PathBuf,
-    identity: (u64, u64),
-}
-
-impl std::os::fd::AsRawFd for UnixSocket {
-    fn as_raw_fd(&self) -> std::os::fd::RawFd {
-        self.listener.as_raw_fd()
-    }
-}
-
-impl Drop for UnixSocket {
-    fn drop(&mut self) {
-        if let Ok(meta) = fs::symlink_metadata(&self.path)
-            && (meta.dev(), meta.ino()) == self.identity
-        {
-            let _ = fs::remove_file(&self.path);
-        }
-    }
-}
+use crate::sys::socket::UnixSocket;
 
 /// Binds `path`. A socket file that nobody answers on is replaced; anything else there is an error.
 ///
@@ -49,7 +26,7 @@ pub fn unix(path: &Path, mode: u32, backlog: i32) -> io::Result<UnixSocket> {
     let meta = fs::symlink_metadata(path)?;
     socket.listen(backlog)?;
     socket.set_nonblocking(true)?;
-    Ok(UnixSocket { listener: socket.into(), path: path.to_owned(), identity: (meta.dev(), meta.ino()) })
+    Ok(UnixSocket::new(socket.into(), path.to_owned(), &meta))
 }
 
 fn clear_stale(path: &Path) -> io::Result<()> {

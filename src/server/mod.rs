@@ -10,7 +10,6 @@ pub mod helper;
 pub mod listen;
 mod process;
 mod start;
-pub mod stream;
 pub mod sweep;
 pub mod tcp;
 pub mod worker;

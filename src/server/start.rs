@@ -17,11 +17,12 @@ use crate::memory::allocator;
 use crate::memory::limits;
 use crate::observe::{Commands, http};
 use crate::server::connection::panic_text;
-use crate::server::listen::{self, UnixSocket};
+use crate::server::listen;
 use crate::server::process;
 use crate::server::tcp::{self, Bound};
 use crate::server::worker::{self, HANDOVER_MAX, Inlets};
 use crate::shared::{Shared, Shutdown};
+use crate::sys::socket::UnixSocket;
 use crate::sys::startup;
 
 /// When the start counts as over; and then once more, when the allocator's thread has come to rest too.

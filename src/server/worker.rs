@@ -19,10 +19,9 @@ use crate::protocol::{OutBuf, Requests};
 use crate::server::alarm::Alarm;
 use crate::server::batch::Runner;
 use crate::server::connection::{Connection, Desk, SCRATCH_BYTES, panic_text};
-use crate::server::listen::UnixSocket;
-use crate::server::stream::Stream;
 use crate::shared::Shared;
 use crate::sys::readiness;
+use crate::sys::socket::{Stream, UnixSocket};
 
 /// Microseconds of expiry between two looks at the connections.
 const EXPIRY_SLICE_US: u64 = 200;

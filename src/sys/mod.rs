@@ -2,4 +2,5 @@
 
 pub mod process;
 pub mod readiness;
+pub mod socket;
 pub mod startup;

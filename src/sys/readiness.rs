@@ -12,8 +12,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
-use crate::server::listen::UnixSocket;
-use crate::server::stream::Stream;
+use crate::sys::socket::{Stream, UnixSocket};
 
 mod sealed {
     pub trait Sealed {}

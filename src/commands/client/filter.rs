@@ -4,8 +4,8 @@ use crate::clients::{ClientHandle, ClientId, Role};
 use crate::clock;
 use crate::commands::command::Outcome;
 use crate::commands::ctx::Ctx;
-use crate::commands::error::Error;
 use crate::commands::number;
+use crate::error::Error;
 
 /// Which clients CLIENT LIST shows and CLIENT KILL closes: those that meet every condition.
 #[derive(Default)]

@@ -5,9 +5,9 @@ use crate::clients::{ClientId, State};
 use crate::clock;
 use crate::commands::command::Outcome;
 use crate::commands::ctx::Ctx;
-use crate::commands::error::Error;
 use crate::commands::session::ReplyMode;
 use crate::commands::{number, waiting};
+use crate::error::Error;
 use crate::shared::PauseMode;
 
 /// CLIENT REPLY

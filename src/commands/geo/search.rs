@@ -2,12 +2,12 @@
 
 use crate::commands::command::Outcome;
 use crate::commands::ctx::Ctx;
-use crate::commands::error::Error;
 use crate::commands::geo::{place, put_distance, put_place, unit};
 use crate::commands::number;
 use crate::commands::sorted_set::algebra::sorted_set;
 use crate::commands::sorted_set::bounds;
 use crate::effects::Class;
+use crate::error::Error;
 use crate::protocol::Reply;
 use crate::values::SortedSet;
 use crate::values::geo::{Place, Shape};

@@ -7,9 +7,9 @@ use super::{bulk_or_null, limits, pairs};
 use crate::commands::args::Args;
 use crate::commands::command::Outcome;
 use crate::commands::ctx::Ctx;
-use crate::commands::error::Error;
 use crate::commands::number;
 use crate::effects::Class;
+use crate::error::Error;
 use crate::values::hash::Deadline;
 use crate::values::{Hash, Kind};
 

@@ -8,9 +8,9 @@ use smallvec::SmallVec;
 use crate::commands::args::Args;
 use crate::commands::command::Outcome;
 use crate::commands::ctx::Ctx;
-use crate::commands::error::Error;
 use crate::commands::number;
 use crate::effects::Class;
+use crate::error::Error;
 use crate::values::{Hash, Kind};
 
 /// Latest deadline of a field, Unix milliseconds: what Redis can store.

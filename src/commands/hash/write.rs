@@ -5,9 +5,9 @@ use rustc_apfloat::Float as _;
 use super::{length, limits, pairs};
 use crate::commands::command::Outcome;
 use crate::commands::ctx::Ctx;
-use crate::commands::error::Error;
 use crate::commands::long_double;
 use crate::effects::Class;
+use crate::error::Error;
 use crate::values::Hash;
 use crate::values::hash::Deadline;
 

@@ -6,8 +6,8 @@ use crate::commands::args::Args;
 use crate::commands::command::{Flags, Outcome};
 use crate::commands::ctx::Ctx;
 use crate::commands::element;
-use crate::commands::error::Error;
 use crate::effects::Class;
+use crate::error::Error;
 use crate::values::list::End;
 use crate::values::{Kind, List};
 

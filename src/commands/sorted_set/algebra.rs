@@ -12,11 +12,11 @@ use smallvec::SmallVec;
 
 use crate::commands::command::Outcome;
 use crate::commands::ctx::Ctx;
-use crate::commands::error::Error;
 use crate::commands::number;
 use crate::commands::sorted_set::bounds::{self, Form};
 use crate::commands::table;
 use crate::effects::Class;
+use crate::error::Error;
 use crate::values::packed::Elem;
 use crate::values::sorted_set::{Limits, Score};
 use crate::values::{Kind, SortedSet, Value};

@@ -2,9 +2,9 @@
 
 use std::ops::Range;
 
-use crate::commands::error::Error;
 use crate::commands::number;
 use crate::config::Config;
+use crate::error::Error;
 use crate::protocol::Reply;
 use crate::values::SortedSet;
 use crate::values::packed::Elem;

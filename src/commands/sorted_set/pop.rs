@@ -4,10 +4,10 @@ use crate::blocking::{OnTimeout, ZSET};
 use crate::commands::command::Outcome;
 use crate::commands::ctx::Ctx;
 use crate::commands::element;
-use crate::commands::error::Error;
 use crate::commands::number;
 use crate::commands::sorted_set::bounds::Form;
 use crate::effects::Class;
+use crate::error::Error;
 use crate::values::{Kind, SortedSet};
 
 /// Which end.

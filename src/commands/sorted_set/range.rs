@@ -4,9 +4,9 @@ use std::ops::Range;
 
 use crate::commands::command::Outcome;
 use crate::commands::ctx::Ctx;
-use crate::commands::error::Error;
 use crate::commands::sorted_set::bounds::{self, Bounds, By, Form};
 use crate::effects::Class;
+use crate::error::Error;
 use crate::values::SortedSet;
 
 /// What a command's name says already; `None` is left to its options.

@@ -2,9 +2,9 @@
 
 use crate::commands::command::Outcome;
 use crate::commands::ctx::Ctx;
-use crate::commands::error::Error;
 use crate::commands::scan::{ScanOf, ScanOptions, cursor};
 use crate::commands::sorted_set::bounds::{Bounds, By, Form, member};
+use crate::error::Error;
 use crate::glob;
 use crate::protocol::Reply;
 use crate::protocol::float::format_double;

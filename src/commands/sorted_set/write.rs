@@ -4,10 +4,10 @@ use smallvec::SmallVec;
 
 use crate::commands::command::Outcome;
 use crate::commands::ctx::Ctx;
-use crate::commands::error::Error;
-use crate::commands::keys::Ttl;
 use crate::commands::sorted_set::bounds::{self, Bounds, By};
 use crate::effects::Class;
+use crate::error::Error;
+use crate::keys::Ttl;
 use crate::values::sorted_set::{Limits, Score};
 use crate::values::{Kind, SortedSet, Value};
 

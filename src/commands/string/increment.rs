@@ -2,11 +2,11 @@
 
 use crate::commands::command::Outcome;
 use crate::commands::ctx::Ctx;
-use crate::commands::error::Error;
-use crate::commands::keys::{NewString, Ttl};
 use crate::commands::long_double;
 use crate::commands::number;
 use crate::effects::Class;
+use crate::error::Error;
+use crate::keys::{NewString, Ttl};
 use crate::values::Kind;
 
 /// INCR

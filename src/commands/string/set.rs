@@ -3,11 +3,11 @@
 use crate::commands::args::Args;
 use crate::commands::command::Outcome;
 use crate::commands::ctx::Ctx;
-use crate::commands::error::Error;
-use crate::commands::keys::{NewString, Ttl};
 use crate::commands::string::reply_text;
 use crate::commands::ttl::{self, TtlOption};
 use crate::effects::Class;
+use crate::error::Error;
+use crate::keys::{NewString, Ttl};
 
 /// The argument at `i` as a value: by reference if it has an allocation of its own.
 pub(super) fn value_at<'k>(args: &Args<'k>, i: usize) -> NewString<'k> {

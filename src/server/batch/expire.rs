@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::Runner;
 use crate::clock;
-use crate::effects::deliver;
+use crate::delivery;
 use crate::effects::ended::Reason;
 use crate::expiry::Gone;
 use crate::observe::buckets::Buckets;
@@ -34,11 +34,11 @@ impl Runner {
                 Gone::Key => {
                     keys += 1;
                     lateness.note(entry.deadline());
-                    deliver::expired(&shared, db, &entry, Reason::Timer, now);
+                    delivery::expired(&shared, db, &entry, Reason::Timer, now);
                 }
                 Gone::Fields { count, all, fields: names } => {
                     fields += count as u64;
-                    deliver::fields_expired(&shared, db, &entry, all, names, now);
+                    delivery::fields_expired(&shared, db, &entry, all, names, now);
                 }
             })
         };

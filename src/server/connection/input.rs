@@ -12,7 +12,7 @@ use crate::protocol::Reply;
 use crate::protocol::limits::{Limits, ProtocolError};
 use crate::protocol::request::Progress;
 use crate::server::batch::Work;
-use crate::server::stream::Stream;
+use crate::sys::socket::Stream;
 use crate::values::Blob;
 
 /// Bytes that an unfinished request has to bring within `partial-frame-timeout`.

@@ -10,8 +10,8 @@ use super::{Connection, Desk, End, SCRATCH_BYTES};
 use crate::clients::{ClientHandle, State};
 use crate::observe::stats::Stats;
 use crate::protocol::OutBuf;
-use crate::server::stream::Stream;
 use crate::sys::readiness;
+use crate::sys::socket::Stream;
 
 /// What may wait for a client that has not authenticated.
 const UNAUTHENTICATED_OUTPUT_MAX: usize = 1 << 20;

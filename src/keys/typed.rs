@@ -8,10 +8,10 @@
 
 use std::ops::Range;
 
-use crate::commands::error::Error;
-use crate::commands::keys::{Guards, Keys, Ttl};
 use crate::effects::ended::{EndedField, Kept, KeptPart};
+use crate::error::Error;
 use crate::expiry::is_past;
+use crate::keys::{Guards, Keys, Ttl};
 use crate::keyspace::{LockSet, Pos};
 use crate::values::hash::Field;
 use crate::values::{Hash, Kind, List, Set, SortedSet, Stream, Value};

@@ -1,9 +1,12 @@
-//! A client's socket, unix or TCP, as plain non-blocking calls.
+//! Sockets that own their descriptor: a client's, unix or TCP, as plain non-blocking calls, and a bound unix socket.
 
+use std::fs::{self, Metadata};
 use std::io::{self, IoSlice, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
-use std::os::unix::net::UnixStream;
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::PathBuf;
 
 /// A connected, non-blocking socket.
 #[derive(Debug)]
@@ -63,6 +66,39 @@ impl AsFd for Stream {
         match self {
             Stream::Unix(s) => s.as_fd(),
             Stream::Tcp(s) => s.as_fd(),
+        }
+    }
+}
+
+/// A bound unix socket, which removes its file when it is dropped, if the file is still its own.
+#[derive(Debug)]
+pub struct UnixSocket {
+    /// The listener.
+    pub listener: UnixListener,
+    path: PathBuf,
+    /// Device and inode of the file.
+    identity: (u64, u64),
+}
+
+impl UnixSocket {
+    /// A listener and the file that was made for it.
+    pub fn new(listener: UnixListener, path: PathBuf, file: &Metadata) -> UnixSocket {
+        UnixSocket { listener, path, identity: (file.dev(), file.ino()) }
+    }
+}
+
+impl AsRawFd for UnixSocket {
+    fn as_raw_fd(&self) -> RawFd {
+        self.listener.as_raw_fd()
+    }
+}
+
+impl Drop for UnixSocket {
+    fn drop(&mut self) {
+        if let Ok(meta) = fs::symlink_metadata(&self.path)
+            && (meta.dev(), meta.ino()) == self.identity
+        {
+            let _ = fs::remove_file(&self.path);
         }
     }
 }

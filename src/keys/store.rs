@@ -3,9 +3,10 @@
 //! Every way keeps three things in step: what the entry holds, the timer that its deadline has in
 //! the wheel, and the positions that the view remembers of its keys.
 
-use crate::commands::error::Error;
-use crate::commands::keys::slots::Found;
-use crate::commands::keys::{Guards, Keys, Look, NewString, Ttl, look, text};
+use crate::error::Error;
+use crate::eviction::access::fresh;
+use crate::keys::slots::Found;
+use crate::keys::{Guards, Keys, Look, NewString, Ttl, look, text};
 use crate::keyspace::{Content, Meta, Taken};
 use crate::values::{Blob, Kind, Value};
 
@@ -97,7 +98,7 @@ impl<'k> Keys<'_, 'k> {
                 let e = g.entry(pos);
                 (e.deadline().map(|d| (d, e.armed())), e.access())
             }),
-            None => (None, crate::eviction::access::fresh(self.fresh, self.now)),
+            None => (None, fresh(self.fresh, self.now)),
         };
         let deadline = match ttl {
             Ttl::Clear => None,

@@ -11,8 +11,9 @@ mod typed;
 
 use std::borrow::Cow;
 
-use crate::commands::error::Error;
 use crate::effects::ended::{Kept, KeptPart};
+use crate::error::Error;
+use crate::eviction::access::{Touch, touched};
 use crate::expiry::{Expiry, Graveyard};
 use crate::keyspace::{Batch, DbId, EntryRef, KeyHash, Lent, LentSet, LockSet, Pos, ShardGuard, Taken};
 use crate::values::{Blob, Kind, Value};
@@ -103,27 +104,6 @@ pub struct Keys<'a, 'k> {
     expired_fields: u64,
 }
 
-/// How an access is recorded in the entry.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Touch {
-    /// Not at all (CLIENT NO-TOUCH, OBJECT, DEBUG …).
-    No,
-    /// As the time of the access.
-    Lru,
-    /// As a logarithmic counter with decay.
-    Lfu {
-        /// `lfu-log-factor`
-        log_factor: u32,
-        /// `lfu-decay-time`, minutes
-        decay_minutes: u32,
-    },
-    /// As class, frequency and tick of the adaptive policy.
-    Arc {
-        /// The tick of the batch.
-        tick: u8,
-    },
-}
-
 /// Finds a key and notes the access.
 #[inline(always)]
 fn look<'g>(guard: &'g ShardGuard<'_>, slot: &Slot<'_>, now: u64, policy: Touch) -> Look<'g> {
@@ -132,7 +112,7 @@ fn look<'g>(guard: &'g ShardGuard<'_>, slot: &Slot<'_>, now: u64, policy: Touch)
         return Look::Past(pos);
     }
     if policy != Touch::No && matches!(slot.found, Found::Unknown) {
-        entry.set_access(crate::eviction::access::touched(policy, entry.access(), now));
+        entry.set_access(touched(policy, entry.access(), now));
     }
     Look::Here(pos, entry)
 }

@@ -4,10 +4,10 @@
 
 use smallvec::SmallVec;
 
-use crate::commands::keys::{Guards, Keys};
+use crate::delivery::{plain, value_max};
 use crate::effects::audience::Interest;
-use crate::effects::deliver::{plain, value_max};
 use crate::effects::{Class, Effects};
+use crate::keys::{Guards, Keys};
 use crate::keyspace::{Batch, DbId, EntryRef};
 use crate::shared::Shared;
 

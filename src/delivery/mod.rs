@@ -1,12 +1,14 @@
 //! The consequences of a command, in their fixed order, while its keys are still locked.
 
+mod caches;
+mod values;
+
 use crate::clients::ClientHandle;
-use crate::commands::keys::{Keys, Parts};
 use crate::effects::audience::Interest;
-use crate::effects::caches;
 use crate::effects::changes::Changes;
 use crate::effects::ended::{Ended, EndedField, Kept, KeptPart, Reason};
-use crate::effects::{Class, Effects, values};
+use crate::effects::{Class, Effects};
+use crate::keys::{Keys, Parts};
 use crate::keyspace::{DbId, EntryRef, Taken};
 use crate::rdb::Plain;
 use crate::shared::Shared;

@@ -1,9 +1,9 @@
 //! Clients that cache what they read are told of what changed.
 
-use crate::commands::keys::Keys;
+use crate::delivery::By;
 use crate::effects::Effects;
 use crate::effects::changes::NOBODY;
-use crate::effects::deliver::By;
+use crate::keys::Keys;
 use crate::shared::Shared;
 
 /// Tells those who may have cached what a command changed. Whether its client itself was told something.

@@ -1,19 +1,13 @@
-//! Lists. What moves elements between lists or waits for one is in [`moves`].
+//! Lists: the rows. The handlers are in the files below, by what they do.
 
 mod moves;
+mod read;
+mod write;
 
-use crate::commands::args::Args;
-use crate::commands::command::{Access, Arity, Command, Group, KeySpec, Outcome};
-use crate::commands::ctx::Ctx;
-use crate::commands::element;
+use crate::commands::command::{Access, Arity, Command, Group, KeySpec};
 use crate::commands::row::{acl, flags, key_flags};
 use crate::config::Config;
-use crate::effects::Class;
-use crate::error::Error;
-use crate::protocol::Reply;
-use crate::values::list::{End, Limits};
-use crate::values::{Kind, List};
-use moves::{blmove, blmpop, blpop, brpop, brpoplpush, lmove, lmpop, rpoplpush};
+use crate::values::list::Limits;
 
 /// The commands of this family.
 pub static COMMANDS: &[Command] = &[
@@ -28,7 +22,7 @@ pub static COMMANDS: &[Command] = &[
         summary: "Moves an element between lists; waits for one.",
         since: "6.2.0",
         group: Group::List,
-        run: blmove,
+        run: moves::blmove,
         ..Command::DEFAULT
     },
     Command {
@@ -43,7 +37,7 @@ pub static COMMANDS: &[Command] = &[
         since: "7.0.0",
         group: Group::List,
         complexity: "O(N+M), N keys, M elements returned",
-        run: blmpop,
+        run: moves::blmpop,
         ..Command::DEFAULT
     },
     Command {
@@ -59,7 +53,7 @@ pub static COMMANDS: &[Command] = &[
         group: Group::List,
         complexity: "O(N), N keys",
         history: &[("6.0.0", "Fractions of a second are allowed for `timeout`.")],
-        run: blpop,
+        run: moves::blpop,
         ..Command::DEFAULT
     },
     Command {
@@ -75,7 +69,7 @@ pub static COMMANDS: &[Command] = &[
         group: Group::List,
         complexity: "O(N), N keys",
         history: &[("6.0.0", "Fractions of a second are allowed for `timeout`.")],
-        run: brpop,
+        run: moves::brpop,
         ..Command::DEFAULT
     },
     Command {
@@ -91,7 +85,7 @@ pub static COMMANDS: &[Command] = &[
         group: Group::List,
         history: &[("6.0.0", "Fractions of a second are allowed for `timeout`.")],
         deprecated: Some(("6.2.0", "`BLMOVE`, options `RIGHT` and `LEFT`")),
-        run: brpoplpush,
+        run: moves::brpoplpush,
         ..Command::DEFAULT
     },
     Command {
@@ -106,7 +100,7 @@ pub static COMMANDS: &[Command] = &[
         since: "1.0.0",
         group: Group::List,
         complexity: "O(N), N elements passed on the way; O(1) at either end",
-        run: lindex,
+        run: read::lindex,
         ..Command::DEFAULT
     },
     Command {
@@ -121,7 +115,7 @@ pub static COMMANDS: &[Command] = &[
         since: "2.2.0",
         group: Group::List,
         complexity: "O(N), N elements passed on the way",
-        run: linsert,
+        run: write::linsert,
         ..Command::DEFAULT
     },
     Command {
@@ -135,7 +129,7 @@ pub static COMMANDS: &[Command] = &[
         summary: "Number of elements.",
         since: "1.0.0",
         group: Group::List,
-        run: llen,
+        run: read::llen,
         ..Command::DEFAULT
     },
     Command {
@@ -149,7 +143,7 @@ pub static COMMANDS: &[Command] = &[
         summary: "Moves an element between lists.",
         since: "6.2.0",
         group: Group::List,
-        run: lmove,
+        run: moves::lmove,
         ..Command::DEFAULT
     },
     Command {
@@ -164,7 +158,7 @@ pub static COMMANDS: &[Command] = &[
         since: "7.0.0",
         group: Group::List,
         complexity: "O(N+M), N keys, M elements returned",
-        run: lmpop,
+        run: moves::lmpop,
         ..Command::DEFAULT
     },
     Command {
@@ -180,7 +174,7 @@ pub static COMMANDS: &[Command] = &[
         group: Group::List,
         complexity: "O(N), N elements returned",
         history: &[("6.2.0", "Argument `count`.")],
-        run: lpop,
+        run: write::lpop,
         ..Command::DEFAULT
     },
     Command {
@@ -195,7 +189,7 @@ pub static COMMANDS: &[Command] = &[
         since: "6.0.6",
         group: Group::List,
         complexity: "O(N), N elements looked at",
-        run: lpos,
+        run: read::lpos,
         ..Command::DEFAULT
     },
     Command {
@@ -211,7 +205,7 @@ pub static COMMANDS: &[Command] = &[
         group: Group::List,
         complexity: "O(1) for each element",
         history: &[("2.4.0", "Takes several elements.")],
-        run: lpush,
+        run: write::lpush,
         ..Command::DEFAULT
     },
     Command {
@@ -227,7 +221,7 @@ pub static COMMANDS: &[Command] = &[
         group: Group::List,
         complexity: "O(1) for each element",
         history: &[("4.0.0", "Takes several elements.")],
-        run: lpushx,
+        run: write::lpushx,
         ..Command::DEFAULT
     },
     Command {
@@ -242,7 +236,7 @@ pub static COMMANDS: &[Command] = &[
         since: "1.0.0",
         group: Group::List,
         complexity: "O(S+N), S the distance from the nearer end, N elements returned",
-        run: lrange,
+        run: read::lrange,
         ..Command::DEFAULT
     },
     Command {
@@ -257,7 +251,7 @@ pub static COMMANDS: &[Command] = &[
         since: "1.0.0",
         group: Group::List,
         complexity: "O(N+M), N elements, M removed",
-        run: lrem,
+        run: write::lrem,
         ..Command::DEFAULT
     },
     Command {
@@ -272,7 +266,7 @@ pub static COMMANDS: &[Command] = &[
         since: "1.0.0",
         group: Group::List,
         complexity: "O(N), N elements; O(1) at either end",
-        run: lset,
+        run: write::lset,
         ..Command::DEFAULT
     },
     Command {
@@ -287,7 +281,7 @@ pub static COMMANDS: &[Command] = &[
         since: "1.0.0",
         group: Group::List,
         complexity: "O(N), N elements removed",
-        run: ltrim,
+        run: write::ltrim,
         ..Command::DEFAULT
     },
     Command {
@@ -303,7 +297,7 @@ pub static COMMANDS: &[Command] = &[
         group: Group::List,
         complexity: "O(N), N elements returned",
         history: &[("6.2.0", "Argument `count`.")],
-        run: rpop,
+        run: write::rpop,
         ..Command::DEFAULT
     },
     Command {
@@ -318,7 +312,7 @@ pub static COMMANDS: &[Command] = &[
         since: "1.2.0",
         group: Group::List,
         deprecated: Some(("6.2.0", "`LMOVE`, options `RIGHT` and `LEFT`")),
-        run: rpoplpush,
+        run: moves::rpoplpush,
         ..Command::DEFAULT
     },
     Command {
@@ -334,7 +328,7 @@ pub static COMMANDS: &[Command] = &[
         group: Group::List,
         complexity: "O(1) for each element",
         history: &[("2.4.0", "Takes several elements.")],
-        run: rpush,
+        run: write::rpush,
         ..Command::DEFAULT
     },
     Command {
@@ -350,7 +344,7 @@ pub static COMMANDS: &[Command] = &[
         group: Group::List,
         complexity: "O(1) for each element",
         history: &[("4.0.0", "Takes several elements.")],
-        run: rpushx,
+        run: write::rpushx,
         ..Command::DEFAULT
     },
 ];
@@ -360,275 +354,6 @@ pub(super) fn limits(config: &Config) -> Limits {
     Limits::new(i64::from(config.list_max_listpack_size))
 }
 
-/// LPUSH
-pub fn lpush(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
-    push(ctx, End::Head, true)
-}
-
-/// RPUSH
-pub fn rpush(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
-    push(ctx, End::Tail, true)
-}
-
-/// LPUSHX
-pub fn lpushx(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
-    push(ctx, End::Head, false)
-}
-
-/// RPUSHX
-pub fn rpushx(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
-    push(ctx, End::Tail, false)
-}
-
-fn push_event(end: End) -> &'static str {
-    if end == End::Head { "lpush" } else { "rpush" }
-}
-
-fn pop_event(end: End) -> &'static str {
-    if end == End::Head { "lpop" } else { "rpop" }
-}
-
-fn push(ctx: &mut Ctx<'_, '_>, end: End, create: bool) -> Result<Outcome, Error> {
-    ctx.args.seek(2);
-    let (elements, limits) = (ctx.args.rest(), limits(ctx.config));
-    let count = elements.len();
-    let add = |list: &mut List| {
-        list.push_all(end, elements, &limits);
-        list.len()
-    };
-    let len = if create { Some(ctx.keys.write(0, List::new, add)?) } else { ctx.keys.edit(0, add)? };
-    if len.is_some() {
-        ctx.changed(0, Class::LIST, push_event(end), count);
-        ctx.fx.ready(0);
-    }
-    ctx.reply.int(length(len.unwrap_or(0)));
-    Ok(Outcome::Done)
-}
-
 fn length(n: usize) -> i64 {
     i64::try_from(n).unwrap_or(i64::MAX)
-}
-
-/// LPOP
-pub fn lpop(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
-    pop(ctx, End::Head)
-}
-
-/// RPOP
-pub fn rpop(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
-    pop(ctx, End::Tail)
-}
-
-fn pop(ctx: &mut Ctx<'_, '_>, end: End) -> Result<Outcome, Error> {
-    if ctx.args.count() > 3 {
-        return Err(ctx.arity_error());
-    }
-    ctx.args.seek(2);
-    let count = ctx.args.peek().map(element::count).transpose()?;
-    let limits = limits(ctx.config);
-    let reply = &mut ctx.reply;
-    let popped = ctx.keys.edit(0, |list: &mut List| {
-        if let Some(count) = count {
-            reply.array(count.min(list.len()));
-        }
-        take(list, end, count.unwrap_or(1), reply, &limits)
-    })?;
-    match popped {
-        None if count.is_some() => ctx.reply.null_array(),
-        None => ctx.reply.null(),
-        Some(0) => {}
-        Some(n) => ctx.changed(0, Class::LIST, pop_event(end), n),
-    }
-    Ok(Outcome::Done)
-}
-
-/// Moves up to `count` elements from one end of a list into the reply.
-fn take(list: &mut List, end: End, count: usize, reply: &mut Reply<'_>, limits: &Limits) -> usize {
-    let count = count.min(list.len());
-    match end {
-        End::Head => list.iter().take(count).for_each(|e| element::bulk(reply, e)),
-        End::Tail => list.iter_rev().take(count).for_each(|e| element::bulk(reply, e)),
-    }
-    if count > 0 {
-        list.drop_end(end, count, limits);
-    }
-    count
-}
-
-/// LLEN
-pub fn llen(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
-    let len = ctx.keys.read(0, |list: Option<&List>| list.map_or(0, List::len))?;
-    ctx.reply.int(length(len));
-    Ok(Outcome::Done)
-}
-
-/// LINDEX
-pub fn lindex(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
-    // A missing key is null whatever the index is.
-    if !ctx.keys.expect_kind(0, Kind::List)? {
-        ctx.reply.null();
-        ctx.note_miss(0);
-        return Ok(Outcome::Done);
-    }
-    ctx.args.seek(2);
-    let index = ctx.args.int()?;
-    let reply = &mut ctx.reply;
-    ctx.keys.read(0, |list: Option<&List>| match list.and_then(|l| l.get(index)) {
-        Some(elem) => element::bulk(reply, elem),
-        None => reply.null(),
-    })?;
-    Ok(Outcome::Done)
-}
-
-/// LSET
-pub fn lset(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
-    if !ctx.keys.expect_kind(0, Kind::List)? {
-        return Err(Error::NoSuchKey);
-    }
-    ctx.args.seek(2);
-    let (index, value) = (ctx.args.int()?, ctx.args.next()?);
-    let limits = limits(ctx.config);
-    let set = ctx.keys.edit(0, |list: &mut List| list.set(index, value, &limits))?;
-    if set != Some(true) {
-        return Err(Error::IndexOutOfRange);
-    }
-    ctx.changed(0, Class::LIST, "lset", 1);
-    ctx.reply.ok();
-    Ok(Outcome::Done)
-}
-
-/// LINSERT
-pub fn linsert(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
-    ctx.args.seek(2);
-    let after = ctx.args.token("AFTER");
-    if !after && !ctx.args.token("BEFORE") {
-        return Err(Error::Syntax);
-    }
-    let (pivot, value) = (ctx.args.next()?, ctx.args.next()?);
-    let limits = limits(ctx.config);
-    let inserted = ctx.keys.edit(0, |list: &mut List| {
-        let found = list.insert_at_pivot(pivot, after, value, &limits);
-        found.then(|| list.len())
-    })?;
-    let answer = match inserted {
-        None => 0,
-        Some(None) => -1,
-        Some(Some(len)) => {
-            ctx.changed(0, Class::LIST, "linsert", 1);
-            length(len)
-        }
-    };
-    ctx.reply.int(answer);
-    Ok(Outcome::Done)
-}
-
-/// LRANGE
-pub fn lrange(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
-    ctx.args.seek(2);
-    let (start, stop) = (ctx.args.int()?, ctx.args.int()?);
-    let reply = &mut ctx.reply;
-    ctx.keys.read(0, |list: Option<&List>| {
-        let Some(list) = list else { return reply.array(0) };
-        let (from, count) = element::range(start, stop, list.len());
-        reply.array(count);
-        list.iter_from(from).take(count).for_each(|e| element::bulk(reply, e));
-    })?;
-    ctx.note_miss(0);
-    Ok(Outcome::Done)
-}
-
-/// LTRIM
-pub fn ltrim(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
-    ctx.args.seek(2);
-    let (start, stop) = (ctx.args.int()?, ctx.args.int()?);
-    let limits = limits(ctx.config);
-    let removed = ctx.keys.edit(0, |list: &mut List| {
-        let (from, count) = element::range(start, stop, list.len());
-        let removed = list.len() - count;
-        list.trim(from, count, &limits);
-        removed
-    })?;
-    if let Some(removed) = removed {
-        ctx.changed(0, Class::LIST, "ltrim", removed);
-    }
-    ctx.reply.ok();
-    Ok(Outcome::Done)
-}
-
-/// LREM
-pub fn lrem(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
-    ctx.args.seek(2);
-    let (count, value) = (ctx.args.int()?, ctx.args.next()?);
-    let limits = limits(ctx.config);
-    let removed = ctx.keys.edit(0, |list: &mut List| list.remove(count, value, &limits))?;
-    let removed = removed.unwrap_or(0);
-    if removed > 0 {
-        ctx.changed(0, Class::LIST, "lrem", removed);
-    }
-    ctx.reply.int(length(removed));
-    Ok(Outcome::Done)
-}
-
-struct PosOptions {
-    rank: i64,
-    count: Option<usize>,
-    maxlen: usize,
-}
-
-impl PosOptions {
-    fn parse(args: &mut Args<'_>) -> Result<PosOptions, Error> {
-        let mut options = PosOptions { rank: 1, count: None, maxlen: 0 };
-        while args.left() > 0 {
-            if args.left() < 2 {
-                return Err(Error::Syntax);
-            }
-            if args.token("RANK") {
-                options.rank = args.int()?;
-                if options.rank == i64::MIN {
-                    return Err(Error::Line(
-                        "ERR value is out of range, value must between -9223372036854775807 and 9223372036854775807",
-                    ));
-                }
-                if options.rank == 0 {
-                    return Err(Error::Line(
-                        "ERR RANK can't be zero: use 1 to start from the first match, 2 from the second ... or use negative to start from the end of the list",
-                    ));
-                }
-            } else if args.token("COUNT") {
-                let error = Error::Line("ERR COUNT can't be negative");
-                options.count = Some(element::count_or(args.next()?, 0, error)?);
-            } else if args.token("MAXLEN") {
-                let error = Error::Line("ERR MAXLEN can't be negative");
-                options.maxlen = element::count_or(args.next()?, 0, error)?;
-            } else {
-                return Err(Error::Syntax);
-            }
-        }
-        Ok(options)
-    }
-}
-
-/// LPOS
-pub fn lpos(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
-    ctx.args.seek(2);
-    let value = ctx.args.next()?;
-    let options = PosOptions::parse(&mut ctx.args)?;
-    let count = match options.count {
-        None => 1,
-        Some(0) => usize::MAX,
-        Some(n) => n,
-    };
-    let found = ctx.keys.read(0, |list: Option<&List>| {
-        list.map_or(Vec::new(), |l| l.positions(value, options.rank, count, options.maxlen))
-    })?;
-    if options.count.is_some() {
-        ctx.reply.array(found.len());
-        found.iter().for_each(|i| ctx.reply.int(length(*i)));
-    } else {
-        match found.first() {
-            Some(i) => ctx.reply.int(length(*i)),
-            None => ctx.reply.null(),
-        }
-    }
-    Ok(Outcome::Done)
 }

@@ -59,6 +59,7 @@ mod stream_args;
 mod stream_entries;
 mod stream_group;
 mod stream_info;
+mod stream_pending;
 pub mod string;
 pub mod syntax;
 pub mod table;

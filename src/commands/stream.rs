@@ -1,9 +1,10 @@
-//! Streams: the rows. The handlers are in `stream_entries`, `stream_group` and `stream_info`.
+//! Streams: the rows. The handlers are in `stream_entries`, `stream_group`, `stream_pending` and
+//! `stream_info`.
 
 use crate::commands::command::{Access, Arity, Command, Group, KeySpec};
 use crate::commands::keyspec;
 use crate::commands::row::{acl, flags, help, key_flags};
-use crate::commands::{stream_entries, stream_group, stream_info};
+use crate::commands::{stream_entries, stream_group, stream_info, stream_pending};
 
 /// The commands of this family.
 pub static COMMANDS: &[Command] = &[
@@ -57,7 +58,7 @@ pub static COMMANDS: &[Command] = &[
         complexity: "O(1) for a small COUNT",
         history: &[("7.0.0", "Third element of the reply: entries that no longer exist.")],
         tips: &["nondeterministic_output"],
-        run: stream_group::xautoclaim,
+        run: stream_pending::xautoclaim,
         ..Command::DEFAULT
     },
     Command {
@@ -73,7 +74,7 @@ pub static COMMANDS: &[Command] = &[
         group: Group::Stream,
         complexity: "O(log N), N pending messages of the group",
         tips: &["nondeterministic_output"],
-        run: stream_group::xclaim,
+        run: stream_pending::xclaim,
         ..Command::DEFAULT
     },
     Command {
@@ -289,7 +290,7 @@ pub static COMMANDS: &[Command] = &[
         complexity: "O(N), N entries returned; O(M) with IDLE, M entries looked at; the summary O(N), N consumers",
         history: &[("6.2.0", "Option `IDLE`; ranges without their ends.")],
         tips: &["nondeterministic_output"],
-        run: stream_group::xpending,
+        run: stream_pending::xpending,
         ..Command::DEFAULT
     },
     Command {

@@ -1,6 +1,7 @@
 //! Commands that move elements between lists, pop from the first of several, or wait.
 
-use super::{limits, pop_event, push_event, take};
+use super::limits;
+use super::write::{pop_event, push_event, take};
 use crate::blocking::{LIST, OnTimeout};
 use crate::commands::args::Args;
 use crate::commands::command::{Flags, Outcome};

@@ -1,3 +1,4 @@
+use super::large::Name;
 use super::*;
 use proptest::prelude::*;
 use std::collections::HashMap;
@@ -85,10 +86,7 @@ fn two_members_of_one_hash_stay_apart() {
     // As if `x` had the hash of `a`: an alias stands for it.
     let mut s = Sorted::default();
     s.insert(a.as_bytes(), score(1.0));
-    let id = table::hash(x.as_bytes()).wrapping_add(5);
-    s.aliases.push((id, x.as_bytes().into()));
-    s.table.insert(x.as_bytes(), &1f64.to_le_bytes(), false);
-    s.tree.insert(1, Item { score: score(1.0), name: Name::long(id) });
+    s.insert_alias(1, x.as_bytes(), score(1.0));
     let mut z = SortedSet(Repr::Sorted(Box::new(s)));
     z.insert(m.as_bytes(), score(1.0), &SMALL);
     z.insert(x.as_bytes(), score(0.5), &SMALL);

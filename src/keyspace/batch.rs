@@ -186,10 +186,6 @@ impl<'p> Batch<'p> {
         self.keyspace.work.owe_unit();
     }
 
-    pub(super) fn request_help(&self) {
-        self.keyspace.work.request_check();
-    }
-
     /// A place of this arena died.
     #[inline]
     pub(super) fn released(&self, arena: &Arena) {
@@ -207,7 +203,8 @@ impl<'p> Batch<'p> {
     #[cold]
     #[inline(never)]
     fn first_engine(&self, db: DbId) {
-        let space = Space::new(Arc::clone(&self.keyspace.segments), Arc::clone(&self.keyspace.journal));
+        let ks = self.keyspace;
+        let space = Space::new(Arc::clone(&ks.segments), Arc::clone(&ks.journal), Arc::clone(&ks.work));
         let engine = Arc::new(Engine::new(0, 1, LIVE));
         // Somebody else may have been faster; then ours was never seen.
         drop(self.keyspace.dbs[usize::from(db)].fill(Engines::steady(space, engine)));

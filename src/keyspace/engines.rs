@@ -17,12 +17,14 @@
 //! loads the pointer again. A retired engine is never used again.
 
 use super::bucket::{BlockView, SHARD_SLOTS, Word};
+use super::contention::{Contention, LOOK_EACH};
 use super::figures::SHARDS_PER_CELL;
 use super::hash::KeyHash;
 use super::header::{LIVE, PENDING, Shard};
 use super::journal::{Journal, Reason, Tally};
 use super::segment::{Arena, Segments};
 use super::shard::drop_block;
+use super::work::Work;
 use super::{Cell, EngineStats, Fills, State};
 use crossbeam_utils::CachePadded;
 use parking_lot::Mutex;
@@ -236,20 +238,39 @@ pub(super) struct Space {
     pub journal: Arc<Journal>,
     /// Held by whoever installs or retires an engine.
     pub resize: Mutex<()>,
+    pub contention: Mutex<Contention>,
+    pub work: Arc<Work>,
     /// A shard passed the mark where the load should be looked at.
     pub check: AtomicBool,
 }
 
 impl Space {
-    pub fn new(segments: Arc<Segments>, journal: Arc<Journal>) -> Arc<Space> {
+    pub fn new(segments: Arc<Segments>, journal: Arc<Journal>, work: Arc<Work>) -> Arc<Space> {
         Arc::new(Space {
             segments,
             arenas: Box::new(std::array::from_fn(|i| CachePadded::new(Arena::new(i as u32)))),
             counters: CachePadded::default(),
             journal,
             resize: Mutex::default(),
+            contention: Mutex::default(),
+            work,
             check: AtomicBool::new(false),
         })
+    }
+
+    /// Has the load looked at.
+    pub fn request_check(&self) {
+        if !self.check.swap(true, Relaxed) {
+            self.work.request_check();
+        }
+    }
+
+    /// A lock was not free at once.
+    pub fn waited(&self) {
+        self.journal.contended_locks.fetch_add(1, Relaxed);
+        if self.counters.contended.fetch_add(1, Relaxed) % LOOK_EACH == LOOK_EACH - 1 {
+            self.request_check();
+        }
     }
 
     /// The arena of a hash: a fixed range of hash space, whatever the engines.

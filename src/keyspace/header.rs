@@ -122,8 +122,7 @@ impl Shard {
     #[cold]
     #[inline(never)]
     fn acquire_slow(&self, space: &Space) {
-        space.counters.contended.fetch_add(1, Ordering::Relaxed);
-        space.journal.contended_locks.fetch_add(1, Ordering::Relaxed);
+        space.waited();
         self.contended.fetch_add(1, Ordering::Relaxed);
         loop {
             for _ in 0..SPINS {

@@ -36,37 +36,51 @@ const AHEAD: usize = 12;
 
 /// Looks at the databases that asked for it, and begins to resize those whose load says so.
 pub(super) fn check(batch: &Batch<'_>, now_ms: u64) {
+    let watched = batch.keyspace().work.take_watch();
+    let mut watch = false;
     for db in 0..batch.keyspace().databases() {
         let Some(engines) = batch.engines(db) else {
             continue;
         };
-        if engines.space.check.swap(false, Relaxed)
-            && let Some(bits) = wanted(batch.keyspace(), engines)
+        let asked = engines.space.check.swap(false, Relaxed);
+        if (asked || watched)
+            && engines.growing.is_none()
+            && let Some((bits, reason)) = wanted(batch.keyspace(), engines, now_ms)
         {
-            install(batch, db, bits, Reason::Load, now_ms);
+            install(batch, db, bits, reason, now_ms);
         }
+        watch |= engines.space.contention.lock().floor() > 0;
+    }
+    if watch {
+        batch.keyspace().work.watch();
     }
 }
 
-/// The size that the load asks for, if it is another one.
-fn wanted(keyspace: &Keyspace, engines: &Engines) -> Option<u8> {
-    if engines.growing.is_some() {
-        return None;
-    }
-    let (keys, bits) = (engines.space.keys(), engines.active.bits());
+/// The size that the load asks for, if it is another one, and which part of the load does.
+fn wanted(keyspace: &Keyspace, engines: &Engines, now_ms: u64) -> Option<(u8, Reason)> {
+    let (space, bits) = (&engines.space, engines.active.bits());
+    let by_keys = by_keys(keyspace, space.keys(), bits);
+    let mut contention = space.contention.lock();
+    let before = contention.floor();
+    let floor =
+        contention.look(space.counters.contended.load(Relaxed), now_ms, bits, by_keys, keyspace.highest);
+    let target = by_keys.max(floor);
+    let step = target.clamp(bits.saturating_sub(STEPS_MAX), (bits + STEPS_MAX).min(BITS_MAX));
+    let reason = if target == by_keys && before == 0 { Reason::Load } else { Reason::Contention };
+    (step != bits).then_some((step, reason))
+}
+
+/// The size that so many keys ask for, of a table that has 2^`bits` shards; between both thresholds it is the one that it has.
+fn by_keys(keyspace: &Keyspace, keys: usize, bits: u8) -> u8 {
     let (grow, shrink) = keyspace.percents();
     let fits = |bits: u8, percent: usize| keys * 100 < (SHARD_SLOTS << bits) * percent;
     if !fits(bits, grow) {
-        return (bits + 1..=(bits + STEPS_MAX).min(BITS_MAX)).find(|&b| fits(b, grow)).or(
-            // Far too small: as far as one step goes, and on from there.
-            (bits < BITS_MAX).then(|| (bits + STEPS_MAX).min(BITS_MAX)),
-        );
+        return (bits + 1..BITS_MAX).find(|&b| fits(b, grow)).unwrap_or(BITS_MAX);
     }
-    if bits > 0 && fits(bits, shrink) {
-        let lowest = bits.saturating_sub(STEPS_MAX);
-        return (lowest..bits).find(|&b| fits(b, usize::midpoint(grow, shrink)));
+    if fits(bits, shrink) {
+        return (0..bits).find(|&b| fits(b, usize::midpoint(grow, shrink))).unwrap_or(bits);
     }
-    None
+    bits
 }
 
 /// Begins a migration, unless one is running.
@@ -157,6 +171,7 @@ fn finish(batch: &Batch<'_>, db: DbId, engines: &Engines, growing: &Arc<Engine>,
     if work.migrating.fetch_sub(1, Relaxed) == 1 {
         work.forgive();
     }
+    space.contention.lock().restart(space.counters.contended.load(Relaxed), now_ms);
     // The load may have gone on meanwhile.
     space.check.store(true, Relaxed);
     work.request_check();

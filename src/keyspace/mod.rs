@@ -9,6 +9,7 @@
 //! segment   the mapping behind entries, arenas, free stacks
 //! engines   the tables of a database          migrate  from one into the other
 //! compact   segments with holes are emptied   scan     walking in hash order, random keys
+//! contention  waits for locks as a part of the load
 //! reclaim   epochs and the trash              work     what the helper thread is woken for
 //! journal   what was moved, and how long it took
 //! ```
@@ -25,6 +26,7 @@
 mod batch;
 mod bucket;
 mod compact;
+mod contention;
 mod engines;
 mod entry;
 mod figures;
@@ -75,13 +77,22 @@ pub struct Options {
     pub grow_percent: u8,
     /// Fill below which it is halved.
     pub shrink_percent: u8,
+    /// Threads that run commands: what they wait for each other counts as load, and bounds what it may ask for.
+    pub workers: u16,
     /// Seed of the hash; random if absent.
     pub seed: Option<[u64; 4]>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Options { databases: 16, reserve_bytes: 32 << 30, grow_percent: 85, shrink_percent: 20, seed: None }
+        Options {
+            databases: 16,
+            reserve_bytes: 32 << 30,
+            grow_percent: 85,
+            shrink_percent: 20,
+            workers: 1,
+            seed: None,
+        }
     }
 }
 
@@ -163,8 +174,10 @@ pub struct Keyspace {
     hasher: hash::Hasher,
     gate: gate::Gate,
     reclaim: Reclaim,
-    work: work::Work,
+    work: Arc<work::Work>,
     load: Load,
+    /// Bits of the largest table that contention may ask for.
+    highest: u8,
     journal: Arc<journal::Journal>,
     databases: DbId,
 }
@@ -206,6 +219,8 @@ const DISCARD_STEP: usize = 32;
 /// still look at what was retired.
 const QUIET: Duration = Duration::from_millis(200);
 const RETRY: Duration = Duration::from_millis(2);
+/// Time between two looks at a table that is larger than its keys need, because workers waited for each other.
+const WATCH: Duration = Duration::from_millis(contention::WINDOW_MS);
 
 impl Keyspace {
     /// An empty keyspace.
@@ -216,7 +231,8 @@ impl Keyspace {
             hasher: hash::Hasher::new(options.seed),
             gate: gate::Gate::default(),
             reclaim: Reclaim::new(),
-            work: work::Work::default(),
+            work: Arc::default(),
+            highest: contention::highest(options.workers),
             load: Load::new(options.grow_percent, options.shrink_percent),
             journal: Arc::default(),
             databases: options.databases,
@@ -303,6 +319,10 @@ impl Keyspace {
             if !self.work.sleep(at_most(QUIET)) {
                 self.work.take_settling();
                 self.work.settle(true);
+            }
+        } else if self.work.is_watching() {
+            if !self.work.sleep(at_most(WATCH)) {
+                self.work.request_check();
             }
         } else {
             self.work.sleep(limit);

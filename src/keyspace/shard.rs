@@ -416,8 +416,8 @@ impl<'b> ShardGuard<'b> {
     #[cold]
     #[inline(never)]
     fn request_check(&self) {
-        if self.engines.growing.is_none() && !self.locked.space.check.swap(true, Ordering::Relaxed) {
-            self.batch.request_help();
+        if self.engines.growing.is_none() {
+            self.locked.space.request_check();
         }
     }
 

@@ -4,7 +4,7 @@
 //! it once per batch with one relaxed load; the helper thread sleeps until a flag comes up.
 
 use parking_lot::{Condvar, Mutex};
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 /// A database's load should be looked at.
@@ -21,6 +21,8 @@ pub(super) struct Work {
     word: AtomicU32,
     /// Databases that are being resized.
     pub migrating: AtomicUsize,
+    /// Some database has more shards than its keys need, and should be looked at now and then.
+    watching: AtomicBool,
     woken: Mutex<bool>,
     bell: Condvar,
 }
@@ -34,6 +36,19 @@ impl Work {
     /// Whether the helper has something to do that needs no quiet.
     pub fn is_for_helper(&self) -> bool {
         self.word.load(Relaxed) & (CHECK | COMPACT | SETTLING) != 0 || self.migrating.load(Relaxed) != 0
+    }
+
+    pub fn is_watching(&self) -> bool {
+        self.watching.load(Relaxed)
+    }
+
+    pub fn watch(&self) {
+        self.watching.store(true, Relaxed);
+    }
+
+    /// Whoever takes it looks at all databases that are watched, and says so again if there still are some.
+    pub fn take_watch(&self) -> bool {
+        self.is_watching() && self.watching.swap(false, Relaxed)
     }
 
     pub fn owe_unit(&self) {

@@ -54,6 +54,7 @@ pub fn run(mut config: Config) -> anyhow::Result<u8> {
         grow_percent: u8::try_from(config.engine_grow_percent).unwrap_or(85),
         shrink_percent: u8::try_from(config.engine_shrink_percent).unwrap_or(20),
         reserve_bytes: reserve_bytes(),
+        workers,
         ..Options::default()
     })
     .context("reserving address space for the keyspace")?;

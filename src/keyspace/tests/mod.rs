@@ -1,6 +1,7 @@
 //! The keyspace as a whole, against simple twins.
 
 mod concurrent;
+mod load;
 mod skew;
 mod twin;
 

@@ -53,6 +53,23 @@ pub fn mono_ns() -> u64 {
     now - START.get_or_init(|| now)
 }
 
+/// CPU time of this thread in nanoseconds: what it computed, whoever else wanted the core meanwhile. A system call.
+#[must_use]
+pub fn thread_cpu_ns() -> u64 {
+    cpu_ns(ClockId::ThreadCPUTime)
+}
+
+/// CPU time of all threads of this process in nanoseconds. A system call.
+#[must_use]
+pub fn process_cpu_ns() -> u64 {
+    cpu_ns(ClockId::ProcessCPUTime)
+}
+
+fn cpu_ns(clock: ClockId) -> u64 {
+    let t = clock_gettime(clock);
+    t.tv_sec.unsigned_abs() * 1_000_000_000 + t.tv_nsec.unsigned_abs()
+}
+
 /// Milliseconds of the monotonic clock.
 #[inline]
 pub fn mono_ms() -> u64 {

@@ -12,10 +12,7 @@ impl Config {
     pub fn worker_count(&self) -> usize {
         match self.workers {
             Workers::Fixed(count) => usize::from(count.max(1)),
-            Workers::Auto => {
-                let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-                cores.min(cgroup_cpus().unwrap_or(cores)).clamp(1, AUTO_WORKERS_MAX)
-            }
+            Workers::Auto => cores().clamp(1, AUTO_WORKERS_MAX),
         }
     }
 
@@ -75,6 +72,12 @@ fn tcp_line(address: &Address, port: u16) -> String {
         true => format!("tcp [{}]:{port}{optional}", address.host),
         false => format!("tcp {}:{port}{optional}", address.host),
     }
+}
+
+/// Cores that this process may use.
+pub fn cores() -> usize {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    cores.min(cgroup_cpus().unwrap_or(cores)).max(1)
 }
 
 /// CPUs that the cgroup of this process may use, rounded up; nothing when there is no limit.

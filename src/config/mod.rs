@@ -40,6 +40,7 @@ mod tests;
 mod yaml;
 
 pub use cli::{Form, Start, parse, start};
+pub use effective::cores;
 pub use error::{BadLine, ConfigError};
 pub use forms::{
     Address, Addresses, BufferLimit, BufferLimits, Directory, EventClasses, Master, OomScores, Percentiles,

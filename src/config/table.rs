@@ -139,8 +139,8 @@ settings! {
         engine_grow_percent: u32 = "85", ["engine-grow-percent"], int(50, 95, "percent"), LIVE, ACTIVE;
         /// Fill of its shards below which an engine shrinks.
         engine_shrink_percent: u32 = "20", ["engine-shrink-percent"], int(0, 40, "percent"), LIVE, ACTIVE;
-        /// Share of one core that the helper thread takes for moving keys while nobody waits for room.
-        migration_cpu_percent: u32 = "100", ["migration-cpu-percent"], int(1, 100, "percent"), LIVE, ACTIVE;
+        /// Share of one core that the helper thread takes for moving keys while the machine is busy and nobody waits for room.
+        migration_cpu_percent: u32 = "25", ["migration-cpu-percent"], int(1, 100, "percent"), LIVE, ACTIVE;
         /// Move keys to a larger or smaller table in idle time.
         activerehashing: bool = "yes", ["activerehashing"], Spec::Bool, LIVE,
             inert("engines move their shards in the background in any case");

@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 use crate::clock;
 use crate::commands::outbox;
 use crate::commands::room::{self, Room};
+use crate::config::cores;
 use crate::delivery;
 use crate::effects::ended::Reason;
 use crate::events::tracking::TRIM_SLICE;
@@ -17,17 +18,15 @@ use crate::keyspace::{DbId, EntryRef, Participant, Purge};
 use crate::memory::{Gauge, allocator};
 use crate::observe::latency::MIGRATION_SLICE;
 use crate::server::connection::panic_text;
+use crate::server::pace::{Pace, Reading};
 use crate::shared::Shared;
 use crate::values::Value;
 
-/// Longest slice of maintenance between two looks at the mailbox.
+/// Longest slice of eviction between two looks at the mailbox.
 const SLICE_US: u64 = 2_000;
 
 /// Pause after a panic, so that one that comes back each time does not take a core.
 const AFTER_A_PANIC: Duration = Duration::from_millis(100);
-
-/// Longest pause between two slices.
-const REST_MAX: Duration = Duration::from_millis(200);
 
 /// Work that somebody asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -220,6 +219,7 @@ fn work(shared: &Shared) {
     let mut participant = shared.keyspace.register_helper();
     let mut purge = ExpiredByMigration { shared, worker: shared.workers };
     let mut room = Room::default();
+    let mut pace = Pace::new(cores());
     let mut worked = false;
     loop {
         shared.helper.empty(shared, &mut room);
@@ -241,9 +241,10 @@ fn work(shared: &Shared) {
                 Chore::Panic => panic!("asked for by DEBUG FAULT"),
             }
         }
-        let begun = clock::mono_ns();
         let evicts = evict(shared, &mut room, &mut participant);
-        let more = evicts | shared.keyspace.maintain(&mut participant, SLICE_US, clock::now_ms(), &mut purge);
+        let (began, moving) = (Reading::now(), shared.keyspace.is_migrating());
+        let slice_us = pace.begin(began, moving);
+        let more = evicts | shared.keyspace.maintain(&mut participant, slice_us, clock::now_ms(), &mut purge);
         // Keys that went may have been waited for, or belong into a stream: a worker sees to that.
         if outbox::has_errands(shared) {
             shared.errands.notify_one();
@@ -251,8 +252,13 @@ fn work(shared: &Shared) {
         if shared.outbox.is_full() {
             std::thread::sleep(Duration::from_millis(1));
         }
-        if more && shared.keyspace.is_migrating() {
-            rest(shared, clock::mono_ns() - begun);
+        if more && moving {
+            let percent = shared.config.load().migration_cpu_percent;
+            let rest = pace.end(began, Reading::now(), percent);
+            // What workers owe is the floor under the share.
+            if !rest.is_zero() && !shared.keyspace.needs_help() {
+                std::thread::sleep(rest);
+            }
         }
         worked |= more;
         if !more && shared.helper.pending() == 0 {
@@ -262,15 +268,6 @@ fn work(shared: &Shared) {
             }
             shared.keyspace.wait_for_work(None);
         }
-    }
-}
-
-/// After a slice of moving keys that took so long: waits as `migration-cpu-percent` wants it. Workers whose inserts need
-/// the room do not wait for this thread.
-fn rest(shared: &Shared, took_ns: u64) {
-    let percent = u64::from(shared.config.load().migration_cpu_percent.clamp(1, 100));
-    if percent < 100 {
-        std::thread::sleep(Duration::from_nanos(took_ns * (100 - percent) / percent).min(REST_MAX));
     }
 }
 

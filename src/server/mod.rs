@@ -8,6 +8,7 @@ pub mod batch;
 pub mod connection;
 pub mod helper;
 pub mod listen;
+mod pace;
 mod process;
 mod start;
 pub mod sweep;

@@ -371,6 +371,14 @@ impl ClientHandle {
         self.waker.register(waker);
     }
 
+    /// So many of its commands ran. For the worker that owns it, or who has it in hand while it waits: nobody else writes
+    /// here.
+    #[inline]
+    pub fn ran(&self, commands: u32) {
+        let total = &self.figures.total_cmds;
+        total.store(total.load(Relaxed) + u64::from(commands), Relaxed);
+    }
+
     /// Memory held for this client, as `tot-mem` shows it.
     pub fn memory(&self) -> usize {
         let f = &self.figures;

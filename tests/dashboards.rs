@@ -163,6 +163,49 @@ fn examples_mount_what_is_there() {
     }
 }
 
+/// Each dashboard and the alert rules reach Grafana and Prometheus by both examples.
+#[test]
+fn examples_provision_the_dashboards_and_the_rules() {
+    let folder = repository("examples/deploy");
+    let compose = &documents(&folder.join("compose.yaml"))[0]["services"];
+    let mounted = |service: &str, file: &str, target: &str| {
+        let volumes = compose[service]["volumes"].as_array().expect("volumes");
+        let wanted = repository(file).canonicalize().expect("the file");
+        let is_it = |volume: &Value| {
+            let mut parts = volume.as_str().expect("source:target").split(':');
+            let source = folder.join(parts.next().unwrap_or_default()).canonicalize();
+            source.is_ok_and(|source| source == wanted) && parts.next() == Some(target)
+        };
+        assert!(volumes.iter().any(is_it), "{service} does not have {file} at {target}");
+    };
+    let prometheus = &documents(&folder.join("prometheus.yaml"))[0];
+    let rules = prometheus["rule_files"][0].as_str().expect("a file of rules");
+    mounted("prometheus", "dashboards/alerts.yaml", rules);
+    mounted("prometheus", "examples/deploy/prometheus.yaml", "/etc/prometheus/prometheus.yml");
+    let target = prometheus["scrape_configs"][0]["static_configs"][0]["targets"][0].as_str();
+    assert_eq!(target, Some("tandem:9121"));
+    let provider = &documents(&folder.join("grafana/dashboards.yaml"))[0]["providers"][0]["options"]["path"];
+    let boards = provider.as_str().expect("a folder");
+    mounted("grafana", "dashboards", boards);
+    let home = text(&compose["grafana"]["environment"], "GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH");
+    let home = home.strip_prefix(boards).expect("a file in that folder").trim_start_matches('/');
+    assert!(repository("dashboards").join(home).is_file(), "{home}");
+    let source =
+        text(&documents(&folder.join("grafana/datasources.yaml"))[0]["datasources"][0], "url").to_owned();
+    assert_eq!(source, "http://prometheus:9090");
+
+    let kustomization = &documents(&repository("dashboards/kustomization.yaml"))[0];
+    let maps = kustomization["configMapGenerator"].as_array().expect("config maps");
+    let listed = maps.iter().flat_map(|map| map["files"].as_array().expect("files"));
+    let listed: BTreeSet<&str> = listed.map(|file| file.as_str().expect("a name")).collect();
+    let mut there: BTreeSet<String> = files("dashboards", "json")
+        .iter()
+        .map(|path| path.file_name().expect("a name").to_string_lossy().into_owned())
+        .collect();
+    there.insert("alerts.yaml".to_owned());
+    assert_eq!(listed, there.iter().map(String::as_str).collect());
+}
+
 /// The settings in the examples are settings, and the server starts with them.
 #[test]
 fn settings_of_the_examples_are_taken() {

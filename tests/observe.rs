@@ -61,6 +61,116 @@ fn info_has_every_field_of_redis_in_its_order() {
     assert_eq!(common, titles);
 }
 
+/// What Redis 7.2 shows beyond 7.0, which the test above runs beside tandem.
+const NEW_IN_7_2: &[(&str, &[&str])] = &[
+    ("Clients", &["total_blocking_keys", "total_blocking_keys_on_nokey"]),
+    (
+        "Stats",
+        &[
+            "client_query_buffer_limit_disconnections",
+            "client_output_buffer_limit_disconnections",
+            "eventloop_cycles",
+            "eventloop_duration_sum",
+            "eventloop_duration_cmd_sum",
+            "instantaneous_eventloop_cycles_per_sec",
+            "instantaneous_eventloop_duration_usec",
+            "acl_access_denied_auth",
+            "acl_access_denied_cmd",
+            "acl_access_denied_key",
+            "acl_access_denied_channel",
+        ],
+    ),
+];
+
+#[test]
+fn info_has_what_came_with_redis_7_2() {
+    let server = Options::tandem().start();
+    let mut client = server.client();
+    let ours: BTreeMap<_, _> = fields(&info(&mut client, "everything")).into_iter().collect();
+    for (section, names) in NEW_IN_7_2 {
+        for name in *names {
+            assert!(ours[*section].iter().any(|ours| ours == name), "{section}: {name} is missing");
+        }
+    }
+    assert!(info(&mut client, "server").contains("listener0:name="));
+}
+
+#[test]
+fn keysizes_are_counted_by_type_and_database() {
+    let server = Options::tandem().set("enable-debug-command", "yes").start();
+    let mut client = server.client();
+    let sizes = |client: &mut Client| {
+        let text = info(client, "keysizes");
+        let lines = text.split("\r\n").filter(|line| !line.is_empty());
+        lines.skip(1).map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert!(sizes(&mut client).is_empty());
+    client.call(&["set", "empty", ""]).expect("set");
+    for command in [
+        "set number 1024",
+        "set seven 1234567",
+        "rpush list 1 2 3 4 5",
+        "sadd set a b c",
+        "zadd zset 1 a",
+        "hset hash f v g w",
+        "xadd stream * f v",
+        "select 3",
+        "set elsewhere 0123456789abcdef",
+    ] {
+        client.command(command);
+    }
+    let expected = [
+        "db0_distrib_strings_sizes:0=1,4=2",
+        "db0_distrib_lists_items:4=1",
+        "db0_distrib_sets_items:2=1",
+        "db0_distrib_zsets_items:1=1",
+        "db0_distrib_hashes_items:2=1",
+        "db3_distrib_strings_sizes:16=1",
+    ];
+    assert_eq!(sizes(&mut client), expected);
+    // All but what is asked for by name stays as cheap as it was.
+    assert!(!info(&mut client, "").contains("Keysizes"));
+    client.command("debug populate 40000 key 100");
+    let found = sizes(&mut client);
+    let line =
+        found.iter().find_map(|line| line.strip_prefix("db3_distrib_strings_sizes:")).expect("strings");
+    let about = line.split(',').find_map(|class| class.strip_prefix("64=")).expect("a class");
+    let about: i64 = about.parse().expect("a number");
+    assert!((about - 40_000).abs() < 800, "{line}");
+    let seen =
+        found.iter().find_map(|line| line.strip_prefix("keysizes_estimated_from_db3:")).expect("estimated");
+    assert!((8_192..13_000).contains(&seen.parse::<u32>().expect("a number")), "{seen}");
+}
+
+#[test]
+fn what_a_client_did_is_counted() {
+    let server = Options::tandem().start();
+    let mut client = server.client();
+    let figures = |client: &mut Client| {
+        let line = client.command("client info").text();
+        ["tot-net-in=", "tot-net-out=", "tot-cmds="].map(|name| {
+            let word = line.trim_end().split(' ').find_map(|word| word.strip_prefix(name)).expect(name);
+            word.parse::<u64>().expect("a number")
+        })
+    };
+    let before = figures(&mut client);
+    for command in ["set a 1", "get a", "nosuch", "multi", "incr a", "incr a", "exec"] {
+        client.command(command);
+    }
+    let after = figures(&mut client);
+    // What the first look was, and then all but the unknown command; those in EXEC count beside it, as in Redis.
+    assert_eq!(after[2] - before[2], 1 + 6);
+    assert!(after[0] > before[0] && after[1] > before[1], "{before:?} {after:?}");
+    let total = |client: &mut Client| -> u64 {
+        field(&info(client, "stats"), "total_commands_processed").expect("a field").parse().expect("a number")
+    };
+    let before = total(&mut client);
+    for command in ["multi", "incr a", "incr a", "exec"] {
+        client.command(command);
+    }
+    assert_eq!(total(&mut client) - before, 1 + 4);
+}
+
 #[test]
 fn info_shows_what_happened() {
     let server = Options::tandem().start();

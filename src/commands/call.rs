@@ -198,7 +198,11 @@ pub fn nested(ctx: &mut Ctx<'_, '_>, queued: Queued<'_>, origin: Origin, begun_n
         feed_monitors(env, &redacted, ctx.session, request.source);
     }
     let track = ctx.config.latency_tracking;
-    ctx.shared.stats.lane(worker).command(found.id).record(1, took, track);
+    ctx.session.handle.ran(1);
+    let mut counters = ctx.shared.stats.lane(worker);
+    counters.total_commands += 1;
+    counters.command(found.id).record(1, took, track);
+    drop(counters);
     (outcome, now_ns)
 }
 

@@ -437,13 +437,16 @@ pub fn describe(client: &Arc<ClientHandle>, now_ms: u64) -> String {
     );
     let _ = write!(
         line,
-        " cmd={command} user={} redir={} resp={} lib-name={} lib-ver={} watch={}",
+        " cmd={command} user={} redir={} resp={} lib-name={} lib-ver={} watch={} tot-net-in={} tot-net-out={} tot-cmds={}",
         text(&labels.user),
         redir,
         f.resp.load(Relaxed),
         text(&labels.lib_name),
         text(&labels.lib_ver),
         f.watch.load(Relaxed),
+        f.total_in.load(Relaxed),
+        f.total_out.load(Relaxed),
+        f.total_cmds.load(Relaxed),
     );
     line
 }

@@ -8,7 +8,10 @@ use crate::commands::ctx::Ctx;
 use crate::commands::row::{flags, help};
 use crate::commands::table;
 use crate::error::Error;
-use crate::observe::latency::{self, COMMAND, EXPIRE_CYCLE, FAST_COMMAND};
+use crate::observe::latency::{
+    self, COMMAND, COMMAND_UNBLOCKING, EVICTION_CYCLE, EVICTION_DEL, EXPIRE_CYCLE, FAST_COMMAND,
+    MIGRATION_SLICE,
+};
 use crate::observe::stats::CommandStats;
 
 /// The commands of this family.
@@ -166,8 +169,23 @@ fn advice(event: &str) -> &'static str {
             "constant-time commands took this long, so the machine was busy with something else: look at the \
              CPU quota of the container (throttling), at swapping, and at neighbours"
         }
+        COMMAND_UNBLOCKING => {
+            "a client that waited was answered by a command that ran long: blocking commands that move or read \
+             many elements (BLMPOP, BZMPOP, XREAD) take a COUNT"
+        }
         EXPIRE_CYCLE => "many keys came due at once: spread their times to live over some seconds",
-        _ => "no advice for this event",
+        EVICTION_CYCLE => {
+            "room was made for large values, or memory is written faster than it is freed: give maxmemory more \
+             room, or leave more of the limit of the container to it"
+        }
+        EVICTION_DEL => {
+            "a large value was evicted: keep values smaller, or set lazyfree-lazy-eviction to yes"
+        }
+        MIGRATION_SLICE => {
+            "moving a part of a table to its successor took long while it was locked: the machine was busy \
+             (ENGINE HISTORY has the longest slice of each move), or its keys hold large values"
+        }
+        _ => "see what else happened on the machine at that time",
     }
 }
 
@@ -306,6 +324,21 @@ mod tests {
     fn buckets_double_and_cumulate() {
         let values = [(500u64, 1u64), (1_500, 2), (1_600, 1), (16_500, 3), (1_000_000, 1)];
         assert_eq!(buckets(values.into_iter()), [(1, 1), (2, 4), (16, 7), (1056, 8)]);
+    }
+
+    #[test]
+    fn every_event_has_advice_of_its_own() {
+        let events = [
+            COMMAND,
+            COMMAND_UNBLOCKING,
+            EVICTION_CYCLE,
+            EVICTION_DEL,
+            EXPIRE_CYCLE,
+            FAST_COMMAND,
+            MIGRATION_SLICE,
+        ];
+        let given: std::collections::BTreeSet<&str> = events.iter().map(|event| advice(event)).collect();
+        assert!(given.len() == events.len() && !given.contains(advice("nosuch")));
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! `MEMORY`.
 
+mod doctor;
+
 use crate::commands::command::{Access, Arity, Command, Group, KeySpec, Outcome};
 use crate::commands::ctx::Ctx;
 use crate::commands::row::{flags, help, key_flags};
@@ -228,48 +230,9 @@ fn figures_after(facts: &Facts<'_>) -> Vec<(&'static str, Figure)> {
     ]
 }
 
-/// Below this, ratios say nothing.
-const SMALL: usize = 5 << 20;
-
 /// MEMORY DOCTOR
 pub fn memory_doctor(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
-    let text = diagnosis(&facts(ctx), process::resident());
+    let text = doctor::diagnosis(&facts(ctx), process::resident());
     ctx.reply.verbatim("txt", text.as_bytes());
     Ok(Outcome::Done)
-}
-
-fn diagnosis(facts: &Facts<'_>, rss: usize) -> String {
-    let used = facts.used;
-    if used.now < SMALL {
-        return "This instance is empty or nearly so: there is too little memory in use to say anything about it.\n".to_owned();
-    }
-    let mut found: Vec<String> = Vec::new();
-    if used.peak > used.now / 2 * 3 {
-        found.push(
-            "Peak memory: more than 1.5 times what is in use now. If resident memory stays high, MEMORY PURGE \
-             compacts and gives back at once."
-                .to_owned(),
-        );
-    }
-    if ratio(rss, used.now) > 1.4 && rss - used.now.min(rss) > 10 << 20 {
-        found.push(format!(
-            "Fragmentation: resident memory is {:.2} times what is in use. Segments are compacted in the background; \
-             if this lasts for more than some seconds, large values of many sizes are the likely cause.",
-            ratio(rss, used.now)
-        ));
-    }
-    let dead: usize = facts.databases.iter().map(|d| d.engines.bytes_dead).sum();
-    if dead > used.segments / 5 && dead > 1 << 20 {
-        found.push("Dead entries: more than a fifth of the segments waits to be compacted.".to_owned());
-    }
-    if facts.clients.connected > 0 && facts.clients.memory_normal / facts.clients.connected > 200 << 10 {
-        found.push(
-            "Client buffers: more than 200 KiB for each client on average. See CLIENT LIST for omem and qbuf."
-                .to_owned(),
-        );
-    }
-    if found.is_empty() {
-        return "No memory problem was found.\n".to_owned();
-    }
-    found.iter().map(|line| format!("* {line}\n")).collect()
 }

@@ -7,6 +7,7 @@ use crate::commands::lolwut::lolwut;
 use crate::commands::row::{acl, flags, help, not_built};
 use crate::commands::table;
 use crate::error::Error;
+use crate::keyspace::{DbId, Sizes};
 use crate::observe::info::{self, Facts};
 use crate::observe::snapshot;
 use crate::shared::Shutdown;
@@ -146,9 +147,24 @@ pub static COMMANDS: &[Command] = &[
 /// INFO
 pub fn info(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
     let asked: Vec<&[u8]> = ctx.args.rest().collect();
-    let text = info::render(&facts(ctx), &asked);
+    let mut facts = facts(ctx);
+    if info::asks_for_sizes(&asked) {
+        facts.sizes = sizes(ctx, &facts.databases);
+    }
+    let text = info::render(&facts, &asked);
     ctx.reply.verbatim("txt", text.as_bytes());
     Ok(Outcome::Done)
+}
+
+/// Keys of a database that INFO looks at to say how large their values are; of more it looks at as many. Each is a
+/// cache miss: 1.4 ms for all of them, measured with a million keys.
+const SIZED_KEYS_MAX: usize = 8 << 10;
+
+fn sizes(ctx: &mut Ctx<'_, '_>, databases: &[info::Database]) -> Vec<(DbId, Sizes)> {
+    let shift = ctx.local.rng.u64(..);
+    let one =
+        |database: &info::Database| (database.id, ctx.keyspace().sizes(database.id, SIZED_KEYS_MAX, shift));
+    databases.iter().filter(|database| database.engines.keys > 0).map(one).collect()
 }
 
 /// Gathers what INFO and MEMORY STATS show.
@@ -167,6 +183,7 @@ pub(super) fn facts<'a>(ctx: &mut Ctx<'a, '_>) -> Facts<'a> {
         clients: snapshot::clients(shared),
         command_name: table::full_name,
         now_us: clock::now_us(),
+        sizes: Vec::new(),
     }
 }
 

@@ -189,7 +189,7 @@ fn log<'s>(ctx: &mut Ctx<'s, '_>) -> Result<&'s SlowLog, Error> {
     } else if ctx.args.token("LARGE-REPLY") {
         Ok(&logs.large_reply)
     } else {
-        Err(Error::Line("ERR type should be one of the following: SLOW, LARGE-REQUEST, LARGE-REPLY"))
+        Err(Error::Line("ERR type should be one of the following: slow, large-request, large-reply"))
     }
 }
 

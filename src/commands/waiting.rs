@@ -180,6 +180,7 @@ fn run_again(
 /// Counts a command that waited as one that ran.
 fn finished(env: Env<'_>, kept: &Kept, worker: u16, took_ns: u64) {
     let Some(found) = table::by_id(kept.command) else { return };
+    kept.client.ran(1);
     {
         let mut counters = env.shared.stats.lane(worker);
         counters.total_commands += 1;

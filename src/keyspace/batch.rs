@@ -9,7 +9,7 @@ use super::locks::LockSet;
 use super::reclaim::Pin;
 use super::segment::Arena;
 use super::shard::{Locked, ShardGuard, peek};
-use super::{Cell, DbId, EngineStats, EntryRef, Fills, Keyspace, Memory, compact, migrate, scan};
+use super::{Cell, DbId, EngineStats, EntryRef, Fills, Keyspace, Memory, Sizes, compact, migrate, scan};
 use crossbeam_epoch::LocalHandle;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -345,6 +345,12 @@ impl<'p> Batch<'p> {
     /// visited exactly once, whatever resizes happen. `f` is called under the shard's lock.
     pub fn scan(&self, db: DbId, cursor: u64, count: usize, f: &mut dyn FnMut(EntryRef<'_>)) -> u64 {
         scan::scan(self, db, cursor, count, f)
+    }
+
+    /// How large the values of a database are: of all keys if there are at most `most`, else estimated from about as many,
+    /// which other `shift`s choose differently.
+    pub fn sizes(&self, db: DbId, most: usize, shift: u64) -> Sizes {
+        Sizes::of(self, db, most, shift)
     }
 
     /// Visits the keys of all buckets that begin within `span` hashes from `from` on (around the end of

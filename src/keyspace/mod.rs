@@ -12,6 +12,7 @@
 //! contention  waits for locks as a part of the load
 //! reclaim   epochs and the trash              work     what the helper thread is woken for
 //! journal   what was moved, and how long it took
+//! figures   what is known of a database       sizes    how large its values are
 //! ```
 //!
 //! A worker begins a [`Batch`], hashes and prefetches the keys of its requests, locks shards and
@@ -40,6 +41,7 @@ mod reclaim;
 mod scan;
 mod segment;
 mod shard;
+mod sizes;
 mod sync;
 mod work;
 
@@ -53,6 +55,7 @@ pub use hash::KeyHash;
 pub use journal::{Reason, Step, Totals};
 pub use locks::{LentSet, LockSet};
 pub use shard::{Lent, Pos, ShardGuard};
+pub use sizes::Sizes;
 
 use crate::values::Value;
 use engines::Engines;

@@ -18,6 +18,8 @@ pub(super) struct Look {
     pub steps: Vec<Reply>,
     pub slow: Vec<Reply>,
     pub clients: Vec<BTreeMap<String, String>>,
+    /// By command: upper ends of buckets in microseconds, and the calls up to there since the start.
+    histograms: BTreeMap<String, Vec<(f64, f64)>>,
     /// When it was taken, in monotonic milliseconds.
     pub at_ms: u64,
 }
@@ -31,8 +33,9 @@ impl Look {
             &["ENGINE", "HISTORY", "8"],
             &["SLOWLOG", "GET", "8"],
             &["CLIENT", "LIST"],
+            &["LATENCY", "HISTOGRAM"],
         ])?;
-        let [info, status, steps, slow, clients] = replies.as_slice() else {
+        let [info, status, steps, slow, clients, histograms] = replies.as_slice() else {
             return Err(io::Error::other("not all was answered"));
         };
         if let Reply::Error(error) = info {
@@ -45,6 +48,8 @@ impl Look {
             steps: steps.items().to_vec(),
             slow: slow.items().to_vec(),
             clients: clients.text().lines().map(|line| pairs(line.split(' '), '=')).collect(),
+            // An old server has none.
+            histograms: histograms.items().chunks_exact(2).map(histogram).collect(),
             at_ms,
         })
     }
@@ -81,11 +86,20 @@ impl Look {
         })
     }
 
-    /// A percentile of a command in microseconds, since the start.
-    pub fn percentile(&self, command: &str, name: &str) -> f64 {
-        let parts = pairs(self.text(&format!("latency_percentiles_usec_{command}")).split(','), '=');
-        parts.get(name).and_then(|n| n.parse().ok()).unwrap_or(0.0)
+    /// Calls of a command that took up to so many microseconds, since the start.
+    fn calls_within(&self, command: &str, micros: f64) -> f64 {
+        let buckets = self.histograms.get(command).map_or(&[][..], Vec::as_slice);
+        // Buckets without calls are left out: what is up to here is what the last one below has.
+        buckets.iter().rev().find(|(end, _)| *end <= micros).map_or(0.0, |(_, calls)| *calls)
     }
+}
+
+/// A command and its buckets out of LATENCY HISTOGRAM.
+fn histogram(pair: &[Reply]) -> (String, Vec<(f64, f64)>) {
+    let number = |reply: &Reply| reply.text().parse::<f64>().unwrap_or(0.0);
+    let buckets = pair[1].get("histogram_usec").map_or(&[][..], Reply::items);
+    let buckets = buckets.chunks_exact(2).map(|bucket| (number(&bucket[0]), number(&bucket[1])));
+    (pair[0].text().to_owned(), buckets.collect())
 }
 
 fn pairs<'t>(parts: impl Iterator<Item = &'t str>, between: char) -> BTreeMap<String, String> {
@@ -101,7 +115,7 @@ pub(super) struct Row {
     pub rate: f64,
     /// Percent of a core.
     pub core: f64,
-    /// Mean microseconds of a call.
+    /// Mean microseconds of a call since the last look.
     pub mean: f64,
     pub failed: f64,
 }
@@ -142,6 +156,28 @@ impl Figures {
         (hits + misses > 0.0).then(|| hits * 100.0 / (hits + misses))
     }
 
+    /// What this share of a command's calls took at most since the last look, in microseconds; 0 if there was none. The
+    /// server's buckets double, so within one the calls are taken to lie evenly.
+    pub fn percentile(&self, command: &str, share: f64) -> f64 {
+        let Some(before) = &self.before else { return 0.0 };
+        let buckets = self.now.histograms.get(command).map_or(&[][..], Vec::as_slice);
+        let since = |(end, calls): &(f64, f64)| (*end, (calls - before.calls_within(command, *end)).max(0.0));
+        let all = buckets.last().map_or(0.0, |last| since(last).1);
+        if all == 0.0 {
+            return 0.0;
+        }
+        let (mut begin, mut below) = (0.0, 0.0);
+        for (end, calls) in buckets.iter().map(since) {
+            if calls >= all * share {
+                // A bucket begins at half of its end, or where the last one with calls ended.
+                let from = f64::max(begin, end / 2.0);
+                return from + (end - from) * (all * share - below) / (calls - below).max(1.0);
+            }
+            (begin, below) = (end, calls);
+        }
+        begin
+    }
+
     /// Commands by their time since the last look.
     pub fn commands(&self) -> Vec<Row> {
         let before: BTreeMap<&str, [f64; 3]> = self.before.iter().flat_map(Look::commands).collect();
@@ -151,6 +187,8 @@ impl Figures {
             let then = before.get(name).copied().unwrap_or_default();
             let per_second = |now: f64, then: f64| seconds.map_or(0.0, |s| ((now - then) / s).max(0.0));
             let (rate, core) = (per_second(calls, then[0]), per_second(micros, then[1]) / 1e4);
+            // Over CONFIG RESETSTAT there is no difference to be had.
+            let (calls, micros) = ((calls - then[0]).max(0.0), (micros - then[1]).max(0.0));
             rows.push(Row { name: name.to_owned(), rate, core, mean: micros / calls.max(1.0), failed });
         }
         rows.sort_by(|a, b| b.core.total_cmp(&a.core).then(b.rate.total_cmp(&a.rate)));
@@ -178,8 +216,7 @@ pub(super) mod tests {
         let info = format!(
             "# Server\r\ntandem_version:0.1.0\r\nuptime_in_seconds:3700\r\nused_memory:1048576\r\nused_memory_rss:2097152\r\n\
              total_commands_processed:{calls}\r\nkeyspace_hits:{calls}\r\nkeyspace_misses:0\r\nconnected_clients:1\r\n\
-             db0:keys=1500,expires=20,avg_ttl=5\r\ncmdstat_get:calls={calls},usec={calls},usec_per_call=1,rejected_calls=0,failed_calls=2\r\n\
-             latency_percentiles_usec_get:p50=1.000,p99=2.000,p99.9=9.000\r\n"
+             db0:keys=1500,expires=20,avg_ttl=5\r\ncmdstat_get:calls={calls},usec={calls},usec_per_call=1,rejected_calls=0,failed_calls=2\r\n"
         );
         let db = list(&[
             "state",
@@ -215,7 +252,13 @@ pub(super) mod tests {
         ])]);
         let clients =
             text("id=3 addr=127.0.0.1:5 name=web age=10 idle=0 db=0 cmd=get tot-mem=2048 tot-cmds=9\n");
-        let mut server = Script(vec![text(&info), status, Reply::Items(Vec::new()), slow, clients]);
+        // Since the start 10 calls took long; all others half a microsecond to one.
+        let quick = (calls - 10).to_string();
+        let buckets = list(&["1", &quick, "1024", &calls.to_string()]);
+        let get = Reply::Items(vec![text("calls"), text("0"), text("histogram_usec"), buckets]);
+        let histograms = Reply::Items(vec![text("get"), get]);
+        let mut server =
+            Script(vec![text(&info), status, Reply::Items(Vec::new()), slow, clients, histograms]);
         Look::take(&mut server, at_ms).unwrap()
     }
 
@@ -230,14 +273,15 @@ pub(super) mod tests {
         assert_eq!(figures.now.keys(), (1500.0, 20.0));
         let get = Row { name: "get".into(), rate: 1_000.0, core: 0.1, mean: 1.0, failed: 2.0 };
         assert_eq!(figures.commands(), [get]);
-        assert_eq!(figures.now.percentile("get", "p99"), 2.0);
+        assert_eq!([figures.percentile("get", 0.5), figures.percentile("get", 0.99)], [0.75, 0.995]);
+        assert_eq!(figures.percentile("nosuch", 0.5), 0.0);
         assert_eq!(figures.history, [0.0, 1_000.0]);
     }
 
     #[test]
     fn a_server_that_refuses_says_why() {
         let refused = Reply::Error("NOAUTH Authentication required.".into());
-        let error = Look::take(&mut Script(vec![refused; 5]), 1).unwrap_err();
+        let error = Look::take(&mut Script(vec![refused; 6]), 1).unwrap_err();
         assert_eq!(error.to_string(), "NOAUTH Authentication required.");
     }
 }

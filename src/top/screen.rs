@@ -155,7 +155,7 @@ fn commands(screen: &mut Screen, figures: &Figures) {
     screen.title("commands");
     screen.line(DIM, "name                  per second       mean        p50        p99     failed   core");
     for row in figures.commands().iter().take(8) {
-        let percentile = |name| micros(figures.now.percentile(&row.name, name));
+        let percentile = |share| micros(figures.percentile(&row.name, share));
         screen.line(
             "",
             &format!(
@@ -163,8 +163,8 @@ fn commands(screen: &mut Screen, figures: &Figures) {
                 row.name,
                 short(row.rate),
                 micros(row.mean),
-                percentile("p50"),
-                percentile("p99"),
+                percentile(0.5),
+                percentile(0.99),
                 short(row.failed),
                 row.core,
                 bar(row.core, 10),
@@ -203,7 +203,7 @@ fn clients(screen: &mut Screen, figures: &Figures) {
     screen.title("clients");
     screen.line(
         DIM,
-        "  id name                 address                db last command         age   idle   memory",
+        "  id name                 address                db last command     commands    age   idle   memory",
     );
     let mut clients: Vec<_> = figures.now.clients.iter().collect();
     let number = |client: &std::collections::BTreeMap<String, String>, field: &str| {
@@ -219,12 +219,13 @@ fn clients(screen: &mut Screen, figures: &Figures) {
         screen.line(
             "",
             &format!(
-                "{:>4} {:<20.20} {:<22.22} {:>2} {:<15.15} {:>8} {:>6} {:>8}",
+                "{:>4} {:<20.20} {:<22.22} {:>2} {:<15.15} {:>8} {:>6} {:>6} {:>8}",
                 text("id"),
                 text("name"),
                 text("addr"),
                 text("db"),
                 text("cmd"),
+                short(number(client, "tot-cmds")),
                 span(number(client, "age")),
                 span(number(client, "idle")),
                 bytes(number(client, "tot-mem")),

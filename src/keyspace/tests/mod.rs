@@ -2,6 +2,7 @@
 
 mod concurrent;
 mod load;
+mod sizes;
 mod skew;
 mod twin;
 

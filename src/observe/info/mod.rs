@@ -5,6 +5,7 @@
 mod engines;
 mod memory;
 mod server;
+mod sizes;
 mod stats;
 
 pub use engines::{reason as engine_reason, state as engine_state};
@@ -13,7 +14,7 @@ use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use crate::config::Config;
-use crate::keyspace::{DbId, EngineStats};
+use crate::keyspace::{DbId, EngineStats, Sizes};
 use crate::observe::sampler::{Rates, Used};
 use crate::observe::stats::Counters;
 use crate::shared::Shared;
@@ -49,6 +50,8 @@ pub struct Facts<'a> {
     pub command_name: fn(u16) -> Cow<'static, str>,
     /// Unix microseconds.
     pub now_us: u64,
+    /// How large the values of each database are, if that was asked for ([`asks_for_sizes`]).
+    pub sizes: Vec<(DbId, Sizes)>,
 }
 
 /// Sums over all clients.
@@ -86,8 +89,14 @@ const SECTIONS: &[(&str, &str, bool, Section)] = &[
     ("latencystats", "Latencystats", false, stats::latencies),
     ("cluster", "Cluster", true, server::cluster),
     ("keyspace", "Keyspace", true, engines::keyspace),
+    ("keysizes", "Keysizes", false, sizes::sizes),
     ("engines", "Engines", true, engines::engines),
 ];
+
+/// Whether these words ask for the sizes of values, which cost a walk over keys.
+pub fn asks_for_sizes(asked: &[&[u8]]) -> bool {
+    wanted("keysizes", false, asked)
+}
 
 /// Which sections are asked for.
 fn wanted(name: &str, default: bool, asked: &[&[u8]]) -> bool {

@@ -162,8 +162,26 @@ pub(super) static METRICS: &[Metric] = metrics! {
         = |x, s| s.one(x.now.counters.expired_keys);
     Counter "redis_evicted_keys_total" None [] "Keys removed because memory was full."
         = |x, s| s.one(x.now.counters.evicted_keys);
+
     Gauge "redis_rdb_changes_since_last_save" None [] "Changes to the data set since it was last saved, or the start."
         = |x, s| s.one(x.now.counters.dirty);
+    Gauge "redis_rdb_last_save_timestamp_seconds" Seconds [] "Unix time of the last snapshot, or of the start."
+        = |x, s| s.one(x.shared.started_ms as f64 / 1000.0);
+    Gauge "redis_rdb_bgsave_in_progress" None [] "1 while a snapshot is written; always 0, as this version writes none."
+        = |_, s| s.one(false);
+    Gauge "redis_aof_enabled" None [] "1 if changes are logged to a file; always 0, as this version keeps no such file."
+        = |_, s| s.one(false);
+    Gauge "redis_loading_dump_file" None [] "1 while a file is loaded; always 0, as this version starts empty."
+        = |_, s| s.one(false);
+    Gauge "redis_connected_slaves" None [] "Replicas that are connected; always 0, as this version has none."
+        = |_, s| s.one(0_u64);
+    Gauge "redis_master_repl_offset" None [] "Bytes of the stream for replicas; always 0, as this version writes none."
+        = |_, s| s.one(0_u64);
+    Gauge "redis_repl_backlog_is_active" None [] "1 while a backlog is kept for replicas; always 0, as this version has none."
+        = |_, s| s.one(false);
+    Gauge "redis_replication_backlog_bytes" Bytes [] "Setting repl-backlog-size."
+        = |x, s| s.one(x.shared.config.load().repl_backlog_size);
+
     Gauge "redis_pubsub_channels" None [] "Channels with subscribers." = |x, s| s.one(x.now.events.channels);
     Gauge "redis_pubsub_patterns" None [] "Patterns with subscribers." = |x, s| s.one(x.now.events.patterns);
     Gauge "redis_pubsubshard_channels" None [] "Shard channels with subscribers."

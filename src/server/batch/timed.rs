@@ -52,6 +52,7 @@ pub(super) fn record(
         }
         return;
     }
+    session.handle.ran(segment.calls);
     let now_ns = clock::mono_ns();
     let took = now_ns.saturating_sub(segment.began_ns);
     let each = took / u64::from(segment.calls);

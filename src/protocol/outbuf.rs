@@ -22,6 +22,8 @@ use crate::values::Blob;
 pub const BLOB_REFERENCE_MIN: usize = 8 * 1024;
 /// Sent bytes at the front are moved out of the way when there are this many of them.
 const COMPACT_MIN: usize = 64 * 1024;
+/// What waits behind other output becomes a piece of its own from this size on.
+const PIECE_MIN: usize = 64 * 1024;
 
 /// Output of one connection.
 #[derive(Debug, Default)]
@@ -126,11 +128,17 @@ impl OutBuf {
         if blob.is_empty() {
             return;
         }
-        self.blob_bytes += blob.len();
-        self.blobs.push_back(Splice { at: self.bytes.len(), blob: blob.clone() });
+        self.splice_at(self.bytes.len(), blob.clone());
     }
 
-    /// Moves the content of `other` behind this one's.
+    fn splice_at(&mut self, at: usize, blob: Blob) {
+        self.blob_bytes += blob.len();
+        self.blobs.push_back(Splice { at, blob });
+    }
+
+    /// Moves the content of `other` behind this one's. What collects here stands in pieces, so that a reader who is
+    /// megabytes behind costs no more per message than one who is not: a single buffer would be copied whenever it grows,
+    /// and when its front was sent, for milliseconds at a time.
     pub fn append(&mut self, other: &mut OutBuf) {
         if self.is_empty() {
             // A reply that was sent in part above all: what it refers to is not copied.
@@ -142,6 +150,10 @@ impl OutBuf {
             self.bytes.extend_from_slice(&other.to_vec());
             return other.clear();
         }
+        self.close_piece();
+        if other.blobs.is_empty() && other.bytes.len() >= PIECE_MIN {
+            return self.splice(&Blob::from_vec(std::mem::take(&mut other.bytes)));
+        }
         let shift = self.bytes.len();
         self.bytes.append(&mut other.bytes);
         for mut splice in other.blobs.drain(..) {
@@ -150,6 +162,29 @@ impl OutBuf {
             self.blobs.push_back(splice);
         }
         other.clear();
+    }
+
+    /// Puts the bytes that stand here into pieces of their own, if they are many.
+    fn close_piece(&mut self) {
+        if self.bytes.len() - self.front < PIECE_MIN {
+            return;
+        }
+        if self.blobs.is_empty() {
+            self.front_blob = std::mem::take(&mut self.front);
+            let piece = Blob::from_vec(std::mem::take(&mut self.bytes));
+            return self.splice_at(0, piece);
+        }
+        let (bytes, mut from) = (std::mem::take(&mut self.bytes), std::mem::take(&mut self.front));
+        for Splice { at, blob } in std::mem::take(&mut self.blobs) {
+            if from < at {
+                self.splice_at(0, Blob::copy_from(&bytes[from..at]));
+            }
+            self.blobs.push_back(Splice { at: 0, blob });
+            from = at;
+        }
+        if from < bytes.len() {
+            self.splice_at(0, Blob::copy_from(&bytes[from..]));
+        }
     }
 
     /// Copies what is left to send, blobs included, into one run of bytes.
@@ -363,6 +398,32 @@ mod tests {
         assert!(out.capacity() < 1 << 20, "{}", out.capacity());
         let to_vec = out.to_vec();
         assert_eq!(send(&mut out, 333, 4), to_vec);
+    }
+
+    #[test]
+    fn what_a_slow_reader_leaves_stands_in_pieces() {
+        let mut random = fastrand::Rng::with_seed(5);
+        let (mut out, mut twin) = (OutBuf::new(), Vec::new());
+        for round in 0..2000u32 {
+            let mut more = OutBuf::new();
+            let len = if round % 100 == 7 { PIECE_MIN + random.usize(..1000) } else { random.usize(1..3000) };
+            more.extend(&(0..len).map(|i| (round as usize + i) as u8).collect::<Vec<u8>>());
+            if round % 50 == 3 {
+                more.splice(&blob(9000, round as u8));
+            }
+            twin.extend(more.to_vec());
+            out.append(&mut more);
+            assert!(out.bytes.len() < 4 * PIECE_MIN, "{} bytes in one buffer", out.bytes.len());
+            if round % 3 == 0 {
+                let n = random.usize(..out.len().min(3000));
+                out.advance(n);
+                twin.drain(..n);
+            }
+            assert_eq!(out.len(), twin.len());
+        }
+        assert!(out.len() > 20 * PIECE_MIN && out.capacity() < 4 * PIECE_MIN, "{}", out.capacity());
+        assert!(out.to_vec() == twin && send(&mut out, 70_000, 8) == twin);
+        assert_eq!((out.len(), out.position()), (0, 0));
     }
 
     #[test]

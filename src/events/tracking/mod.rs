@@ -14,6 +14,8 @@
 
 mod sync;
 mod table;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -2,3 +2,6 @@
 
 pub use parking_lot::Mutex;
 pub use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// Number of parts of the table.
+pub const PARTS: usize = 256;

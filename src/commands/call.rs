@@ -80,7 +80,7 @@ pub struct Request<'k> {
 }
 
 /// Runs one command and writes its reply, or its error, to `out`.
-#[inline(always)]
+#[inline(never)]
 pub fn run(
     env: Env<'_>,
     hands: Hands<'_>,
@@ -89,34 +89,48 @@ pub fn run(
     out: &mut OutBuf,
     request: Request<'_>,
 ) -> Outcome {
-    let db = session.db;
-    run_locked(env, hands, batch, session, out, request, |keys, args, session| {
-        match request.found.command.access_for(args) {
-            Access::None | Access::Walk => {}
-            Access::Whole => keys.guards = Guards::Open(batch),
-            Access::Queued => lock_queued(keys, batch, session),
-            Access::Read | Access::Keys => lock(keys, batch, db, args, request),
-        }
-    })
+    run_here(env, hands, batch, session, out, request)
 }
 
-/// The same with keys that `lock` puts into the view.
+/// The same inside of the caller, for the one that runs nearly all commands.
 #[inline(always)]
-fn run_locked<'a, 'k>(
+pub(super) fn run_here(
+    env: Env<'_>,
+    hands: Hands<'_>,
+    batch: &Batch<'_>,
+    session: &mut Session,
+    out: &mut OutBuf,
+    request: Request<'_>,
+) -> Outcome {
+    let begin = out.position();
+    let mut ctx = context(env, hands, batch, session, out, request);
+    // The common case: one key in a fixed place, which the batch has hashed and prefetched.
+    if let (Some(index), Some(hash)) = (request.found.single_key(), request.hash) {
+        ctx.keys.guards = Guards::One(batch.lock(ctx.db, hash));
+        ctx.keys.push(ctx.db, hash, ctx.args.at(index));
+    } else {
+        lock(&mut ctx);
+    }
+    let outcome = conclude(&mut ctx, begin);
+    // Hardly ever is there anything to free, which the compiler's own way asks part by part, in calls.
+    if ctx.keys.release() && ctx.fx.is_light() {
+        std::mem::forget(ctx);
+    }
+    outcome
+}
+
+/// What a handler sees, without keys.
+#[inline(always)]
+fn context<'a, 'k>(
     env: Env<'a>,
     hands: Hands<'a>,
     batch: &'a Batch<'_>,
     session: &'a mut Session,
     out: &'a mut OutBuf,
     request: Request<'k>,
-    lock: impl FnOnce(&mut Keys<'a, 'k>, &Args<'k>, &Session),
-) -> Outcome {
-    let command = request.found.command;
-    let worker = hands.local.worker;
-    let begin = out.position();
-    let db = session.db;
-    let resp3 = session.resp3;
-    let mut ctx = Ctx {
+) -> Ctx<'a, 'k> {
+    let (db, resp3) = (session.db, session.resp3);
+    Ctx {
         args: Args::new(request.source, request.found.words()),
         keys: Keys::new(Guards::None, hands.expiry, hands.graveyard, env.now, env.touch),
         reply: Reply::new(out, resp3),
@@ -127,38 +141,44 @@ fn run_locked<'a, 'k>(
         shared: env.shared,
         config: env.config,
         local: hands.local,
-        command,
+        command: request.found.command,
         id: request.found.id,
         origin: request.origin,
         batch,
-    };
-    lock(&mut ctx.keys, &ctx.args, ctx.session);
-    let result = (command.run)(&mut ctx);
-    match result {
-        Ok(outcome) => {
-            debug_assert!(!ctx.keys.any_emptied(), "{} did not state a removal", command.name);
-            let by = By { client: &ctx.session.handle, changes: &mut ctx.local.changes };
-            ctx.local.signalled |= delivery::apply(env.shared, &mut ctx.keys, &ctx.fx, by);
-            settle(&mut ctx);
-            match outcome {
-                Outcome::Block(wait) => waiting::begin(&mut ctx, *wait),
-                outcome => outcome,
-            }
-        }
-        Err(error) => {
-            debug_assert!(ctx.fx.is_empty(), "{} failed after it stated an effect", command.name);
-            let by = By { client: &ctx.session.handle, changes: &mut ctx.local.changes };
-            ctx.local.signalled |= delivery::apply(env.shared, &mut ctx.keys, &Default::default(), by);
-            if ctx.session.tracking.is_some() {
-                tracking::remember(&ctx);
-            }
-            drop(ctx.keys);
-            let out = ctx.reply.out();
-            out.truncate_to(begin);
-            fail(env.shared, worker, request.found.id, out, &error);
-            Outcome::Done
-        }
     }
+}
+
+/// Calls the handler and sees to what follows. `begin`: where the reply begins.
+#[inline(always)]
+fn conclude(ctx: &mut Ctx<'_, '_>, begin: usize) -> Outcome {
+    let outcome = match (ctx.command.run)(ctx) {
+        Ok(outcome) => outcome,
+        Err(error) => return failed(ctx, begin, &error),
+    };
+    debug_assert!(!ctx.keys.any_emptied(), "{} did not state a removal", ctx.command.name);
+    let by = By { client: &ctx.session.handle, changes: &mut ctx.local.changes };
+    ctx.local.signalled |= delivery::apply(ctx.shared, &mut ctx.keys, &ctx.fx, by);
+    settle(ctx);
+    match outcome {
+        Outcome::Block(wait) => waiting::begin(ctx, *wait),
+        outcome => outcome,
+    }
+}
+
+/// The handler refused: nothing changed but what it found past its time.
+#[cold]
+#[inline(never)]
+fn failed(ctx: &mut Ctx<'_, '_>, begin: usize, error: &Error) -> Outcome {
+    debug_assert!(ctx.fx.is_empty(), "{} failed after it stated an effect", ctx.command.name);
+    let by = By { client: &ctx.session.handle, changes: &mut ctx.local.changes };
+    ctx.local.signalled |= delivery::apply(ctx.shared, &mut ctx.keys, &Default::default(), by);
+    if ctx.session.tracking.is_some() {
+        tracking::remember(ctx);
+    }
+    let out = ctx.reply.out();
+    out.truncate_to(begin);
+    fail(ctx.shared, ctx.local.worker, ctx.id, out, error);
+    Outcome::Done
 }
 
 /// Runs a command inside another one (EXEC), with its reply in the same place. Its keys were
@@ -176,16 +196,17 @@ pub fn nested(ctx: &mut Ctx<'_, '_>, queued: Queued<'_>, origin: Origin, begun_n
     let out = ctx.reply.out();
     let outcome = match guards {
         Guards::Many(set) => {
-            run_locked(env, hands.reborrow(), batch, ctx.session, out, request, |keys, args, _| {
-                for (&(db, hash), &word) in places.iter().zip(words) {
-                    keys.push(db, hash, args.at(word as usize));
-                }
-                keys.guards = match places.len() {
-                    0 => Guards::None,
-                    1 => Guards::Lent(set.lend(first)),
-                    n => Guards::LentMany(Box::new(set.lend_range(first..first + n))),
-                };
-            })
+            let begin = out.position();
+            let mut inner = context(env, hands.reborrow(), batch, ctx.session, out, request);
+            for (&(db, hash), &word) in places.iter().zip(words) {
+                inner.keys.push(db, hash, inner.args.at(word as usize));
+            }
+            inner.keys.guards = match places.len() {
+                0 => Guards::None,
+                1 => Guards::Lent(set.lend(first)),
+                n => Guards::LentMany(Box::new(set.lend_range(first..first + n))),
+            };
+            conclude(&mut inner, begin)
         }
         _ => run(env, hands.reborrow(), batch, ctx.session, out, request),
     };
@@ -220,35 +241,23 @@ pub fn feed_monitors(env: Env<'_>, redacted: &[usize], session: &Session, source
     env.shared.monitors.feed(crate::clock::now_us(), session.db, &session.handle, args);
 }
 
-/// Locks the shards of the declared keys and hands them to the view.
-#[inline(always)]
-fn lock<'a, 'k>(
-    keys: &mut Keys<'a, 'k>,
-    batch: &'a Batch<'_>,
-    db: DbId,
-    args: &Args<'k>,
-    request: Request<'k>,
-) {
-    // The common case: one key in a fixed place, which the batch has hashed and prefetched.
-    if let (Some(index), Some(hash)) = (request.found.single_key(), request.hash) {
-        keys.guards = Guards::One(batch.lock(db, hash));
-        keys.push(db, hash, args.at(index));
-        return;
+/// Locks what the declaration says.
+#[inline(never)]
+fn lock(ctx: &mut Ctx<'_, '_>) {
+    match ctx.command.access_for(&ctx.args) {
+        Access::None | Access::Walk => {}
+        Access::Whole => ctx.keys.guards = Guards::Open(ctx.batch),
+        Access::Queued => lock_queued(&mut ctx.keys, ctx.batch, ctx.session),
+        Access::Read | Access::Keys => lock_declared(ctx),
     }
-    lock_declared(keys, batch, db, args, request);
 }
 
-/// Any number of keys, wherever the declaration says they are.
-#[inline(never)]
-fn lock_declared<'a, 'k>(
-    keys: &mut Keys<'a, 'k>,
-    batch: &'a Batch<'_>,
-    db: DbId,
-    args: &Args<'k>,
-    request: Request<'k>,
-) {
+/// Locks the shards of the declared keys, any number of them, and hands them to the view.
+fn lock_declared(ctx: &mut Ctx<'_, '_>) {
+    let Ctx { keys, args, command, batch, db, .. } = ctx;
+    let (batch, db) = (*batch, *db);
     let mut named = NamedKeys::new();
-    name_keys(batch, db, request.found.command, args, &mut named);
+    name_keys(batch, db, command, args, &mut named);
     match &named[..] {
         [] => {}
         [only] => {
@@ -258,7 +267,7 @@ fn lock_declared<'a, 'k>(
         many => {
             let places: SmallVec<[(DbId, KeyHash); 8]> = many.iter().map(|k| (k.db, k.hash)).collect();
             let mut set = Box::new(LockSet::new());
-            if request.found.command.flags.contains(Flags::WRITE) {
+            if command.flags.contains(Flags::WRITE) {
                 batch.prepare(db, places.len());
             }
             batch.lock_many(&places, &mut set);
@@ -323,7 +332,7 @@ fn lock_queued<'a>(keys: &mut Keys<'a, '_>, batch: &'a Batch<'_>, session: &Sess
 }
 
 /// Counters that follow from what happened to the keys.
-#[inline]
+#[inline(always)]
 fn settle(ctx: &mut Ctx<'_, '_>) {
     if ctx.command.flags.contains(Flags::READONLY) {
         let (hits, misses) = ctx.keys.found();

@@ -67,7 +67,7 @@ pub fn dispatch(
     }
     let begin = out.position();
     let request = Request { found, source, hash, origin: Origin::Client };
-    let outcome = call::run(env, hands.reborrow(), batch, session, out, request);
+    let outcome = call::run_here(env, hands.reborrow(), batch, session, out, request);
     if call::is_monitored(env, found) {
         call::feed_monitors(env, &hands.local.redacted, session, source);
     }
@@ -81,6 +81,20 @@ pub fn dispatch(
         Outcome::Done | Outcome::Block(_) => Fate::Done,
         Outcome::Close => Fate::Close,
     }
+}
+
+/// The same for one whose key was not looked at ahead, out of line: the other one is for the request path.
+#[inline(never)]
+pub fn dispatch_apart(
+    env: Env<'_>,
+    hands: Hands<'_>,
+    batch: &Batch<'_>,
+    session: &mut Session,
+    out: &mut OutBuf,
+    lookup: Lookup,
+    source: Source<'_>,
+) -> Fate {
+    dispatch(env, hands, batch, session, out, lookup, source, None)
 }
 
 /// What becomes of a request that does not just run, or None if it does after all.

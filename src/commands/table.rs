@@ -11,6 +11,7 @@ use std::num::NonZeroU8;
 use std::sync::{LazyLock, OnceLock};
 
 use crate::commands::command::{Access, Arity, BeginSearch, Command, FindKeys, Flags};
+use crate::protocol::number;
 
 /// A command and its dense number, under which it is counted.
 #[derive(Clone, Copy)]
@@ -250,23 +251,10 @@ impl Table {
     }
 }
 
-/// Up to eight bytes as a word, lower-cased. Reads that overlap instead of a copy of so many
-/// bytes.
+/// Up to eight bytes as a word, lower-cased.
 #[inline(always)]
 fn word_of(name: &[u8]) -> Option<u64> {
-    let n = name.len();
-    let word = if let (Some(front), Some(back)) = (name.first_chunk::<4>(), name.last_chunk::<4>()) {
-        if n > 8 {
-            return None;
-        }
-        u64::from(u32::from_le_bytes(*front)) | u64::from(u32::from_le_bytes(*back)) << (8 * (n - 4))
-    } else if n > 0 {
-        let byte = |i: usize| u64::from(name[i]) << (8 * i);
-        byte(0) | byte(n / 2) | byte(n - 1)
-    } else {
-        0
-    };
-    Some(word | 0x2020_2020_2020_2020)
+    number::word_of(name).map(|word| word | 0x2020_2020_2020_2020)
 }
 
 #[inline]
@@ -288,7 +276,8 @@ fn short_args(command: &Command) -> u8 {
 }
 
 fn single_key_of(command: &Command) -> Option<NonZeroU8> {
-    if !matches!(command.access, Access::Keys | Access::Read) || command.elsewhere.is_some() {
+    let named = matches!(command.access, Access::Keys | Access::Read) && command.access_of.is_none();
+    if !named || command.elsewhere.is_some() {
         return None;
     }
     match command.keys {

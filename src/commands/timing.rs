@@ -99,11 +99,10 @@ pub fn took_together(env: Env<'_>, micros: u64) {
     env.shared.latency.note(FAST_COMMAND, micros, env.config.latency_monitor_threshold, clock::now_ms);
 }
 
-/// Whether a reply of so many bytes is to be kept.
+/// From how many bytes on a reply is to be kept.
 #[inline]
-pub fn is_large_reply(config: &Config, bytes: usize) -> bool {
-    let threshold = config.commandlog_reply_larger_than;
-    threshold >= 0 && bytes as u64 >= threshold.unsigned_abs()
+pub fn large_reply(config: &Config) -> usize {
+    usize::try_from(config.commandlog_reply_larger_than).unwrap_or(usize::MAX)
 }
 
 /// A reply was so long that it is to be kept.
@@ -113,12 +112,12 @@ pub fn replied(env: Env<'_>, session: &Session, bytes: usize, ran: Ran<'_, '_>) 
     keep_large(&env.shared.logs.large_reply, max, session, bytes, ran);
 }
 
-/// Whether a request of these bytes may be one that is to be kept. Its length is only summed up
-/// where its buffer is long enough.
+/// Whether among the requests of this buffer (None: they are kept copies) may be one that is to be kept. The length
+/// of each is only summed up where the buffer is long enough.
 #[inline]
-pub fn may_be_large_request(config: &Config, source: Source<'_>) -> bool {
+pub fn may_have_large_requests(config: &Config, buf: Option<&[u8]>) -> bool {
     let threshold = config.commandlog_request_larger_than;
-    let short = matches!(source, Source::Buffer { buf, .. } if (buf.len() as u64) < threshold.unsigned_abs());
+    let short = buf.is_some_and(|buf| (buf.len() as u64) < threshold.unsigned_abs());
     threshold >= 0 && !short
 }
 

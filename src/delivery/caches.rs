@@ -10,7 +10,7 @@ use crate::shared::Shared;
 pub(super) fn invalidate(shared: &Shared, keys: &Keys<'_, '_>, fx: &Effects, by: By<'_>) -> bool {
     let tracking = &shared.tracking;
     let mut told_itself = false;
-    if !fx.databases.is_empty() {
+    if !fx.databases().is_empty() {
         let (told, forgotten) = tracking.invalidate_all(by.client.id);
         told_itself |= told;
         if !forgotten.is_empty() {

@@ -53,7 +53,7 @@ fn deliver(shared: &Shared, keys: &mut Keys<'_, '_>, fx: &Effects, by: By<'_>) -
             key_event(shared, keys.db(i), keys.key(i), Class::NEW, "new");
         }
     }
-    for (db, key) in &fx.replaced {
+    for (db, key) in fx.replaced_keys() {
         shared.watches.touch(*db, key);
     }
     if fx.dirty > 0 {
@@ -98,7 +98,7 @@ fn deliver_kept(shared: &Shared, keys: &mut Keys<'_, '_>) {
 /// waiters are served; so no handler can forget to make a key ready.
 fn signal(shared: &Shared, keys: &Keys<'_, '_>, fx: &Effects) -> bool {
     let mut any = false;
-    for &db in &fx.databases {
+    for &db in fx.databases() {
         any |= shared.waiters.signal_database(db);
     }
     let changed = fx.events.iter().filter(|_| fx.dirty > 0).map(|event| event.key);

@@ -35,7 +35,7 @@ pub(super) fn changed(shared: &Shared, keys: &mut Keys<'_, '_>, fx: &Effects) {
         tell(shared, keys, i, event);
     }
     if let Guards::Open(batch) = &keys.guards {
-        for &db in &fx.databases {
+        for &db in fx.databases() {
             database(shared, batch, db, keys.now());
         }
     }

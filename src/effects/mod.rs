@@ -43,11 +43,15 @@ pub struct Effects {
     pub(crate) events: SmallVec<[Event; 2]>,
     pub(crate) ready: SmallVec<[u16; 1]>,
     pub(crate) dirty: u64,
-    pub(crate) propagation: Propagation,
-    /// Databases that were emptied or exchanged as a whole.
-    pub(crate) databases: SmallVec<[DbId; 2]>,
-    /// Watched keys that were there in such a database, before or after.
-    pub(crate) replaced: Vec<(DbId, Box<[u8]>)>,
+    rare: Option<Box<Rare>>,
+}
+
+/// What few commands state. Apart, so that making and dropping the effects of all others is a few stores.
+#[derive(Debug, Default)]
+struct Rare {
+    propagation: Propagation,
+    databases: SmallVec<[DbId; 2]>,
+    replaced: Vec<(DbId, Box<[u8]>)>,
 }
 
 impl Effects {
@@ -78,18 +82,18 @@ impl Effects {
     /// A whole database changed; `keys` counts as dirty.
     pub fn database(&mut self, db: DbId, keys: u64) {
         self.dirty += keys;
-        self.databases.push(db);
+        self.rare().databases.push(db);
     }
 
     /// A watched key went or came with its whole database.
     pub fn replaced(&mut self, db: DbId, key: Box<[u8]>) {
-        self.replaced.push((db, key));
+        self.rare().replaced.push((db, key));
     }
 
     /// Propagate this command instead of the received one; several calls, several commands.
     pub fn instead(&mut self, argv: &[&[u8]]) {
         let command = argv.iter().map(|a| a.to_vec()).collect();
-        match &mut self.propagation {
+        match &mut self.rare().propagation {
             Propagation::Instead(list) => list.push(command),
             other => *other = Propagation::Instead(vec![command]),
         }
@@ -97,12 +101,34 @@ impl Effects {
 
     /// Propagate nothing.
     pub fn quiet(&mut self) {
-        self.propagation = Propagation::Quiet;
+        self.rare().propagation = Propagation::Quiet;
     }
 
     /// Whether nothing was stated.
     #[inline]
     pub fn is_empty(&self) -> bool {
-        self.dirty == 0 && self.events.is_empty() && self.ready.is_empty() && self.databases.is_empty()
+        self.dirty == 0 && self.events.is_empty() && self.ready.is_empty() && self.databases().is_empty()
+    }
+
+    /// Databases that were emptied or exchanged as a whole.
+    #[inline]
+    pub(crate) fn databases(&self) -> &[DbId] {
+        self.rare.as_ref().map_or(&[], |rare| &rare.databases)
+    }
+
+    /// Watched keys that were there in such a database, before or after.
+    pub(crate) fn replaced_keys(&self) -> &[(DbId, Box<[u8]>)] {
+        self.rare.as_ref().map_or(&[], |rare| &rare.replaced)
+    }
+
+    #[cold]
+    fn rare(&mut self) -> &mut Rare {
+        self.rare.get_or_insert_default()
+    }
+
+    /// Whether there is nothing to free in it.
+    #[inline(always)]
+    pub(crate) fn is_light(&self) -> bool {
+        self.rare.is_none() && !self.events.spilled() && !self.ready.spilled()
     }
 }

@@ -152,8 +152,23 @@ impl<'a, 'k> Keys<'a, 'k> {
         }
     }
 
+    /// Releases the lock of an only key. Whether nothing is left to drop then.
+    #[inline(always)]
+    pub(crate) fn release(&mut self) -> bool {
+        match &self.guards {
+            Guards::None => {}
+            Guards::One(_) => {
+                if let Guards::One(guard) = std::mem::replace(&mut self.guards, Guards::None) {
+                    drop(guard);
+                }
+            }
+            _ => return false,
+        }
+        self.slots.is_light()
+    }
+
     /// Adds a key whose shard the guards hold, in the order of the lock set.
-    #[inline]
+    #[inline(always)]
     pub fn push(&mut self, db: DbId, hash: KeyHash, key: &'k [u8]) -> usize {
         self.slots.push(Slot::new(db, hash, Cow::Borrowed(key)))
     }

@@ -70,6 +70,12 @@ impl<'k> Slots<'k> {
         self.len - 1
     }
 
+    /// Whether there is nothing to free in them.
+    #[inline(always)]
+    pub fn is_light(&self) -> bool {
+        self.more.capacity() == 0 && matches!(self.first.key, Cow::Borrowed(_))
+    }
+
     /// Forgets the last one.
     pub fn pop(&mut self) {
         if self.more.pop().is_none() && self.len > 0 {

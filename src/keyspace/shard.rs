@@ -226,7 +226,7 @@ impl<'b> ShardGuard<'b> {
 
     /// Overwrites a packed string if that changes neither the size of its entry nor its
     /// deadline (`keep` leaves a deadline as it is); else nothing happens, and the answer is false.
-    #[inline]
+    #[inline(always)]
     pub fn rewrite(&mut self, pos: Pos, bytes: &[u8], keep: bool) -> bool {
         let place = self.place(pos);
         self.locked.entry_mut(place).rewrite_packed(bytes, keep)

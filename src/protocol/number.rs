@@ -3,8 +3,53 @@
 //! `str::parse` takes `+1` and `01`; a peer that takes what another refuses can be made
 //! to see different requests in one stream, so nothing here is lenient.
 
+/// Up to eight bytes as a little-endian word, the first one lowest, and zeros behind the last one. Reads that
+/// overlap instead of a copy of so many bytes. None for none and for more.
+#[inline(always)]
+pub fn word_of(bytes: &[u8]) -> Option<u64> {
+    let n = bytes.len();
+    if let (Some(front), Some(back)) = (bytes.first_chunk::<4>(), bytes.last_chunk::<4>()) {
+        if n > 8 {
+            return None;
+        }
+        let (front, back) = (u32::from_le_bytes(*front), u32::from_le_bytes(*back));
+        Some(u64::from(front) | u64::from(back) << (8 * (n - 4)))
+    } else if n > 0 {
+        let byte = |i: usize| u64::from(bytes[i]) << (8 * i);
+        Some(byte(0) | byte(n / 2) | byte(n - 1))
+    } else {
+        None
+    }
+}
+
 /// A signed integer without sign `+`, leading zeros, spaces or `-0`.
+#[inline]
 pub fn parse_i64(text: &[u8]) -> Option<i64> {
+    short_number(text).or_else(|| any_number(text))
+}
+
+/// One of up to eight digits, all at once: nearly all of them. None for any other.
+#[inline(always)]
+fn short_number(text: &[u8]) -> Option<i64> {
+    const EACH: u64 = 0x0101_0101_0101_0101;
+    // Behind the last digit there are zeros, and the digits go to the upper end: leading zeros then.
+    let word = word_of(text)? << (8 * (8 - text.len()));
+    let zeros = 0x3030_3030_3030_3030 << (8 * (8 - text.len()));
+    let digits = word ^ zeros;
+    // A byte above 9 sets the highest bit of its place, itself or by the sum.
+    let strange = (digits.wrapping_add(EACH * 0x76) | digits) & (EACH * 0x80);
+    if strange != 0 || (text[0] == b'0' && text.len() > 1) {
+        return None;
+    }
+    // Neighbours are joined: ones to tens, pairs to hundreds, fours to the whole.
+    let pairs = (digits * 10).wrapping_add(digits >> 8) & 0x00ff_00ff_00ff_00ff;
+    let fours = (pairs * 100).wrapping_add(pairs >> 16) & 0x0000_ffff_0000_ffff;
+    let all = (fours * 10_000).wrapping_add(fours >> 32) & 0xffff_ffff;
+    i64::try_from(all).ok()
+}
+
+#[inline(never)]
+fn any_number(text: &[u8]) -> Option<i64> {
     let (negative, digits) = match text {
         [b'-', digits @ ..] => (true, digits),
         digits => (false, digits),
@@ -32,6 +77,23 @@ pub fn parse_i64(text: &[u8]) -> Option<i64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    proptest::proptest! {
+        #[test]
+        fn the_short_way_is_the_long_one(text in proptest::collection::vec(proptest::sample::select(b"0123456789-+ a/:\xb1".to_vec()), 0..10)) {
+            if let Some(n) = short_number(&text) {
+                proptest::prop_assert_eq!(any_number(&text), Some(n));
+            } else if (1..=8).contains(&text.len()) {
+                proptest::prop_assert!(any_number(&text).is_none_or(|n| n < 0), "{:?}", text);
+            }
+        }
+
+        #[test]
+        fn every_short_number_is_read(n in 0..100_000_000_i64, digits in 0..9_u32) {
+            let n = n % 10_i64.pow(digits);
+            proptest::prop_assert_eq!(short_number(n.to_string().as_bytes()), Some(n));
+        }
+    }
 
     #[test]
     fn one_form_per_number() {

@@ -62,6 +62,13 @@ impl OutBuf {
         self.bytes.len() - self.front + self.blob_bytes - self.front_blob
     }
 
+    /// Bytes behind some fixed point in the past: the difference of two readings is what was written in
+    /// between, as long as nothing is sent.
+    #[inline(always)]
+    pub fn written(&self) -> usize {
+        self.bytes.len().wrapping_add(self.blob_bytes)
+    }
+
     /// Whether nothing is left to send.
     #[inline]
     pub fn is_empty(&self) -> bool {

@@ -103,6 +103,15 @@ impl<'a> Reply<'a> {
         self.number_line(b':', n);
     }
 
+    /// `:n`, by the digits of `n` and its sign.
+    ///
+    /// # Panics
+    /// If they are more than an `i64` has.
+    #[inline]
+    pub fn int_of_digits(&mut self, digits: &[u8]) {
+        self.digits_line(b':', digits);
+    }
+
     /// A bulk string, copied.
     #[inline]
     pub fn bulk(&mut self, bytes: &[u8]) {
@@ -273,14 +282,20 @@ impl<'a> Reply<'a> {
     }
 
     fn number_line(&mut self, kind: u8, n: i64) {
-        // Put together in one place first: a line is one append.
+        self.digits_line(kind, itoa::Buffer::new().format(n).as_bytes());
+    }
+
+    #[inline(always)]
+    fn digits_line(&mut self, kind: u8, digits: &[u8]) {
+        // Put together in one place first: a line is one append of a fixed length, of which what is too much is cut off.
         let mut line = [kind; 24];
-        let mut digits = itoa::Buffer::new();
-        let digits = digits.format(n).as_bytes();
         let end = 1 + digits.len();
         line[1..end].copy_from_slice(digits);
         line[end..end + 2].copy_from_slice(b"\r\n");
-        self.out.extend(&line[..end + 2]);
+        let out = self.out.bytes_mut();
+        let end = out.len() + end + 2;
+        out.extend_from_slice(&line);
+        out.truncate(end);
     }
 }
 

@@ -33,6 +33,8 @@ const RESUME_MIN: usize = 64;
 const RANGES_KEPT_MAX: usize = 64 * 1024;
 /// In [`ArgRange::start`]: the argument was unescaped and stands in [`Requests::side`].
 const SIDE: u32 = 1 << 31;
+/// Arguments of an ordinary request, at most.
+const ORDINARY_ARGS_MAX: usize = 8;
 /// The end of a line as a little-endian number.
 const CRLF: u64 = 0x0a0d;
 
@@ -329,21 +331,25 @@ impl Parser {
 #[inline(always)]
 fn ordinary(buf: &[u8], pos: usize, out: &mut Requests) -> Option<usize> {
     let (count, mut at) = short_length(buf, pos, b'*')?;
-    let first = out.ranges.len();
-    for _ in 0..count {
-        let (len, body) = short_length(buf, at, b'$').unwrap_or((0, usize::MAX - 2));
-        let end = body + len;
-        if buf.get(end..end + 2) != Some(b"\r\n") {
-            out.ranges.truncate(first);
+    // Put together here first: with a fixed place for each there is no vector to ask whether it has room.
+    let mut ranges = [ArgRange { start: 0, len: 0 }; ORDINARY_ARGS_MAX];
+    let ranges = ranges.get_mut(..count)?;
+    for range in ranges.iter_mut() {
+        let (len, body) = short_length(buf, at, b'$')?;
+        // No overflow: `body` is at most the length of the buffer, and `len` has two digits.
+        let end = body.wrapping_add(len);
+        if buf.get(end..)?.first_chunk() != Some(b"\r\n") {
             return None;
         }
-        out.ranges.push(ArgRange::in_buffer(body, len));
-        at = end + 2;
+        *range = ArgRange::in_buffer(body, len);
+        at = end.wrapping_add(2);
     }
     if count == 0 {
         return None;
     }
-    out.push_span(first, at);
+    let first = out.ranges.len();
+    out.ranges.extend_from_slice(ranges);
+    out.spans.push(RequestSpan { first: narrow(first), count: narrow(count), end: narrow(at) });
     Some(at)
 }
 
@@ -405,19 +411,18 @@ fn large(
 #[inline(always)]
 fn short_length(buf: &[u8], at: usize, kind: u8) -> Option<(usize, usize)> {
     let head = u64::from_le_bytes(*buf.get(at..)?.first_chunk()?);
-    let [first, tens, ones, ..] = head.to_le_bytes();
-    let tens = tens.wrapping_sub(b'0');
-    if first != kind || tens > 9 {
-        return None;
+    let [_, tens, ones, ..] = head.to_le_bytes();
+    let (tens, ones) = (tens.wrapping_sub(b'0'), ones.wrapping_sub(b'0'));
+    // Everything but the digits in one comparison.
+    let kind = u64::from(kind);
+    if head & 0xffff_00ff == CRLF << 16 | kind && tens <= 9 {
+        return Some((usize::from(tens), at.wrapping_add(4)));
     }
-    if head >> 16 & 0xffff == CRLF {
-        return Some((usize::from(tens), at + 4));
+    if head & 0xff_ff00_00ff == CRLF << 24 | kind && ones <= 9 && (1..=9).contains(&tens) {
+        // No overflow: these bytes are in the buffer.
+        return Some((usize::from(tens) * 10 + usize::from(ones), at.wrapping_add(5)));
     }
-    let ones = ones.wrapping_sub(b'0');
-    if ones > 9 || tens == 0 || head >> 24 & 0xffff != CRLF {
-        return None;
-    }
-    Some((usize::from(tens) * 10 + usize::from(ones), at + 5))
+    None
 }
 
 /// The `*n` line at `at`: the number of arguments (0 for none and for "nil") and the offset

@@ -17,7 +17,7 @@ use crate::blocking::Waiter;
 use crate::clock;
 use crate::commands::args::Source;
 use crate::commands::call::Env;
-use crate::commands::dispatch::{Fate, dispatch};
+use crate::commands::dispatch::{Fate, dispatch, dispatch_apart};
 use crate::commands::local::Lane;
 use crate::commands::session::Session;
 use crate::commands::table::{self, Lookup};
@@ -111,6 +111,14 @@ impl<'r> Work<'r> {
         match self {
             Work::Parsed { buf, requests } => Source::Buffer { buf, requests, span: requests.spans[i] },
             Work::Kept(list) => Source::Owned(&list[i]),
+        }
+    }
+
+    /// The buffer that they are in, unless they are kept.
+    fn buffer(&self) -> Option<&'r [u8]> {
+        match self {
+            Work::Parsed { buf, .. } => Some(buf),
+            Work::Kept(_) => None,
         }
     }
 
@@ -347,6 +355,8 @@ impl Turn<'_> {
         let end = work.len().min(begin + BATCH_MAX);
         resolve(&batch, session.db, work, begin, &mut self.resolved[..end - begin]);
         let exact = every_command_alone(env.config);
+        let large_reply = timing::large_reply(env.config);
+        let large_request = timing::may_have_large_requests(env.config, work.buffer());
         while *at < end {
             let Resolved { lookup, hash } = self.resolved[*at - begin];
             let source = work.source(*at);
@@ -354,7 +364,7 @@ impl Turn<'_> {
             if alone {
                 record(self.lane, env, session, segment, None);
             }
-            let before = out.len();
+            let before = out.written();
             let fate = dispatch(env, self.lane.hands(), &batch, session, out, lookup, source, hash);
             match fate {
                 Fate::Gate | Fate::Paused(_) => return Some(fate),
@@ -363,17 +373,13 @@ impl Turn<'_> {
             // One that waits counts when it is answered.
             let ran = !matches!(fate, Fate::Refused | Fate::Blocked);
             if let Some(found) = lookup.found().filter(|_| ran) {
-                let replied = out.len().saturating_sub(before);
-                let large = (
-                    timing::may_be_large_request(env.config, source),
-                    timing::is_large_reply(env.config, replied),
-                );
-                if large != (false, false) {
+                let replied = out.written().saturating_sub(before);
+                if replied >= large_reply || large_request {
                     let ran = timing::Ran { found, source, redacted: &self.lane.local.redacted };
-                    if large.0 {
+                    if large_request {
                         timing::requested(env, session, ran);
                     }
-                    if large.1 {
+                    if replied >= large_reply {
                         timing::replied(env, session, replied, ran);
                     }
                 }
@@ -408,7 +414,7 @@ impl Turn<'_> {
         let batch = self.participant.enter_exclusive();
         segment.began_ns = clock::mono_ns();
         let lookup = table::lookup_request(|i| source.at(i), source.len());
-        let fate = dispatch(env, self.lane.hands(), &batch, session, out, lookup, source, None);
+        let fate = dispatch_apart(env, self.lane.hands(), &batch, session, out, lookup, source);
         if let (Fate::Done | Fate::Close, Some(found)) = (fate, lookup.found()) {
             segment.add(found.id);
             record(self.lane, env, session, segment, Some((source, found)));

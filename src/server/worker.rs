@@ -50,7 +50,16 @@ pub struct Inlets {
 pub fn run(shared: Arc<Shared>, index: u16, inlets: Inlets) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
     let local = LocalSet::new();
-    local.block_on(&runtime, serve(shared, index, inlets))
+    // As a task of its own: what stands here is polled each time that any of the tasks is woken.
+    local.block_on(&runtime, async {
+        match tokio::task::spawn_local(serve(shared, index, inlets)).await {
+            Ok(served) => served,
+            Err(ended) => match ended.try_into_panic() {
+                Ok(payload) => std::panic::resume_unwind(payload),
+                Err(cancelled) => Err(io::Error::other(cancelled)),
+            },
+        }
+    })
 }
 
 /// What the tasks of one worker share.

@@ -1,12 +1,14 @@
 //! Sockets that own their descriptor: a client's, unix or TCP, as plain non-blocking calls, and a bound unix socket.
 
 use std::fs::{self, Metadata};
-use std::io::{self, IoSlice, Read, Write};
+use std::io::{self, IoSlice, Write};
 use std::net::{Shutdown, TcpStream};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
+
+use rustix::net::{RecvFlags, SendFlags};
 
 /// A connected, non-blocking socket.
 #[derive(Debug)]
@@ -18,21 +20,18 @@ pub enum Stream {
 }
 
 impl Stream {
-    /// Receives once.
+    /// Receives once. Asks the kernel itself: the C library's `recv` and `send` are points at which a thread may be
+    /// cancelled, and they pay for that.
     #[inline]
     pub fn recv(&self, buf: &mut [u8]) -> io::Result<usize> {
-        match self {
-            Stream::Unix(s) => (&*s).read(buf),
-            Stream::Tcp(s) => (&*s).read(buf),
-        }
+        Ok(rustix::net::recv(self, buf, RecvFlags::empty())?.0)
     }
 
     /// Sends once, from several places.
     #[inline]
     pub fn send(&self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
         match (self, parts) {
-            (Stream::Unix(s), [one]) => (&*s).write(one),
-            (Stream::Tcp(s), [one]) => (&*s).write(one),
+            (_, [one]) => Ok(rustix::net::send(self, one, SendFlags::NOSIGNAL)?),
             (Stream::Unix(s), many) => (&*s).write_vectored(many),
             (Stream::Tcp(s), many) => (&*s).write_vectored(many),
         }

@@ -35,15 +35,17 @@ pub fn decrby(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
 }
 
 fn add(ctx: &mut Ctx<'_, '_>, by: i64) -> Result<Outcome, Error> {
-    let mut new = 0i64;
-    let mut digits = itoa::Buffer::new();
+    let mut buffer = itoa::Buffer::new();
+    let reply = &mut ctx.reply;
     ctx.keys.remake_string(0, |old| {
         let old = old.map_or(Some(0), number::parse_i64).ok_or(Error::NotInteger)?;
-        new = old.checked_add(by).ok_or(Error::IncrOverflow)?;
-        Ok(digits.format(new).as_bytes())
+        let new = old.checked_add(by).ok_or(Error::IncrOverflow)?;
+        let digits = buffer.format(new).as_bytes();
+        // The same digits for both. Should storing them fail, the reply is taken back.
+        reply.int_of_digits(digits);
+        Ok(digits)
     })?;
     ctx.fx.changed(0, Class::STRING, "incrby");
-    ctx.reply.int(new);
     Ok(Outcome::Done)
 }
 

@@ -16,24 +16,43 @@ use crate::observe::stats::Counters;
 pub(super) struct Segment {
     /// Monotonic nanoseconds.
     pub(super) began_ns: u64,
-    /// How many in all.
-    pub(super) calls: u32,
-    /// Which, and how many of each.
+    /// The last one, and how often it ran in a row.
+    last: u16,
+    run: u32,
+    /// Those before, and how many of each.
     each: SmallVec<[(u16, u32); 4]>,
 }
 
 impl Segment {
     pub(super) fn new(began_ns: u64) -> Segment {
-        Segment { began_ns, calls: 0, each: SmallVec::new() }
+        Segment { began_ns, last: 0, run: 0, each: SmallVec::new() }
     }
 
-    #[inline]
+    #[inline(always)]
     pub(super) fn add(&mut self, id: u16) {
-        self.calls += 1;
-        match self.each.iter_mut().find(|(other, _)| *other == id) {
-            Some((_, calls)) => *calls += 1,
-            None => self.each.push((id, 1)),
+        if id != self.last {
+            self.note_run();
+            self.last = id;
         }
+        self.run += 1;
+    }
+
+    /// Moves the last run to the others.
+    #[inline(never)]
+    fn note_run(&mut self) {
+        let run = std::mem::take(&mut self.run);
+        match self.each.iter_mut().find(|(other, _)| *other == self.last) {
+            Some((_, calls)) => *calls += run,
+            None if run > 0 => self.each.push((self.last, run)),
+            None => {}
+        }
+    }
+
+    /// Forgets them.
+    fn restart(&mut self, began_ns: u64) {
+        self.began_ns = began_ns;
+        self.run = 0;
+        self.each.clear();
     }
 }
 
@@ -46,28 +65,28 @@ pub(super) fn record(
     segment: &mut Segment,
     alone: Option<(Source<'_>, table::Found)>,
 ) {
-    if segment.calls == 0 {
+    segment.note_run();
+    let calls = segment.each.iter().map(|(_, calls)| calls).sum::<u32>();
+    if calls == 0 {
         if lane.local.tally.reads > 0 {
             add_tally(&mut env.shared.stats.lane(lane.local.worker), &mut lane.local.tally);
         }
         return;
     }
-    session.handle.ran(segment.calls);
+    session.handle.ran(calls);
     let now_ns = clock::mono_ns();
     let took = now_ns.saturating_sub(segment.began_ns);
-    let each = took / u64::from(segment.calls);
+    let each = took / u64::from(calls);
     {
         let mut counters = env.shared.stats.lane(lane.local.worker);
-        counters.total_commands += u64::from(segment.calls);
+        counters.total_commands += u64::from(calls);
         add_tally(&mut counters, &mut lane.local.tally);
         for &(id, calls) in &segment.each {
             let calls = u64::from(calls);
             counters.command(id).record(calls, each * calls, env.config.latency_tracking);
         }
     }
-    segment.calls = 0;
-    segment.each.clear();
-    segment.began_ns = now_ns;
+    segment.restart(now_ns);
     match alone {
         Some((source, found)) => {
             let ran = timing::Ran { found, source, redacted: &lane.local.redacted };

@@ -29,13 +29,15 @@ use std::sync::atomic::Ordering::{AcqRel, Relaxed};
 pub(super) const INSERTS_PER_UNIT: u32 = 96;
 /// Doublings or halvings done in one step at most, when growing is not asked for by `prepare`.
 const STEPS_MAX: u8 = 4;
+/// Larger tables are made by the helper thread: their headers alone take half a millisecond and more to be written.
+const BITS_BY_WORKERS: u8 = 15;
 /// Units that `prepare` moves itself.
 const PREPARE_UNITS_MAX: usize = 64;
 /// Keys whose entries are asked for ahead.
 const AHEAD: usize = 12;
 
 /// Looks at the databases that asked for it, and begins to resize those whose load says so.
-pub(super) fn check(batch: &Batch<'_>, now_ms: u64) {
+pub(super) fn check(batch: &Batch<'_>, helper: bool, now_ms: u64) {
     let watched = batch.keyspace().work.take_watch();
     let mut watch = false;
     for db in 0..batch.keyspace().databases() {
@@ -47,7 +49,12 @@ pub(super) fn check(batch: &Batch<'_>, now_ms: u64) {
             && engines.growing.is_none()
             && let Some((bits, reason)) = wanted(batch.keyspace(), engines, now_ms)
         {
-            install(batch, db, bits, reason, now_ms);
+            if helper || bits <= BITS_BY_WORKERS {
+                install(batch, db, bits, reason, now_ms);
+            } else {
+                engines.space.check.store(true, Relaxed);
+                batch.keyspace().work.leave_check();
+            }
         }
         watch |= engines.space.contention.lock().floor() > 0;
     }

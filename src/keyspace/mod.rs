@@ -359,8 +359,8 @@ impl Keyspace {
         let helper = who.is_helper();
         {
             let batch = who.enter();
-            if self.work.take_check() {
-                migrate::check(&batch, now_ms);
+            if self.work.take_check(helper) {
+                migrate::check(&batch, helper, now_ms);
             }
             let wanted = if helper { self.work.migrating.load(Relaxed) != 0 } else { self.work.owed() != 0 };
             if wanted {

@@ -9,6 +9,8 @@ use std::time::Duration;
 
 /// A database's load should be looked at.
 const CHECK: u32 = 1 << 31;
+/// The same, left to the helper thread.
+const CHECK_LATER: u32 = 1 << 27;
 /// An arena has too many dead bytes; and, less urgent, more than it need have.
 const COMPACT: u32 = 1 << 30;
 const SETTLE: u32 = 1 << 29;
@@ -35,7 +37,8 @@ impl Work {
 
     /// Whether the helper has something to do that needs no quiet.
     pub fn is_for_helper(&self) -> bool {
-        self.word.load(Relaxed) & (CHECK | COMPACT | SETTLING) != 0 || self.migrating.load(Relaxed) != 0
+        self.word.load(Relaxed) & (CHECK | CHECK_LATER | COMPACT | SETTLING) != 0
+            || self.migrating.load(Relaxed) != 0
     }
 
     pub fn is_watching(&self) -> bool {
@@ -86,8 +89,14 @@ impl Work {
         self.raise(CHECK);
     }
 
-    pub fn take_check(&self) -> bool {
-        self.take(CHECK)
+    /// A worker leaves the look to the helper thread.
+    pub fn leave_check(&self) {
+        self.raise(CHECK_LATER);
+    }
+
+    /// Whether the load should be looked at now.
+    pub fn take_check(&self, helper: bool) -> bool {
+        self.take(CHECK) | (helper && self.take(CHECK_LATER))
     }
 
     pub fn request_compaction(&self, urgent: bool) {

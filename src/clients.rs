@@ -156,6 +156,8 @@ pub struct ClientHandle {
     mail: Mutex<OutBuf>,
     has_mail: AtomicBool,
     mail_bytes: AtomicUsize,
+    /// Of what was allocated for the mailbox, what no eviction should be made for, as it is on its way.
+    in_transit: AtomicUsize,
     /// Messages that were dropped and that it was not told of.
     lost: AtomicU64,
     /// Those of all clients, ever.
@@ -240,6 +242,33 @@ impl ClientHandle {
             return 0;
         }
         self.append(self.mail.lock(), write)
+    }
+
+    /// The same with what eviction itself may cause: until its owner has tried to send it, it does not count as memory in
+    /// use. Else each key that goes would make more go, for the news of it.
+    pub fn push_in_transit(&self, write: impl FnOnce(&mut OutBuf)) -> usize {
+        if self.state().intersects(State::ENDING) {
+            return 0;
+        }
+        self.append(self.mail.lock(), |mail| {
+            let before = mail.capacity();
+            write(mail);
+            let grown = mail.capacity() - before;
+            // In this order, so that the sum never falls below what `arrived` takes from it.
+            self.ledger.in_transit.fetch_add(grown, Relaxed);
+            self.in_transit.fetch_add(grown, Release);
+        })
+    }
+
+    /// Whether something was on its way; one load for each sending.
+    #[inline]
+    pub fn has_in_transit(&self) -> bool {
+        self.in_transit.load(Relaxed) != 0
+    }
+
+    /// What was on its way is sent, or waits in the connection's buffer and counts as any other reply. The owner calls this.
+    pub fn arrived(&self) {
+        self.ledger.in_transit.fetch_sub(self.in_transit.swap(0, Acquire), Relaxed);
     }
 
     /// The same with a message of a channel. A subscriber of `~lost` that is too slow for it loses it.
@@ -396,6 +425,12 @@ impl ClientHandle {
     }
 }
 
+impl Drop for ClientHandle {
+    fn drop(&mut self) {
+        self.arrived();
+    }
+}
+
 /// What is known of a connection when it is accepted.
 #[derive(Debug)]
 pub struct NewClient {
@@ -510,6 +545,7 @@ impl Clients {
             mail: Mutex::new(OutBuf::default()),
             has_mail: AtomicBool::new(false),
             mail_bytes: AtomicUsize::new(0),
+            in_transit: AtomicUsize::new(0),
             lost: AtomicU64::new(0),
             all_lost: Arc::clone(&self.lost),
             messages_max: AtomicUsize::new(usize::MAX),

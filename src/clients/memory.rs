@@ -18,6 +18,8 @@ pub(super) struct Ledger {
     /// 0 is no limit.
     limit: AtomicUsize,
     total: AtomicUsize,
+    /// Bytes of mailboxes that are on their way.
+    pub in_transit: AtomicUsize,
     evicted: AtomicU64,
 }
 
@@ -69,6 +71,12 @@ impl Clients {
             client.report();
             self.make_room();
         }
+    }
+
+    /// Bytes of messages for which nothing should be evicted, as they are on their way to their clients.
+    #[inline]
+    pub fn in_transit(&self) -> u64 {
+        self.ledger.in_transit.load(Relaxed) as u64
     }
 
     /// Follows `maxmemory-clients`; 0 is no limit.

@@ -57,6 +57,11 @@ enum Made {
     Full,
 }
 
+/// What counts against the limit; `live` are the bytes of entries.
+fn in_use(shared: &Shared, live: usize) -> u64 {
+    shared.memory.used(live).saturating_sub(shared.clients.in_transit())
+}
+
 /// Whether there is no room for this command, and none can be made. What it adds is counted already.
 #[cold]
 pub fn is_refused(
@@ -86,7 +91,7 @@ fn look(env: Env<'_>, hands: &mut Hands<'_>, batch: &Batch<'_>) -> Made {
     let shared = env.shared;
     hands.local.room.tap.report_now(&shared.memory);
     let limit = hands.local.room.limit;
-    let used = shared.memory.used(batch.live_bytes());
+    let used = in_use(shared, batch.live_bytes());
     let full = batch.keyspace().is_nearly_full();
     if used <= limit && !full {
         hands.local.room.grant(limit - used, shared.workers);
@@ -147,12 +152,12 @@ fn slice(
     sink: &mut Dropped<'_>,
 ) -> Made {
     let limit = room.limit;
-    let used = shared.memory.used(batch.live_bytes());
+    let used = in_use(shared, batch.live_bytes());
     let slack = SLACK_MAX.min(limit / 64);
     let need = usize::try_from((used + slack).saturating_sub(limit)).unwrap_or(usize::MAX);
     let freed = shared.eviction.slice(batch, rules, now_ms, need.max(1), &mut room.random, sink);
     room.tap.report_now(&shared.memory);
-    let used = shared.memory.used(batch.live_bytes());
+    let used = in_use(shared, batch.live_bytes());
     if used <= limit {
         room.grant(limit - used, shared.workers);
         Made::Enough
@@ -188,7 +193,7 @@ impl Room {
     pub fn after_batch(&mut self, shared: &Shared, live: impl FnOnce() -> usize) -> bool {
         let added = self.tap.report(&shared.memory);
         self.budget -= added.max(0);
-        added > 0 && self.budget < 0 && shared.memory.used(live()) > self.limit
+        added > 0 && self.budget < 0 && in_use(shared, live()) > self.limit
     }
 
     /// The allocator's figure was read just now on this thread; so much is in use.
@@ -321,7 +326,7 @@ pub fn in_background(shared: &Shared, room: &mut Room, batch: &Batch<'_>, now_ms
     let config = shared.config.load();
     room.begin(shared.memory.limit());
     room.tap.report_now(&shared.memory);
-    let over = room.limit != 0 && shared.memory.used(batch.live_bytes()) > room.limit;
+    let over = room.limit != 0 && in_use(shared, batch.live_bytes()) > room.limit;
     let rules = Rules::of(&config).filter(|_| over && shared.pause.active(now_ms).is_none());
     let Some(rules) = rules else {
         shared.memory.note_exceeded(over, clock::mono_ms);

@@ -317,7 +317,7 @@ fn tell(tracker: &Tracker, news: &News<'_>) -> ClientId {
         // In RESP2 there are no messages but those of channels.
         return NOBODY;
     }
-    to.push(|out| {
+    to.push_in_transit(|out| {
         let mut reply = Reply::new(out, resp3);
         if resp3 {
             reply.push(2);

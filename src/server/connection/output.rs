@@ -54,6 +54,9 @@ impl Connection {
 
     pub(super) fn send(&mut self) -> Result<(), End> {
         let sent = self.send_pending();
+        if self.session.handle.has_in_transit() {
+            self.session.handle.arrived();
+        }
         if self.session.handle.has_lost() {
             self.session.handle.report_lost();
         }

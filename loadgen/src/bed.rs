@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::Args;
 
 use crate::compare;
@@ -64,6 +64,18 @@ impl Bed {
             vec![server]
         };
         Ok(Bed { servers, dir: tempfile::Builder::new().prefix("loadgen").tempdir()?, cores })
+    }
+
+    /// Where the servers run.
+    pub fn dir(&self) -> &std::path::Path {
+        self.dir.path()
+    }
+
+    /// Starts it in a new folder of its own, where nothing of an earlier one is loaded.
+    pub fn start_apart(&self, spec: &ServerSpec, folder: &str) -> Result<(Server, PathBuf)> {
+        let dir = self.dir.path().join(folder);
+        std::fs::create_dir(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
+        Ok((Server::start(spec, &dir, &self.cores, &[])?, dir))
     }
 
     /// `extra` are more redis-server flags.

@@ -15,7 +15,9 @@ use crate::request::{Mix, Shape};
 use crate::server::ServerSpec;
 use crate::sizes::Sizes;
 use crate::target::Target;
-use crate::timeline::{GrowArgs, ShiftArgs, SteadyArgs};
+use crate::template::{Command as Template, Filling, Weighted};
+use crate::timeline::{GrowArgs, ShiftArgs, SnapshotArgs, SteadyArgs};
+use crate::watched::WatchedArgs;
 
 /// Load for servers that speak the Redis protocol, and comparisons between them.
 #[derive(Parser)]
@@ -47,6 +49,8 @@ pub enum Command {
     Grow(GrowArgs),
     /// Load a key space and stay: latency and memory over time at a fixed rate
     Steady(SteadyArgs),
+    /// Load a key space and write a snapshot of it: latency and memory before, meanwhile and after
+    Snapshot(SnapshotArgs),
     /// How late the events of expiring keys reach a subscriber, while other requests run
     Expire(ExpireArgs),
     /// Replay traces against servers with limited memory: which share of the requests hits
@@ -55,6 +59,8 @@ pub enum Command {
     Fanout(FanoutArgs),
     /// Start a server and measure what it costs while nobody asks it anything
     Idle(IdleArgs),
+    /// What it costs tandem to be scraped and looked at
+    Watched(WatchedArgs),
     /// Serve constant replies with one receive and one send per batch: the cost of the socket
     Floor(FloorArgs),
 }
@@ -110,6 +116,14 @@ pub struct RunArgs {
     /// Commands and weights: get, set, incr, del, or for example get=80,set=20
     #[arg(long, default_value = "get=50,set=50")]
     pub mix: Mix,
+    /// A command instead of the mix, with its weight in front; repeat it. In it {key} is a key of --dist, {value} its value
+    /// of --value-size, {ttl} milliseconds of --ttl, {1000} a random number below 1000, {+1000} counts, {x16} is a text:
+    /// '80 HGET {key} f{20}'
+    #[arg(long = "command", value_name = "[WEIGHT ]COMMAND", conflicts_with_all = ["mix", "preload"])]
+    pub commands: Vec<Weighted>,
+    /// Send this once for every key, in turn, before anything else; repeat it
+    #[arg(long, value_name = "COMMAND", conflicts_with = "preload")]
+    pub load: Vec<String>,
     /// Every SET has a deadline so far away: 10s, or 1s-60s for evenly between
     #[arg(long, value_parser = ttl)]
     pub ttl: Option<(u64, u64)>,
@@ -154,6 +168,9 @@ pub struct RunArgs {
     /// Write the latencies as an HDR histogram log
     #[arg(long)]
     pub hdr: Option<PathBuf>,
+    /// Draw the latencies by percentile, as SVG or PNG
+    #[arg(long)]
+    pub plot: Option<PathBuf>,
     /// No progress bar
     #[arg(long, short)]
     pub quiet: bool,
@@ -169,6 +186,23 @@ impl RunArgs {
         }
     }
 
+    /// What is sent instead of the mix, with weights.
+    pub fn templates(&self) -> Result<Vec<(Template, u32)>> {
+        let parse = |w: &Weighted| Ok((self.template(&w.text)?, w.weight));
+        self.commands.iter().map(parse).collect()
+    }
+
+    /// What is sent once for every key.
+    pub fn loads(&self) -> Result<Vec<Template>> {
+        self.load.iter().map(|text| self.template(text)).collect()
+    }
+
+    fn template(&self, text: &str) -> Result<Template> {
+        let shape = self.shape();
+        let filling = Filling { shape: &shape, ttl: self.ttl };
+        Template::parse_with(text, Some(filling)).with_context(|| format!("in the command '{text}'"))
+    }
+
     /// The time limit of the measured part.
     pub fn limit(&self) -> Duration {
         match (self.duration, self.requests) {
@@ -180,6 +214,8 @@ impl RunArgs {
 
     pub fn check(&self) -> Result<()> {
         self.shape().check()?;
+        self.templates()?;
+        self.loads()?;
         ensure!(self.clients >= self.threads, "--clients must be at least --threads");
         ensure!(
             self.mode == Mode::Closed || self.requests.is_none(),
@@ -371,5 +407,10 @@ mod tests {
         assert!(!run("--threads 4 --clients 2"));
         assert!(!run("--key-size 5"));
         assert!(!run("--clients 0"));
+        assert!(run("--command PING --load PING"));
+        assert!(!run("--command PING --mix get"));
+        assert!(!run("--command PING --preload"));
+        assert!(!run("--command {nosuch}"));
+        assert!(!run("--command {ttl}") && run("--command {ttl} --ttl 5s"));
     }
 }

@@ -69,13 +69,19 @@ impl Client {
 
     /// A figure of INFO.
     pub fn info(&mut self, section: &str, field: &str) -> Result<u64> {
+        let value = self.info_text(section, field)?;
+        value.parse().with_context(|| format!("{field} is no number: {value}"))
+    }
+
+    /// A field of INFO.
+    pub fn info_text(&mut self, section: &str, field: &str) -> Result<String> {
         let Reply::Text(text) = self.call(&["INFO", section])? else {
             bail!("INFO {section} gave no text");
         };
         let text = String::from_utf8_lossy(&text).into_owned();
         let line = text.lines().find_map(|l| l.strip_prefix(field)?.strip_prefix(':'));
         let line = line.with_context(|| format!("INFO {section} has no {field}"))?;
-        line.trim().parse().with_context(|| format!("{field} is no number: {line}"))
+        Ok(line.trim().to_owned())
     }
 
     /// The next reply: anything but arrays.

@@ -23,6 +23,7 @@ mod idle;
 mod keys;
 mod limits;
 mod open;
+mod picture;
 mod plot;
 mod proc;
 mod reply;
@@ -36,8 +37,10 @@ mod stats;
 mod subscriber;
 mod tally;
 mod target;
+mod template;
 mod tide;
 mod timeline;
+mod watched;
 mod worker;
 
 use std::process::ExitCode;
@@ -53,10 +56,12 @@ fn main() -> ExitCode {
         Command::Shift(args) => timeline::shift(args),
         Command::Grow(args) => timeline::grow(args),
         Command::Steady(args) => timeline::steady(args),
+        Command::Snapshot(args) => timeline::snapshot(args),
         Command::Expire(args) => expire::run(args),
         Command::Hitratio(args) => hitratio::run(args),
         Command::Fanout(args) => fanout::run(args),
         Command::Idle(args) => idle::run(args),
+        Command::Watched(args) => watched::run(args),
         Command::Floor(args) => floor::serve(&args.unix, args.value_size),
     };
     match result {

@@ -1,9 +1,10 @@
-//! Pictures, as SVG: they need no fonts of this machine and stay sharp and small.
+//! Pictures, drawn as SVG: that needs no fonts of this machine and stays sharp and small.
 
 use std::ops::Range;
 use std::path::Path;
 
 use anyhow::{Result, anyhow};
+use hdrhistogram::Histogram;
 use plotters::coord::Shift;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
@@ -35,6 +36,7 @@ const P99: RGBColor = RGBColor(243, 156, 18);
 const P50: RGBColor = RGBColor(36, 113, 163);
 const GROWS: RGBColor = RGBColor(232, 245, 233);
 const DROPS: RGBColor = RGBColor(253, 237, 236);
+const SAVES: RGBColor = RGBColor(234, 242, 248);
 
 /// One server's line.
 pub struct Track<'a> {
@@ -46,12 +48,24 @@ fn failed<E: std::error::Error + Send + Sync>(e: DrawingAreaErrorKind<E>) -> any
     anyhow!("cannot draw: {e}")
 }
 
-fn canvas<'a>(path: &'a Path, size: (u32, u32), title: &str, caption: &str) -> Result<Area<'a>> {
-    let root = SVGBackend::new(path, size).into_drawing_area();
-    root.fill(&WHITE).map_err(failed)?;
-    text(&root, title, (18, 22), 19, INK, HPos::Left)?;
-    text(&root, caption, (18, 44), 13, FAINT, HPos::Left)?;
-    Ok(root.margin(58, 10, 10, 18))
+/// Draws below a title and a caption, and writes it.
+fn picture(
+    path: &Path,
+    size: (u32, u32),
+    title: &str,
+    caption: &str,
+    draw: impl FnOnce(&Area<'_>) -> Result<()>,
+) -> Result<()> {
+    let mut svg = String::new();
+    {
+        let root = SVGBackend::with_string(&mut svg, size).into_drawing_area();
+        root.fill(&WHITE).map_err(failed)?;
+        text(&root, title, (18, 22), 19, INK, HPos::Left)?;
+        text(&root, caption, (18, 44), 13, FAINT, HPos::Left)?;
+        draw(&root.margin(58, 10, 10, 18))?;
+        root.present().map_err(failed)?;
+    }
+    crate::picture::write(path, &svg)
 }
 
 fn text(area: &Area<'_>, what: &str, at: (i32, i32), size: u32, ink: RGBColor, hpos: HPos) -> Result<()> {
@@ -79,19 +93,19 @@ pub fn timeline(path: &Path, caption: &str, tracks: &[Track<'_>]) -> Result<()> 
     let height = 58 + 270 * rows as u32 + 270;
     let names: Vec<&str> = tracks.iter().map(|t| t.name).collect();
     let title = format!("Latency and memory over time: {}", names.join(", "));
-    let root = canvas(path, (1100, height), &title, caption)?;
-    let (above, below) = root.split_vertically(270 * rows as i32);
     let all = || tracks.iter().flat_map(|t| t.points.iter());
     let end = all().map(|p| p.seconds).fold(1.0, f64::max);
     let used = all().filter(|p| p.requests > 0);
     let lowest = used.map(|p| p.p50_us).fold(f64::INFINITY, f64::min);
     let highest = all().map(|p| p.max_us).fold(1.0, f64::max);
     let range = decade_below(lowest.min(highest))..decade_above(highest);
-    for (panel, track) in above.split_evenly((rows, columns)).iter().zip(tracks) {
-        latency_panel(panel, track, end, range.clone())?;
-    }
-    memory_panel(&below, tracks, end)?;
-    root.present().map_err(failed)
+    picture(path, (1100, height), &title, caption, |root| {
+        let (above, below) = root.split_vertically(270 * rows as i32);
+        for (panel, track) in above.split_evenly((rows, columns)).iter().zip(tracks) {
+            latency_panel(panel, track, end, range.clone())?;
+        }
+        memory_panel(&below, tracks, end)
+    })
 }
 
 fn decade_below(us: f64) -> f64 {
@@ -147,7 +161,7 @@ fn latency_panel(area: &Area<'_>, track: &Track<'_>, end: f64, range: Range<f64>
     Ok(())
 }
 
-/// The stretches in which the key space grows or shrinks.
+/// The stretches in which the key space grows, shrinks or is saved.
 fn bands(points: &[Point]) -> Vec<(f64, f64, RGBColor)> {
     let mut bands: Vec<(f64, f64, RGBColor)> = Vec::new();
     let mut from = 0.0;
@@ -155,6 +169,7 @@ fn bands(points: &[Point]) -> Vec<(f64, f64, RGBColor)> {
         let colour = match p.phase {
             "grow" => Some(GROWS),
             "drop" => Some(DROPS),
+            "save" => Some(SAVES),
             _ => None,
         };
         match (bands.last_mut(), colour) {
@@ -213,36 +228,114 @@ pub struct Curve<'a> {
 
 /// Shares by time, all in one panel.
 pub fn curves(path: &Path, title: &str, caption: &str, lines: &[Curve<'_>]) -> Result<()> {
-    let root = canvas(path, (1100, 420), title, caption)?;
-    let (head, body) = root.split_vertically(26);
+    picture(path, (1100, 420), title, caption, |root| {
+        let (head, body) = root.split_vertically(26);
+        let names = lines.iter().map(|l| l.name);
+        names_of(&head, names)?;
+        let end = lines.iter().flat_map(|l| l.points).map(|p| p.0).fold(1.0, f64::max);
+        let range = 0.1..decade_above(end * 1e3) / 1e3;
+        let mut chart = ChartBuilder::on(&body)
+            .margin_right(14)
+            .x_label_area_size(30)
+            .y_label_area_size(62)
+            .build_cartesian_2d(range.clone().log_scale(), 0.0..101.0)
+            .map_err(failed)?;
+        chart
+            .configure_mesh()
+            .light_line_style(TRANSPARENT)
+            .bold_line_style(GRID)
+            .axis_style(FRAME)
+            .y_labels(5)
+            .y_label_formatter(&|share| format!("{share:.0} %"))
+            .x_label_formatter(&|ms| time_label(ms * 1e3))
+            .label_style((FONT, 12).into_font().color(&FAINT))
+            .draw()
+            .map_err(failed)?;
+        for (i, line) in lines.iter().enumerate() {
+            let points = thinned(line.points, range.start, range.end);
+            let style = SERVERS[i % SERVERS.len()].stroke_width(3);
+            chart.draw_series(LineSeries::new(points, style)).map_err(failed)?;
+        }
+        Ok(())
+    })
+}
+
+/// A legend of servers, in their colours.
+fn names_of<'n>(head: &Area<'_>, names: impl Iterator<Item = &'n str>) -> Result<()> {
     let keys: Vec<(&str, RGBColor)> =
-        lines.iter().enumerate().map(|(i, l)| (l.name, SERVERS[i % SERVERS.len()])).collect();
-    legend(&head, 13, head.dim_in_pixel().0 as i32 - 14, &keys)?;
-    let end = lines.iter().flat_map(|l| l.points).map(|p| p.0).fold(1.0, f64::max);
-    let range = 0.1..decade_above(end * 1e3) / 1e3;
+        names.enumerate().map(|(i, name)| (name, SERVERS[i % SERVERS.len()])).collect();
+    legend(head, 13, head.dim_in_pixel().0 as i32 - 14, &keys)
+}
+
+/// Latencies of servers, side by side.
+pub struct Panel<'a> {
+    /// What was measured; may be empty.
+    pub name: &'a str,
+    pub lines: Vec<(&'a str, &'a Histogram<u64>)>,
+}
+
+/// Latencies by percentile, which are further apart the rarer they are: as many of them above 90 % as below.
+pub fn percentiles(path: &Path, title: &str, caption: &str, panels: &[Panel<'_>]) -> Result<()> {
+    let columns = panels.len().clamp(1, 2);
+    let rows = panels.len().div_ceil(columns);
+    let all = || panels.iter().flat_map(|p| p.lines.iter()).map(|l| l.1).filter(|h| !h.is_empty());
+    let us = |ns: u64| ns as f64 / 1e3;
+    let lowest = all().map(|h| us(h.min())).fold(f64::INFINITY, f64::min);
+    let highest = all().map(|h| us(h.max())).fold(1.0, f64::max);
+    let range = decade_below(lowest.min(highest))..decade_above(highest);
+    // Beyond one request in so many there is nothing to be seen.
+    let requests = all().map(|h| h.len()).max().unwrap_or(1);
+    let nines = (requests.max(100) as f64).log10().min(6.0);
+    picture(path, (1100, 58 + 330 * rows as u32), title, caption, |root| {
+        for (area, panel) in root.split_evenly((rows, columns)).iter().zip(panels) {
+            percentile_panel(area, panel, nines, range.clone())?;
+        }
+        Ok(())
+    })
+}
+
+fn percentile_panel(area: &Area<'_>, panel: &Panel<'_>, nines: f64, range: Range<f64>) -> Result<()> {
+    let (head, body) = area.split_vertically(26);
+    text(&head, panel.name, (62, 13), 15, INK, HPos::Left)?;
+    names_of(&head, panel.lines.iter().map(|l| l.0))?;
     let mut chart = ChartBuilder::on(&body)
         .margin_right(14)
         .x_label_area_size(30)
         .y_label_area_size(62)
-        .build_cartesian_2d(range.clone().log_scale(), 0.0..101.0)
+        .build_cartesian_2d(0.0..nines, range.clone().log_scale())
         .map_err(failed)?;
     chart
         .configure_mesh()
         .light_line_style(TRANSPARENT)
         .bold_line_style(GRID)
         .axis_style(FRAME)
-        .y_labels(5)
-        .y_label_formatter(&|share| format!("{share:.0} %"))
-        .x_label_formatter(&|ms| time_label(ms * 1e3))
+        .x_labels(nines.ceil() as usize + 1)
+        .y_label_formatter(&|us| time_label(*us))
+        .x_label_formatter(&|nines| percentile_label(*nines))
         .label_style((FONT, 12).into_font().color(&FAINT))
         .draw()
         .map_err(failed)?;
-    for (i, line) in lines.iter().enumerate() {
-        let points = thinned(line.points, range.start, range.end);
+    for (i, (_, latency)) in panel.lines.iter().enumerate() {
+        // One request in as many as there were is the last that this line knows of.
+        let known = (latency.len().max(1) as f64).log10().min(nines);
+        let points = (0..=PERCENTILE_STEPS).map(|step| known * f64::from(step) / f64::from(PERCENTILE_STEPS));
+        let line = points.map(|x| {
+            let us = latency.value_at_quantile(1.0 - 10f64.powf(-x)) as f64 / 1e3;
+            (x, us.clamp(range.start, range.end))
+        });
         let style = SERVERS[i % SERVERS.len()].stroke_width(3);
-        chart.draw_series(LineSeries::new(points, style)).map_err(failed)?;
+        chart.draw_series(LineSeries::new(line, style)).map_err(failed)?;
     }
-    root.present().map_err(failed)
+    Ok(())
+}
+
+/// Points of a line by percentile.
+const PERCENTILE_STEPS: u32 = 200;
+
+/// `0 %`, `90 %`, `99.9 %`: by the number of nines.
+fn percentile_label(nines: f64) -> String {
+    let digits = (nines.round() as usize).saturating_sub(2);
+    format!("{:.digits$} %", 100.0 - 100.0 * 10f64.powf(-nines))
 }
 
 /// The line from the left edge to the right one, without the points that nobody would see.
@@ -259,4 +352,15 @@ fn thinned(points: &[(f64, f64)], from: f64, to: f64) -> Vec<(f64, f64)> {
         seen.extend([(last.0.clamp(from, to), last.1), (to, last.1)]);
     }
     seen
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nines_are_percentiles() {
+        let labels = [0.0, 1.0, 2.0, 3.0, 4.0].map(percentile_label);
+        assert_eq!(labels, ["0 %", "90 %", "99 %", "99.9 %", "99.99 %"]);
+    }
 }

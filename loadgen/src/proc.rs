@@ -1,6 +1,7 @@
 //! What /proc says about a process, and which core a thread may run on.
 
 use std::fs;
+use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use rustix::process::Pid;
@@ -29,27 +30,36 @@ impl Cpu {
 /// process that is asleep, so read them when it has nothing to do. Where the kernel does not
 /// keep them, `stat` serves with ticks of 10 ms.
 pub fn cpu(pid: u32) -> Result<Cpu> {
-    let tasks = fs::read_dir(format!("/proc/{pid}/task")).with_context(|| format!("no process {pid}"))?;
-    let mut sum = Cpu::default();
-    let mut known = false;
-    for task in tasks {
-        let path = task?.path().join("schedstat");
-        let Ok(text) = fs::read_to_string(path) else {
-            continue;
-        };
-        if let Some(one) = parse_schedstat(&text) {
-            known = true;
-            sum.used_ns += one.used_ns;
-            sum.waited_ns += one.waited_ns;
-        }
-    }
-    if known {
+    if let Some(sum) = cpu_of_tasks(pid, |_| true)? {
         return Ok(sum);
     }
     let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
     let ticks = parse_stat_ticks(&stat).with_context(|| format!("cannot read /proc/{pid}/stat"))?;
     let per_second = rustix::param::clock_ticks_per_second().max(1);
     Ok(Cpu { used_ns: ticks * (1_000_000_000 / per_second), waited_ns: 0 })
+}
+
+/// The same for the threads of this name; nothing if there is none, or the kernel does not keep it.
+pub fn cpu_of_thread(pid: u32, name: &str) -> Result<Cpu> {
+    let is_it = |task: &Path| fs::read_to_string(task.join("comm")).is_ok_and(|comm| comm.trim_end() == name);
+    Ok(cpu_of_tasks(pid, is_it)?.unwrap_or_default())
+}
+
+fn cpu_of_tasks(pid: u32, wanted: impl Fn(&Path) -> bool) -> Result<Option<Cpu>> {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).with_context(|| format!("no process {pid}"))?;
+    let mut sum = None;
+    for task in tasks {
+        let path = task?.path();
+        let Ok(text) = fs::read_to_string(path.join("schedstat")) else {
+            continue;
+        };
+        if let Some(one) = parse_schedstat(&text).filter(|_| wanted(&path)) {
+            let all: &mut Cpu = sum.get_or_insert_default();
+            all.used_ns += one.used_ns;
+            all.waited_ns += one.waited_ns;
+        }
+    }
+    Ok(sum)
 }
 
 fn parse_schedstat(text: &str) -> Option<Cpu> {

@@ -83,7 +83,9 @@ impl Scanner {
         if buf.first() == Some(&b'-') {
             return self.take_any(buf, sent);
         }
-        Ok(whole_reply(buf)?.map(|len| (len, Class::Ok)))
+        let nothing = [&b"$-1\r\n"[..], b"*-1\r\n", b"_\r\n"].iter().any(|nil| buf.starts_with(nil));
+        let class = if nothing { Class::Miss } else { Class::Ok };
+        Ok(whole_reply(buf)?.map(|len| (len, class)))
     }
 
     fn take_any(&mut self, buf: &[u8], sent: &Pending) -> Result<Option<(usize, Class)>> {
@@ -258,6 +260,7 @@ mod tests {
         let two = [&whole[..], b"+OK\r\n"].concat();
         assert_eq!(take(Kind::Any, &two), Some((whole.len(), Class::Ok)));
         assert_eq!(take(Kind::Any, b"-ERR no\r\n"), Some((9, Class::Error)));
+        assert_eq!(take(Kind::Any, b"*-1\r\n:1\r\n"), Some((5, Class::Miss)));
         assert!(Scanner::new(&Sizes::Fixed(3), false).take(b"$x\r\n", &sent(Kind::Any)).is_err());
     }
 

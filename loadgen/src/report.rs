@@ -13,6 +13,7 @@ use hdrhistogram::serialization::interval_log::{IntervalLogWriterBuilder, Tag};
 use serde::Serialize;
 
 use crate::cli::{Mode, RunArgs};
+use crate::plot;
 use crate::run::ServerUse;
 use crate::tally::Tally;
 
@@ -110,6 +111,15 @@ impl RunReport {
         }
     }
 
+    /// One line that says what was done.
+    fn caption(&self) -> String {
+        let how = match self.rate {
+            Some(rate) => format!("open loop at {rate:.0}/s, from when each request was due"),
+            None => format!("closed loop, {:.0} requests/s, from sending", self.requests_per_second),
+        };
+        format!("{} requests, {} connections, pipeline {}, {how}", self.requests, self.clients, self.pipeline)
+    }
+
     /// The report for people.
     fn text(&self, total: &Tally) -> String {
         let mut s = String::new();
@@ -163,6 +173,10 @@ pub fn emit_run(args: &RunArgs, report: &RunReport, total: &Tally) -> Result<()>
     }
     if let Some(path) = &args.hdr {
         write_hdr(path, total)?;
+    }
+    if let Some(path) = &args.plot {
+        let panel = plot::Panel { name: "", lines: vec![(&report.server, &total.latency)] };
+        plot::percentiles(path, "Latency by percentile", &report.caption(), &[panel])?;
     }
     Ok(())
 }

@@ -10,8 +10,8 @@ use anyhow::{Result, bail, ensure};
 use crate::ending::Ending;
 use crate::fanout::Publish;
 use crate::keys::{Picker, Rng, scramble};
-use crate::rows::Command;
 use crate::sizes::Sizes;
+use crate::template::Command;
 
 /// The commands that can be sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
@@ -21,7 +21,7 @@ pub enum Kind {
     Set,
     Incr,
     Del,
-    /// A command of a row of the comparison by type: any reply but an error will do.
+    /// A command out of a template: any reply but an error will do.
     Any,
 }
 
@@ -42,10 +42,13 @@ impl Kind {
     fn prefix(self) -> &'static [u8; 4] {
         match self {
             Kind::Incr => b"ctr:",
-            Kind::Get | Kind::Set | Kind::Del | Kind::Any => b"key:",
+            Kind::Get | Kind::Set | Kind::Del | Kind::Any => KEY_PREFIX,
         }
     }
 }
+
+/// What the keys of everything but counters begin with.
+pub const KEY_PREFIX: &[u8; 4] = b"key:";
 
 impl FromStr for Kind {
     type Err = anyhow::Error;
@@ -106,7 +109,7 @@ const DIGITS_MAX: usize = 16;
 
 impl Shape {
     /// The digits written for every key: as many as the largest number needs.
-    fn digits(&self) -> usize {
+    pub fn digits(&self) -> usize {
         let mut buf = itoa::Buffer::new();
         buf.format(self.keys.saturating_sub(1)).len()
     }
@@ -170,7 +173,8 @@ fn value_word(key: u64) -> [u8; 8] {
     word
 }
 
-fn fill_value(key: u64, out: &mut [u8]) {
+/// Fills a value with what belongs to its key.
+pub fn fill_value(key: u64, out: &mut [u8]) {
     let word = value_word(key);
     for chunk in out.chunks_mut(8) {
         chunk.copy_from_slice(&word[..chunk.len()]);
@@ -204,6 +208,8 @@ pub struct Generator {
 enum Instead {
     /// Commands that are sent in turn.
     Row { commands: Vec<Command>, turn: usize },
+    /// Commands of any kind, with the sum of the weights up to and including each.
+    Mix(Vec<(Command, u64)>),
     /// Keys that are numbered and say when they end.
     Ending(Ending),
     /// Messages that say when they were sent.
@@ -214,6 +220,17 @@ impl Generator {
     /// Sends these commands in turn.
     pub fn of_row(row: Vec<Command>, seed: u64) -> Self {
         Generator::sending(Instead::Row { commands: row, turn: 0 }, seed)
+    }
+
+    /// Sends commands by their weights instead of the mix, with keys as this draws them.
+    pub fn with_commands(mut self, commands: Vec<(Command, u32)>) -> Self {
+        let mut sum = 0;
+        let weighted = commands.into_iter().map(|(command, weight)| {
+            sum += u64::from(weight);
+            (command, sum)
+        });
+        self.instead = Some(Instead::Mix(weighted.collect()));
+        self
     }
 
     /// Sends keys that end.
@@ -274,8 +291,19 @@ impl Generator {
             Some(Instead::Row { commands, turn }) => {
                 let now = *turn;
                 *turn = if now + 1 == commands.len() { 0 } else { now + 1 };
-                commands[now].push(&mut self.rng, out);
+                commands[now].push(0, &mut self.rng, out);
                 return (Kind::Any, 0);
+            }
+            Some(Instead::Mix(commands)) => {
+                let r = match commands.as_slice() {
+                    [_] => 0,
+                    many => self.rng.below(many.last().map_or(1, |last| last.1)),
+                };
+                let at = commands.iter().position(|(_, upto)| r < *upto).unwrap_or(0);
+                let command = &mut commands[at].0;
+                let key = if command.names_key() { self.picker.pick(&mut self.rng, &self.live) } else { 0 };
+                command.push(key, &mut self.rng, out);
+                return (Kind::Any, key);
             }
             Some(Instead::Publish(publish)) => {
                 publish.push(out);

@@ -20,6 +20,7 @@ use crate::reply::Scanner;
 use crate::report::{self, RunReport};
 use crate::request::{Generator, Kind, Mix};
 use crate::tally::Tally;
+use crate::template::Command;
 use crate::worker::{Limit, Worker};
 
 /// Requests per batch while preloading.
@@ -165,7 +166,10 @@ fn prepare(args: &RunArgs, index: usize, progress: Arc<AtomicU64>) -> Result<Rea
             ready.preload(args, Kind::Incr)?;
         }
     }
-    ready.requests = Some(ready.generator(args, &args.mix, &args.dist));
+    for command in args.loads()? {
+        ready.load(args, command)?;
+    }
+    ready.requests = Some(ready.requests(args)?);
     if !args.warmup.is_zero() {
         ready.go(args, args.warmup, None)?;
     }
@@ -187,8 +191,27 @@ impl Ready {
         Generator::new(mix, picker, &args.shape(), live, seed).with_ttl(args.ttl)
     }
 
+    /// What is measured.
+    fn requests(&self, args: &RunArgs) -> Result<Generator> {
+        let requests = self.generator(args, &args.mix, &args.dist);
+        Ok(match args.commands.is_empty() {
+            true => requests,
+            false => requests.with_commands(args.templates()?),
+        })
+    }
+
     fn preload(&mut self, args: &RunArgs, kind: Kind) -> Result<()> {
-        let mut requests = self.generator(args, &Mix::only(kind), &Dist::Sequential);
+        let requests = self.generator(args, &Mix::only(kind), &Dist::Sequential);
+        self.load_with(args, requests)
+    }
+
+    /// Sends a command once for every key of this thread.
+    fn load(&mut self, args: &RunArgs, command: Command) -> Result<()> {
+        let requests = self.generator(args, &Mix::only(Kind::Any), &Dist::Sequential);
+        self.load_with(args, requests.with_commands(vec![(command, 1)]))
+    }
+
+    fn load_with(&mut self, args: &RunArgs, mut requests: Generator) -> Result<()> {
         let requests_max = share(args.keys, args, self.index as usize);
         let limit = Limit { requests: requests_max, deadline_ns: u64::MAX };
         let tally = closed::run(&mut self.worker, &mut requests, PRELOAD_PIPELINE, limit)?;
@@ -204,8 +227,10 @@ impl Ready {
 
     /// One stretch of load, warm-up or measured.
     fn go(&mut self, args: &RunArgs, time: Duration, requests: Option<u64>) -> Result<Tally> {
-        let mut generator =
-            self.requests.take().unwrap_or_else(|| self.generator(args, &args.mix, &args.dist));
+        let mut generator = match self.requests.take() {
+            Some(requests) => requests,
+            None => self.requests(args)?,
+        };
         let Some(rate) = args.rate.filter(|_| args.mode == Mode::Open) else {
             let limit = Limit {
                 requests: requests.unwrap_or(u64::MAX),

@@ -111,10 +111,15 @@ impl Server {
         let argv = spec.command_line(&socket, extra);
         let out = std::fs::File::create(&log)?;
         let mine = proc::cores()?;
+        // It runs in another folder: a path that was meant from here would not lead there.
+        let program = match argv[0].contains('/') {
+            true => std::path::absolute(&argv[0])?,
+            false => PathBuf::from(&argv[0]),
+        };
         // A child inherits its parent's cores; ours are given back at once.
         proc::bind(cores)?;
         let began = now_ns();
-        let child = Command::new(&argv[0])
+        let child = Command::new(&program)
             .args(&argv[1..])
             .current_dir(dir)
             .stdin(Stdio::null())

@@ -190,6 +190,141 @@ fn hit_ratios_are_of_every_trace_size_and_server() {
     }
 }
 
+/// A tandem that runs until this is dropped.
+struct Running {
+    child: std::process::Child,
+    socket: PathBuf,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Bench {
+    fn serve(&self) -> Running {
+        let socket = self.path("running.sock");
+        let child = Command::new(&self.tandem)
+            .args(["--port", "0", "--unixsocket"])
+            .arg(&socket)
+            .current_dir(self.dir.path())
+            .stdout(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        let running = Running { child, socket };
+        // Generous, for a machine that is busy with other tests.
+        for _ in 0..6000 {
+            if std::os::unix::net::UnixStream::connect(&running.socket).is_ok() {
+                return running;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+        panic!("tandem does not listen");
+    }
+}
+
+/// The report of `loadgen run` on this server.
+fn run_on(server: &Running, args: &[&str]) -> Value {
+    let target = format!("unix:{}", server.socket.display());
+    let out = Command::new(LOADGEN)
+        .args(["run", "--server", &target, "-q", "--json", "-"])
+        .args(args)
+        .output()
+        .unwrap();
+    assert!(out.status.success(), "{args:?}: {}", String::from_utf8_lossy(&out.stderr));
+    serde_json::from_slice(&out.stdout).unwrap()
+}
+
+#[test]
+fn a_mix_takes_any_commands() {
+    let Some(bench) = Bench::new() else { return };
+    let server = bench.serve();
+    let plot = bench.path("p.svg").display().to_string();
+    let common =
+        ["--keys", "300", "--value-size", "5-50", "-c", "4", "-P", "8", "-n", "4k", "--ttl", "60s-90s"];
+    let commands = [
+        "--load",
+        "HSET h:{key} f {value}",
+        "--load",
+        "RPUSH list:{+10} {x16} {7}",
+        "--command",
+        "3 HGET h:{key} f",
+        "--command",
+        "LRANGE list:{10} 0 -1",
+        "--command",
+        "1 SET s:{key} {value} PX {ttl}",
+        "--plot",
+        &plot,
+    ];
+    let report = run_on(&server, &[&common[..], &commands].concat());
+    assert_eq!((report["requests"].as_u64(), report["misses"].as_u64()), (Some(4000), Some(0)));
+    bench.picture("p.svg", &["99.9 %", "Latency by percentile"]);
+    // What is not there is a miss, whatever the command.
+    let report = run_on(&server, &["--keys", "300", "-n", "100", "--command", "GET nosuch:{key}"]);
+    assert_eq!(report["misses"].as_u64(), Some(100));
+}
+
+#[test]
+fn connections_are_replaced_and_caches_invalidated() {
+    let Some(bench) = Bench::new() else { return };
+    let server = bench.serve();
+    let few = ["--keys", "10", "-n", "2k", "-c", "4", "--preload"];
+    let report = run_on(&server, &[&few[..], &["--churn", "50"]].concat());
+    assert!(report["reconnects"].as_u64().unwrap() >= 30, "{report}");
+    let report = run_on(&server, &[&few[..], &["--tracking"]].concat());
+    assert!(report["invalidations"].as_u64().unwrap() > 0, "{report}");
+}
+
+#[test]
+fn being_watched_is_measured() {
+    let Some(bench) = Bench::new() else { return };
+    let table = bench
+        .ok("watched --keys 1k -c 4 -P 16 --rounds 2 --hold 300ms --viewers 2 --json {dir}/r.json", &["one"]);
+    assert!(table.contains("10 scrapes/s") && table.contains("2 viewers"), "{table}");
+    let lines = bench.json("r.json");
+    assert_eq!(lines.as_array().unwrap().len(), 5);
+    for line in lines.as_array().unwrap() {
+        assert!(line["cpu_ns"]["median"].as_f64().unwrap() > 0.0, "{line}");
+        if line["case"] == "no endpoint" {
+            assert_eq!(line["endpoint_percent_of_core"]["max"].as_f64(), Some(0.0), "{line}");
+        }
+    }
+}
+
+const SNAPSHOT: &str = "snapshot --keys 3k --rate 500 --move-rate 2k --hold 100ms --window 50ms -c 5 --json {dir}/r.json \
+                        --curves {dir}/c.svg --plot {dir}/p.svg";
+
+/// A server that writes none says so in its own words, and the others are measured.
+#[test]
+fn a_snapshot_is_written_or_refused() {
+    let Some(bench) = Bench::new() else { return };
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let redis = std::env::split_paths(&path).any(|dir| dir.join("redis-server").is_file());
+    let alone = bench.run(SNAPSHOT, &["one"]);
+    let refused = !alone.status.success();
+    let said = String::from_utf8_lossy(&alone.stderr).into_owned();
+    assert!(!refused || said.contains("one: save: BGSAVE was refused: ERR"), "{said}");
+    if !redis {
+        eprintln!("no redis-server in the PATH: its snapshots are not tested");
+        return;
+    }
+    for how in ["bgsave", "save", "bgrewriteaof"] {
+        let out = bench.ok(&format!("{SNAPSHOT} --how {how} --server redis=redis-server"), &["one"]);
+        assert!(out.contains("Snapshots; latencies"), "{out}");
+        let report = bench.json("r.json");
+        let of_redis = |s: &&Value| s["server"] == "redis" && s["phase"] == "save";
+        let save = report["summary"].as_array().unwrap().iter().find(of_redis).unwrap();
+        let snapshot = &save["snapshots"][0];
+        // Keys of 16 bytes, however well their values are compressed.
+        assert!(snapshot["file_bytes"].as_u64().unwrap() > 3_000 * 10, "{save}");
+        assert!(snapshot["seconds"].as_f64().unwrap() > 0.0);
+        bench.picture("c.svg", &["redis", "save", "90 %"]);
+        bench.picture("p.svg", &["redis", "p99.9"]);
+    }
+}
+
 #[test]
 fn figures_that_make_no_sense_are_refused() {
     let Some(bench) = Bench::new() else { return };

@@ -15,6 +15,11 @@ impl Table {
         self.rows.push(cells);
     }
 
+    /// Whether it has no rows but its head.
+    pub fn is_empty(&self) -> bool {
+        self.rows.len() == 1
+    }
+
     pub fn markdown(&self) -> String {
         let widths: Vec<usize> = (0..self.rows[0].len())
             .map(|c| self.rows.iter().map(|r| r[c].chars().count()).max().unwrap_or(0).max(3))

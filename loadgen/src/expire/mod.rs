@@ -28,10 +28,10 @@ use crate::open::{self, Arrivals, StreamPlan};
 use crate::plot;
 use crate::reply::Scanner;
 use crate::request::{Generator, Kind, Mix, Shape};
-use crate::rows::Command;
 use crate::server::{Server, ServerSpec};
 use crate::sizes::Sizes;
 use crate::subscriber::Subscriber;
+use crate::template::Command;
 use crate::worker::{Limit, Worker};
 
 use listen::Listener;

@@ -1,6 +1,7 @@
 //! One server from its start through all steps.
 
 use std::cell::Cell;
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use anyhow::{Context, Result};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::record::{Recorder, Window};
+use super::save::{How, LONGEST, Saved, Saver};
 use super::show::Point;
 use super::{LoadArgs, Plan, Step};
 use crate::bed::Bed;
@@ -45,6 +47,8 @@ pub struct Phase {
     /// Keys and values at its end.
     pub data_bytes: u64,
     pub resident_kib: u64,
+    /// The snapshot that was written in it.
+    pub saved: Option<Saved>,
 }
 
 /// One round on one server.
@@ -67,6 +71,9 @@ struct Run<'a> {
     tide: Rc<Tide>,
     mover_conns: usize,
     seed: u64,
+    /// Where the server writes its files.
+    dir: PathBuf,
+    how: How,
 }
 
 pub fn drive(
@@ -77,7 +84,7 @@ pub fn drive(
     shape: &Shape,
     round: u32,
 ) -> Result<Track> {
-    let server = bed.start(spec, &[])?;
+    let (server, dir) = bed.start_apart(spec, &format!("{}-{round}", spec.name))?;
     let scanner = Scanner::new(&shape.values, false);
     let clients = args.clients as usize;
     let worker = Worker::connect(&server.target, clients, scanner)?;
@@ -86,7 +93,8 @@ pub fn drive(
     // A fifth of the connections move keys: they send in batches.
     let mover_conns = (clients / 5).max(1);
     let seed = args.seed.wrapping_mul(1000) + u64::from(round);
-    let mut run = Run { args, shape, server, worker, tide: tide.clone(), mover_conns, seed };
+    let mut run =
+        Run { args, shape, server, worker, tide: tide.clone(), mover_conns, seed, dir, how: plan.how };
     let bar = bar(args, plan, &spec.name, round);
     let mut steps = plan.steps.as_slice();
     if let [Step::Load, rest @ ..] = steps {
@@ -139,7 +147,7 @@ impl Run<'_> {
         let moving = match step {
             Step::Grow => Some(true),
             Step::Drop => Some(false),
-            Step::Load | Step::Full | Step::Rest => None,
+            Step::Load | Step::Full | Step::Rest | Step::Save => None,
         };
         let moves = moving.map(|rising| self.tide.turn(rising));
         let hold = self.args.hold;
@@ -169,7 +177,15 @@ impl Run<'_> {
             conns: self.worker.conns.len() - self.mover_conns,
         };
         let (before, start) = (self.server.cpu()?, now_ns());
-        let mut tallies = open::run(&mut self.worker, vec![probe, mover], ns(limit), recorder)?;
+        let (streams, mut saved) = (vec![probe, mover], None);
+        let mut tallies = if step == Step::Save {
+            let saver = Saver::start(&self.server, self.dir.clone(), self.how)?;
+            let tallies = open::run(&mut self.worker, streams, ns(LONGEST), &mut saver.watch(recorder));
+            saved = Some(saver.finish()?);
+            tallies?
+        } else {
+            open::run(&mut self.worker, streams, ns(limit), recorder)?
+        };
         let (cpu, took_ns) = (self.server.cpu()?.since(before), now_ns() - start);
         for tally in &tallies {
             check(&self.server.name, tally)?;
@@ -184,6 +200,7 @@ impl Run<'_> {
             cpu,
             data_bytes: self.tide.bytes(|key| key_size + values.of(key) as u64),
             resident_kib: self.server.resident_kib()?,
+            saved,
         })
     }
 }

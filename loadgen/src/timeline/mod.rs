@@ -1,4 +1,4 @@
-//! `loadgen shift`, `grow`, `steady`: latency and memory over time, open loop, on any number of
+//! `loadgen shift`, `grow`, `steady`, `snapshot`: latency and memory over time, open loop, on any number of
 //! servers one after the other.
 //!
 //! Two streams share one thread. The probe sends single GETs of keys that are there, at a fixed
@@ -8,6 +8,7 @@
 
 mod drive;
 mod record;
+mod save;
 mod show;
 
 use std::path::PathBuf;
@@ -21,11 +22,14 @@ use crate::cli::{count, duration, rate};
 use crate::compare;
 use crate::plot;
 use crate::request::Shape;
+use crate::server::ServerSpec;
 use crate::sizes::Sizes;
 
 pub use show::Point;
 
-/// What the three scenarios share.
+use save::{How, NotSaved};
+
+/// What these scenarios share.
 #[derive(Args)]
 pub struct LoadArgs {
     #[command(flatten)]
@@ -60,9 +64,12 @@ pub struct LoadArgs {
     /// Write the windows as CSV
     #[arg(long)]
     pub csv: Option<PathBuf>,
-    /// Draw the first round as SVG
+    /// Draw the first round over time, as SVG or PNG
     #[arg(long)]
     pub plot: Option<PathBuf>,
+    /// Draw the latencies of all rounds by percentile, as SVG or PNG
+    #[arg(long)]
+    pub curves: Option<PathBuf>,
     /// Write the latencies as an HDR histogram log, an interval per phase, tagged SERVER.PHASE
     #[arg(long)]
     pub hdr: Option<PathBuf>,
@@ -95,6 +102,15 @@ pub struct SteadyArgs {
     pub load: LoadArgs,
 }
 
+#[derive(Args)]
+pub struct SnapshotArgs {
+    #[command(flatten)]
+    pub load: LoadArgs,
+    /// The command that writes the snapshot
+    #[arg(long, value_enum, default_value = "bgsave")]
+    pub how: How,
+}
+
 /// One step of a scenario.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -105,6 +121,8 @@ pub enum Step {
     Full,
     Drop,
     Rest,
+    /// As long as a snapshot is being written.
+    Save,
 }
 
 impl Step {
@@ -115,6 +133,7 @@ impl Step {
             Step::Full => "full",
             Step::Drop => "drop",
             Step::Rest => "rest",
+            Step::Save => "save",
         }
     }
 }
@@ -125,6 +144,8 @@ pub struct Plan {
     steps: Vec<Step>,
     /// Share of the keys that a drop leaves.
     stay: f64,
+    /// What writes snapshots.
+    how: How,
 }
 
 pub fn shift(args: &ShiftArgs) -> Result<()> {
@@ -132,16 +153,27 @@ pub fn shift(args: &ShiftArgs) -> Result<()> {
     let cycle = [Step::Grow, Step::Full, Step::Drop, Step::Rest];
     run(
         &args.load,
-        &Plan { name: "shift", steps: cycle.repeat(args.cycles as usize), stay: args.stay / 100.0 },
+        &Plan { stay: args.stay / 100.0, ..Plan::of("shift", cycle.repeat(args.cycles as usize)) },
     )
 }
 
 pub fn grow(args: &GrowArgs) -> Result<()> {
-    run(&args.load, &Plan { name: "grow", steps: vec![Step::Grow, Step::Full], stay: 0.0 })
+    run(&args.load, &Plan::of("grow", vec![Step::Grow, Step::Full]))
 }
 
 pub fn steady(args: &SteadyArgs) -> Result<()> {
-    run(&args.load, &Plan { name: "steady", steps: vec![Step::Load, Step::Full], stay: 0.0 })
+    run(&args.load, &Plan::of("steady", vec![Step::Load, Step::Full]))
+}
+
+pub fn snapshot(args: &SnapshotArgs) -> Result<()> {
+    let steps = vec![Step::Load, Step::Full, Step::Save, Step::Rest];
+    run(&args.load, &Plan { how: args.how, ..Plan::of("snapshot", steps) })
+}
+
+impl Plan {
+    fn of(name: &'static str, steps: Vec<Step>) -> Plan {
+        Plan { name, steps, stay: 0.0, how: How::Bgsave }
+    }
 }
 
 fn run(args: &LoadArgs, plan: &Plan) -> Result<()> {
@@ -155,10 +187,24 @@ fn run(args: &LoadArgs, plan: &Plan) -> Result<()> {
     ensure!(args.window >= Duration::from_millis(10), "--window is 10ms at least");
     let bed = Bed::new(&args.bed, compare::default_servers, u64::from(args.clients))?;
     let mut tracks = Vec::new();
+    let mut servers: Vec<&ServerSpec> = bed.servers.iter().collect();
+    let mut refusals = Vec::new();
     for round in 0..args.rounds {
-        for spec in &bed.servers {
-            tracks.push(drive::drive(&bed, spec, args, plan, &shape, round)?);
+        for spec in std::mem::take(&mut servers) {
+            match drive::drive(&bed, spec, args, plan, &shape, round) {
+                Ok(track) => {
+                    tracks.push(track);
+                    servers.push(spec);
+                }
+                // The others are still worth measuring.
+                Err(e) if e.is::<NotSaved>() => refusals.push(format!("{e:#}")),
+                Err(e) => return Err(e),
+            }
         }
+    }
+    ensure!(!tracks.is_empty(), "no server wrote a snapshot\n  {}", refusals.join("\n  "));
+    for refusal in &refusals {
+        eprintln!("loadgen: {refusal}: this server is left out");
     }
     args.bed.show(&show::markdown(plan, args, &tracks));
     if let Some(path) = &args.csv {
@@ -174,6 +220,9 @@ fn run(args: &LoadArgs, plan: &Plan) -> Result<()> {
             .map(|t| plot::Track { name: &t.server, points: &t.points })
             .collect();
         plot::timeline(path, &show::caption(plan, args), &drawn)?;
+    }
+    if let Some(path) = &args.curves {
+        show::draw_curves(path, plan, args, &tracks)?;
     }
     match &args.bed.json {
         Some(path) => crate::report::write_json(path, &show::results(plan, args, &tracks)),

@@ -8,8 +8,10 @@ use anyhow::{Context, Result};
 use serde::Serialize;
 
 use super::drive::{Phase, Track};
+use super::save::Saved;
 use super::{LoadArgs, Plan, Step};
 use crate::compare::{Spread, Table, count, us};
+use crate::plot;
 use crate::report::{self, Latency};
 use crate::request::Shape;
 use crate::stats::{self, Blocks, Interval};
@@ -79,6 +81,8 @@ struct Summary {
     /// At the ends of the steps: resident memory beyond the empty server, by the data in it.
     resident_to_data: Spread,
     resident_mib: Spread,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    snapshots: Vec<Saved>,
 }
 
 /// A percentile of the first server by another's.
@@ -184,6 +188,7 @@ fn summary(server: &str, phase: Step, phases: &[(&Track, &Phase)]) -> Option<Sum
         own_lag_max_us: total.send_lag.max() as f64 / 1e3,
         resident_to_data: Spread::of(phases.iter().map(|(t, p)| beyond(t, p) / p.data_bytes as f64)),
         resident_mib: Spread::of(phases.iter().map(|(_, p)| p.resident_kib as f64 / 1024.0)),
+        snapshots: phases.iter().filter_map(|(_, p)| p.saved).collect(),
     })
 }
 
@@ -263,6 +268,7 @@ pub fn markdown(plan: &Plan, args: &LoadArgs, tracks: &[Track]) -> String {
         caption(plan, args),
         table.markdown()
     );
+    text += &snapshots(&summaries(plan, tracks));
     let ratios = ratios(plan, tracks);
     if !ratios.is_empty() {
         let mut table = Table::new(["phase", "servers", "p50", "p99", "p99.9"]);
@@ -281,6 +287,58 @@ pub fn markdown(plan: &Plan, args: &LoadArgs, tracks: &[Track]) -> String {
         );
     }
     text
+}
+
+/// What the snapshots were, and what requests paid for them.
+fn snapshots(summaries: &[Summary]) -> String {
+    let mut table = Table::new(["server", "took s", "files MiB", "copied MiB", "p50", "p99", "p99.9", "max"]);
+    for s in summaries.iter().filter(|s| !s.snapshots.is_empty()) {
+        let before = summaries.iter().find(|b| b.server == s.server && b.phase == Step::Full);
+        let by = |of: fn(&Latency) -> f64| {
+            before.map_or_else(String::new, |b| format!("× {:.2}", of(&s.latency) / of(&b.latency)))
+        };
+        let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
+        let copied = s.snapshots.iter().filter_map(|s| s.copied_bytes).max();
+        table.row(vec![
+            s.server.clone(),
+            format!("{:.2}", Spread::of(s.snapshots.iter().map(|s| s.seconds)).median),
+            format!("{:.1}", s.snapshots.iter().map(|s| mib(s.file_bytes)).fold(0.0, f64::max)),
+            copied.map_or_else(|| "–".to_owned(), |bytes| format!("{:.1}", mib(bytes))),
+            by(|l| l.p50_us),
+            by(|l| l.p99_us),
+            by(|l| l.p999_us),
+            by(|l| l.max_us),
+        ]);
+    }
+    if table.is_empty() {
+        return String::new();
+    }
+    format!(
+        "\nSnapshots; latencies while one was written by those before it. What was copied because it changed meanwhile is \
+         what the server says.\n\n{}",
+        table.markdown()
+    )
+}
+
+/// Latencies by percentile: a panel for each phase, a line in it for each server.
+pub fn draw_curves(path: &Path, plan: &Plan, args: &LoadArgs, tracks: &[Track]) -> Result<()> {
+    let mut tallies = Vec::new();
+    for kind in kinds(plan) {
+        for name in names(tracks) {
+            let mut total = Tally::new()?;
+            let mine = tracks.iter().filter(|t| t.server == name);
+            for phase in mine.flat_map(|t| &t.phases).filter(|p| p.step == kind) {
+                total.merge(&phase.probe)?;
+            }
+            tallies.push((kind, name, total));
+        }
+    }
+    let panel = |kind: Step| plot::Panel {
+        name: kind.name(),
+        lines: tallies.iter().filter(|t| t.0 == kind).map(|t| (t.1, &t.2.latency)).collect(),
+    };
+    let panels: Vec<plot::Panel<'_>> = kinds(plan).into_iter().map(panel).collect();
+    plot::percentiles(path, &format!("Latency by percentile: {}", plan.name), &caption(plan, args), &panels)
 }
 
 pub fn write_csv(path: &Path, tracks: &[Track]) -> Result<()> {

@@ -655,3 +655,21 @@ pub(super) unsafe fn drop_boxes(segments: &Segments, place: Ref) -> usize {
     }
     raw.units()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::is_same;
+
+    #[test]
+    fn keys_are_the_same_if_each_of_their_bytes_is() {
+        for len in 0..40 {
+            let key: Vec<u8> = (0..len).collect();
+            assert!(is_same(&key, &key.clone()));
+            for at in 0..key.len() {
+                let mut other = key.clone();
+                other[at] ^= 0x80;
+                assert!(!is_same(&key, &other), "{len} bytes, another one at {at}");
+            }
+        }
+    }
+}

@@ -17,7 +17,7 @@ use crate::commands::room;
 use crate::commands::session::Session;
 use crate::commands::table::{self, Found};
 use crate::commands::transaction::Queued;
-use crate::commands::{timing, tracking, waiting};
+use crate::commands::{rest, timing, tracking, waiting};
 use crate::config::{Allow, Config};
 use crate::delivery::{self, By};
 use crate::error::Error;
@@ -161,6 +161,7 @@ fn conclude(ctx: &mut Ctx<'_, '_>, begin: usize) -> Outcome {
     settle(ctx);
     match outcome {
         Outcome::Block(wait) => waiting::begin(ctx, *wait),
+        Outcome::More(rest) => rest::begin(ctx, rest),
         outcome => outcome,
     }
 }

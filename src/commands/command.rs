@@ -8,13 +8,14 @@ use crate::blocking::Wait;
 use crate::commands::args::Args;
 use crate::commands::ctx::Ctx;
 use crate::commands::keyspec::KeyFinder;
+use crate::commands::rest::Rest;
 use crate::error::Error;
 
 /// The code behind a command: synchronous, takes no lock, reads no clock.
 pub type Handler = fn(&mut Ctx<'_, '_>) -> Result<Outcome, Error>;
 
 /// What the connection does after a handler returned.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum Outcome {
     /// The reply stands in the output buffer.
     Done,
@@ -22,6 +23,8 @@ pub enum Outcome {
     Close,
     /// Nothing to answer with: the client waits, if it may.
     Block(Box<Wait>),
+    /// The reply has begun, and this is how it goes on once nothing is locked.
+    More(Box<Rest>),
 }
 
 /// Number of arguments, the command's name included.

@@ -88,6 +88,11 @@ impl<'a> Ctx<'a, '_> {
         Outcome::Block(Box::new(Wait { kinds, timeout_ms, on_timeout, argv: None, behind: false }))
     }
 
+    /// Whether a reply may go on when the command has ended.
+    pub fn may_reply_on(&self) -> bool {
+        self.origin == Origin::Client && !self.session.special
+    }
+
     /// Whether others wait for key `i` who will be served first: then a blocking command must
     /// not take from it, but wait behind them, which is what [`wait_behind`](Self::wait_behind) says.
     pub fn is_contested(&self, i: usize) -> bool {

@@ -33,6 +33,8 @@ pub enum Fate {
     Gate,
     /// It waits; the worker's `local` has its waiter, and there is no reply yet.
     Blocked,
+    /// It ran, and the worker's `local` has the rest of its reply.
+    More,
     /// CLIENT PAUSE holds it back until this time (Unix ms): dispatch it again then.
     Paused(u64),
 }
@@ -71,16 +73,19 @@ pub fn dispatch(
     if call::is_monitored(env, found) {
         call::feed_monitors(env, &hands.local.redacted, session, source);
     }
-    if matches!(outcome, Outcome::Block(_)) {
-        return Fate::Blocked;
-    }
+    let fate = match outcome {
+        Outcome::Done => Fate::Done,
+        Outcome::Close => Fate::Close,
+        Outcome::Block(_) => return Fate::Blocked,
+        Outcome::More(rest) => {
+            hands.local.rest = Some(rest);
+            Fate::More
+        }
+    };
     if session.special {
         finish_special(session, out, found, begin);
     }
-    match outcome {
-        Outcome::Done | Outcome::Block(_) => Fate::Done,
-        Outcome::Close => Fate::Close,
-    }
+    fate
 }
 
 /// The same for one whose key was not looked at ahead, out of line: the other one is for the request path.

@@ -42,7 +42,7 @@ pub enum Picks {
     Repeated(usize),
 }
 
-/// Most elements that one reply repeats: far more than anybody reads, and less than memory.
+/// Most elements that one reply repeats where all of it stands in memory.
 const REPEATED_MAX: usize = 1 << 24;
 
 impl Picks {
@@ -65,10 +65,11 @@ impl Picks {
         }
     }
 
-    /// A count of repetitions whose reply would not fit in memory is refused.
-    pub fn check(self) -> Result<Picks, Error> {
+    /// A count of repetitions whose reply would not fit in memory is refused, unless it is written in
+    /// pieces.
+    pub fn check(self, in_pieces: bool) -> Result<Picks, Error> {
         match self {
-            Picks::Repeated(n) if n > REPEATED_MAX => Err(Error::OutOfRange),
+            Picks::Repeated(n) if n > REPEATED_MAX && !in_pieces => Err(Error::OutOfRange),
             picks => Ok(picks),
         }
     }
@@ -149,7 +150,8 @@ mod tests {
         assert_eq!(Picks::parse(b"-3"), Ok(Picks::Repeated(3)));
         assert_eq!(Picks::parse(b"9223372036854775807"), Ok(Picks::Distinct(i64::MAX as usize)));
         assert!(Picks::parse(b"-9223372036854775808").is_err());
-        assert!(Picks::Repeated(1_000_000_000).check().is_err());
+        assert!(Picks::Repeated(1_000_000_000).check(false).is_err());
+        assert!(Picks::Repeated(1_000_000_000).check(true).is_ok());
         assert_eq!(count(b"-1"), Err(Error::MustBePositive));
         assert_eq!(timeout(b"0.0001", 0), Ok(1));
         assert_eq!(timeout(b"inf", 0), Err(Error::Line("ERR timeout is out of range")));

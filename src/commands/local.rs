@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::blocking::Waiter;
+use crate::commands::rest::Rest;
 use crate::commands::transaction::Transaction;
 use crate::effects::audience::Audience;
 use crate::effects::changes::Changes;
@@ -27,6 +28,8 @@ pub struct Local {
     pub changes: Changes,
     /// The client of the running command waits now, and this is how.
     pub waiter: Option<Arc<Waiter>>,
+    /// The reply of the command that just ran goes on with this.
+    pub rest: Option<Box<Rest>>,
     /// An emptied transaction, so that MULTI need not ask for its memory.
     pub transaction: Option<Box<Transaction>>,
     /// Keeping `maxmemory`.
@@ -87,6 +90,7 @@ impl Lane {
                 signalled: false,
                 changes: Changes::default(),
                 waiter: None,
+                rest: None,
                 transaction: None,
                 room: Default::default(),
                 tally: Tally::default(),

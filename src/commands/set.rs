@@ -7,13 +7,14 @@ use algebra::{sdiff, sdiffstore, sinter, sintercard, sinterstore, sunion, sunion
 use crate::commands::command::{Access, Arity, Command, Group, KeySpec, Outcome};
 use crate::commands::ctx::Ctx;
 use crate::commands::element::{self, Picks};
+use crate::commands::rest::{self, MANY, Rest};
 use crate::commands::row::{acl, flags, key_flags};
 use crate::commands::scan::{self, ScanOf, ScanOptions};
 use crate::config::Config;
 use crate::effects::Class;
 use crate::error::Error;
 use crate::glob;
-use crate::values::random::Random;
+use crate::values::random::{Choice, Random};
 use crate::values::set::Limits;
 use crate::values::{Kind, Set};
 
@@ -398,14 +399,28 @@ pub fn scard(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
 /// SMEMBERS
 pub fn smembers(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
     ctx.note_miss(0);
+    if let Some(set) = ctx.keys.snapshot(0, |set: &Set| set.len() >= MANY) {
+        ctx.reply.set(set.len());
+        return Ok(members(set));
+    }
     let reply = &mut ctx.reply;
-    ctx.keys.read_whole(0, |set: Option<&Set>| {
+    ctx.keys.read(0, |set: Option<&Set>| {
         reply.set(set.map_or(0, Set::len));
         if let Some(set) = set {
             set.iter().for_each(|m| element::bulk(reply, m));
         }
     })?;
     Ok(Outcome::Done)
+}
+
+/// All members of a set that nobody changes any more, behind the head of a reply.
+fn members(set: Set) -> Outcome {
+    let mut cursor = 0;
+    Outcome::More(Rest::of(set, move |set: &Set, reply, until| {
+        rest::put_scanned(reply, until, &mut cursor, |cursor, n, reply| {
+            set.scan(cursor, n, |m| element::bulk(reply, m))
+        })
+    }))
 }
 
 /// SPOP
@@ -416,6 +431,10 @@ pub fn spop(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
     }
     let count = ctx.args.peek().map(element::count).transpose()?;
     let mut random = random(ctx);
+    let all = |set: &mut Set| (set.len() >= MANY && count? >= set.len()).then(|| std::mem::take(set));
+    if let Some(set) = ctx.keys.edit(0, all)?.flatten() {
+        return Ok(pop_all(ctx, set));
+    }
     let popped = ctx.keys.edit(0, |set: &mut Set| pop(set, count.unwrap_or(1), &mut random))?;
     let popped = popped.unwrap_or_default();
     if count.is_some() {
@@ -435,6 +454,17 @@ pub fn spop(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
         ctx.fx.instead(&command);
     }
     Ok(Outcome::Done)
+}
+
+/// All members of a large set were popped.
+fn pop_all(ctx: &mut Ctx<'_, '_>, set: Set) -> Outcome {
+    ctx.reply.set(set.len());
+    ctx.changed(0, Class::SET, "spop", set.len());
+    if ctx.shared.stream_has_readers() {
+        let key = ctx.keys.key(0).to_vec();
+        ctx.fx.instead(&[b"DEL", &key]);
+    }
+    members(set)
 }
 
 /// Removes `count` members, each choice equally likely.
@@ -463,7 +493,12 @@ pub fn srandmember(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
     let picks = ctx.args.peek().map(Picks::parse).transpose()?;
     let mut random = random(ctx);
     let present = ctx.keys.expect_kind(0, Kind::Set)?;
-    let picks = if present { picks.map(Picks::check).transpose()? } else { picks };
+    let picks = if present { picks.map(|p| p.check(ctx.may_reply_on())).transpose()? } else { picks };
+    if let Some(picks) = picks.filter(|picks| picks.size() >= MANY)
+        && let Some(set) = ctx.keys.snapshot(0, |_: &Set| true)
+    {
+        return Ok(many_random(ctx, set, picks, random));
+    }
     let reply = &mut ctx.reply;
     ctx.keys.read(0, |set: Option<&Set>| match (set, picks) {
         (None, None) => reply.null(),
@@ -483,6 +518,34 @@ pub fn srandmember(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
         }
     })?;
     Ok(Outcome::Done)
+}
+
+/// The reply of SRANDMEMBER with many members.
+fn many_random(ctx: &mut Ctx<'_, '_>, set: Set, picks: Picks, mut random: Random) -> Outcome {
+    let len = set.len();
+    match picks {
+        Picks::Repeated(mut count) => {
+            ctx.reply.array(count);
+            Outcome::More(Rest::of(set, move |set: &Set, reply, until| {
+                let picked = (0..count).map_while(|_| set.random(&mut random));
+                count -= rest::put(reply, until, picked, element::bulk);
+                count > 0
+            }))
+        }
+        Picks::Distinct(count) => {
+            ctx.reply.array(count.min(len));
+            let (mut cursor, mut choice) = (0, Choice::new(count.min(len), len));
+            Outcome::More(Rest::of(set, move |set: &Set, reply, until| {
+                rest::put_scanned(reply, until, &mut cursor, |cursor, n, reply| {
+                    set.scan(cursor, n, |m| {
+                        if choice.takes(&mut random) {
+                            element::bulk(reply, m);
+                        }
+                    })
+                })
+            }))
+        }
+    }
 }
 
 /// SSCAN

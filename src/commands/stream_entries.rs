@@ -7,14 +7,16 @@ use crate::commands::args::Args;
 use crate::commands::command::Outcome;
 use crate::commands::ctx::Ctx;
 use crate::commands::number;
+use crate::commands::rest::MANY;
 use crate::commands::stream_args::{
     NewId, edit, id, id_text, interval, new_id, read, reply_entries, reply_id,
 };
+use crate::commands::stream_pieces::{any_spans_many, many_entries, many_of_many};
 use crate::config::Config;
 use crate::effects::Class;
 use crate::error::Error;
 use crate::keys::Ttl;
-use crate::values::stream::{Keep, Limits, StreamId};
+use crate::values::stream::{Keep, Limits, StreamId, Trimmed};
 use crate::values::{Blob, Stream, Value};
 
 /// Largest entry, with room for the headers of its elements, so that it fits into one node.
@@ -160,8 +162,8 @@ pub fn xadd(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
             NewId::Given(id) => Some(id),
         }
         .filter(|&id| stream.append(id, &fields, &limits))?;
-        let removed = trim.keep.map_or(0, |keep| stream.trim(keep, trim.approximate, trim.limit));
-        Some((id, removed, stream.len(), stream.first_id()))
+        let gone = trim.keep.map(|keep| stream.trim(keep, trim.approximate, trim.limit));
+        Some((id, gone.unwrap_or_default(), stream.len(), stream.first_id()))
     };
     let added = if counters.is_some() {
         edit(&mut ctx.keys, 0, add)?.flatten()
@@ -173,11 +175,11 @@ pub fn xadd(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
         }
         added
     };
-    let (id, removed, len, first) = added.ok_or(Error::Line(
+    let (id, gone, len, first) = added.ok_or(Error::Line(
         "ERR The ID specified in XADD is equal or smaller than the target stream top item",
     ))?;
     ctx.fx.changed(0, Class::STREAM, "xadd");
-    if removed > 0 {
+    if bury(ctx, gone) > 0 {
         ctx.fx.event(0, Class::STREAM, "xtrim");
     }
     ctx.fx.ready(0);
@@ -192,6 +194,14 @@ pub fn xadd(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
     }
     reply_id(&mut ctx.reply, id);
     Ok(Outcome::Done)
+}
+
+/// How many entries a trim removed. Their memory is freed when nothing is locked.
+fn bury(ctx: &mut Ctx<'_, '_>, gone: Trimmed) -> u64 {
+    if let Some(rest) = gone.rest {
+        ctx.keys.drop_later(Value::Stream(rest));
+    }
+    gone.removed
 }
 
 /// A trim as an exact one with the same result.
@@ -212,10 +222,11 @@ pub fn xtrim(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
     let trim = options(&args, ctx.config, false)?.trim;
     let Some(keep) = trim.keep else { return Err(Error::Syntax) };
     let done = edit(&mut ctx.keys, 0, |s| {
-        let removed = s.trim(keep, trim.approximate, trim.limit);
-        (removed, s.len(), s.first_id())
+        let gone = s.trim(keep, trim.approximate, trim.limit);
+        (gone, s.len(), s.first_id())
     })?;
-    let (removed, len, first) = done.unwrap_or_default();
+    let (gone, len, first) = done.unwrap_or_default();
+    let removed = bury(ctx, gone);
     if removed > 0 {
         ctx.fx.changed(0, Class::STREAM, "xtrim");
         ctx.fx.silent(removed - 1);
@@ -260,12 +271,16 @@ fn range(ctx: &mut Ctx<'_, '_>, reverse: bool) -> Result<Outcome, Error> {
         }
         count = Some(usize::try_from(args.int()?).unwrap_or(0));
     }
+    let most = count.unwrap_or(usize::MAX);
+    let many = |s: &Stream| most >= MANY && s.spans_many(from, to);
+    if let Some(stream) = ctx.keys.snapshot(0, many) {
+        return Ok(many_entries(stream, from, to, most, reverse));
+    }
     let reply = &mut ctx.reply;
     read(&mut ctx.keys, 0, |s| match (s, count) {
         (None, _) => reply.array(0),
         (Some(_), Some(0)) => reply.null_array(),
         (Some(s), _) => {
-            let most = count.unwrap_or(usize::MAX);
             if reverse {
                 reply_entries(reply, s.range_rev(from, to).take(most));
             } else {
@@ -460,6 +475,9 @@ pub fn xread(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
         return Ok(wait_for_entries(ctx, &options, &last_ids));
     }
     reply_streams(ctx, served);
+    if options.count >= MANY && any_spans_many(ctx, &wanted) {
+        return Ok(many_of_many(ctx, &options, &wanted));
+    }
     for (i, from) in wanted.iter().enumerate() {
         let Some(from) = *from else { continue };
         let reply = &mut ctx.reply;

@@ -86,7 +86,7 @@ pub fn stream(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
 
 fn counters(reply: &mut Reply<'_>, s: &Stream) {
     let counters = s.counters();
-    let nodes = size(s.nodes().len());
+    let nodes = size(s.node_count());
     int(reply, "length", number(s.len()));
     int(reply, "radix-tree-keys", nodes);
     // The tree here is a B-tree, whose nodes nobody counts: one for each packed node and the

@@ -394,7 +394,7 @@ pub fn exec(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
     let mut begun_ns = clock::mono_ns();
     for queued in transaction.queued() {
         let (outcome, ended_ns) = call::nested(ctx, queued, Origin::Exec, begun_ns);
-        closing |= outcome == Outcome::Close;
+        closing |= matches!(outcome, Outcome::Close);
         begun_ns = ended_ns;
     }
     end(ctx.session, ctx.shared);

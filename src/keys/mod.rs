@@ -19,8 +19,8 @@ use crate::keyspace::{Batch, DbId, EntryRef, KeyHash, Lent, LentSet, LockSet, Po
 use crate::values::{Blob, Kind, Value};
 
 use slots::{Found, Slot, Slots};
-pub use typed::Collection;
 pub(crate) use typed::Parts;
+pub use typed::{Collection, MANY};
 
 /// How the shards of the view are locked.
 pub enum Guards<'a> {
@@ -386,7 +386,15 @@ impl<'a, 'k> Keys<'a, 'k> {
         self.expiry.take_kept()
     }
 
-    /// A kept value was told of.
+    /// Lets go of the locks, as nothing is looked at any more. A transaction keeps them, and the gate
+    /// is lowered by who raised it.
+    pub(crate) fn unlock(&mut self) {
+        if matches!(self.guards, Guards::One(_) | Guards::Many(_)) {
+            self.guards = Guards::None;
+        }
+    }
+
+    /// A value is out of use; it is dropped when nothing is locked.
     pub(crate) fn drop_later(&mut self, value: Value) {
         self.graveyard.push(value);
     }

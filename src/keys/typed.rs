@@ -37,8 +37,7 @@ pub trait Collection: Sized {
     fn drop_due(&mut self, _now: u64, _may_delete: bool, _gone: &mut dyn FnMut(Field<'_>)) -> usize {
         0
     }
-    /// A copy for a reader, if there are so many elements that reading them should not happen
-    /// under a lock and a copy is cheap.
+    /// A copy for a reader, where that costs little: it shares the memory of a large collection.
     fn snapshot(&mut self) -> Option<Self> {
         None
     }
@@ -73,18 +72,39 @@ macro_rules! collection {
     };
 }
 
-collection!(List, List, List::is_empty);
+collection!(
+    List,
+    List,
+    List::is_empty,
+    fn snapshot(&mut self) -> Option<Self> {
+        List::snapshot(self)
+    }
+);
 collection!(
     Set,
     Set,
     Set::is_empty,
     fn snapshot(&mut self) -> Option<Self> {
-        if self.len() >= SNAPSHOT_MIN { Set::snapshot(self) } else { None }
+        Set::snapshot(self).or_else(|| (self.len() < MANY).then(|| self.clone()))
     }
 );
-collection!(SortedSet, ZSet, SortedSet::is_empty);
+collection!(
+    SortedSet,
+    ZSet,
+    SortedSet::is_empty,
+    fn snapshot(&mut self) -> Option<Self> {
+        SortedSet::snapshot(self).or_else(|| (self.len() < MANY).then(|| self.clone()))
+    }
+);
 // A stream without entries still has its last id and its groups.
-collection!(Stream, Stream, |_| false);
+collection!(
+    Stream,
+    Stream,
+    |_| false,
+    fn snapshot(&mut self) -> Option<Self> {
+        Some(self.entries_snapshot())
+    }
+);
 collection!(
     Hash,
     Hash,
@@ -99,7 +119,7 @@ collection!(
         gone
     },
     fn snapshot(&mut self) -> Option<Self> {
-        if self.len() >= SNAPSHOT_MIN { Hash::snapshot(self) } else { None }
+        Hash::snapshot(self).or_else(|| (self.len() < MANY).then(|| self.clone()))
     },
     #[inline]
     fn timer(&self) -> (Option<u32>, Option<u64>) {
@@ -107,8 +127,8 @@ collection!(
     }
 );
 
-/// From so many elements on a collection that is read whole is read without its lock.
-const SNAPSHOT_MIN: usize = 4096;
+/// From so many elements on a collection is read from a snapshot rather than under its lock.
+pub const MANY: usize = 4096;
 
 /// Fields that a command removes because their time has come, before it looks at the others.
 const PARTS_AT_ONCE: usize = 256;
@@ -135,33 +155,17 @@ impl Keys<'_, '_> {
         })
     }
 
-    /// The whole collection at key `i`, to be read: one of many elements is read from a
-    /// snapshot, after the locks of all keys were released. So it must be the last look at any key.
-    pub fn read_whole<T: Collection, R>(
-        &mut self,
-        i: usize,
-        f: impl FnOnce(Option<&T>) -> R,
-    ) -> Result<R, Error> {
-        let pos = self.locate_fresh::<T>(i);
-        let snapshot = match pos {
-            // What has expired is told of under the lock.
-            Some(pos) if !self.any_expired => {
-                self.with_guard(i, |g, _| g.value_mut(pos).and_then(T::of_mut).and_then(T::snapshot))
+    /// A snapshot of the collection at key `i`, if it is `wanted` and costs little. None of a key
+    /// that is not there, and what is of another type is left to [`read`](Self::read) to refuse.
+    pub fn snapshot<T: Collection>(&mut self, i: usize, wanted: impl FnOnce(&T) -> bool) -> Option<T> {
+        let pos = self.locate_fresh::<T>(i)?;
+        self.with_guard(i, |g, _| {
+            // Looked at first: to be changed it would have to be fetched for writing.
+            if !g.entry(pos).value().and_then(T::of).is_some_and(wanted) {
+                return None;
             }
-            _ => None,
-        };
-        match snapshot {
-            Some(snapshot) => {
-                // A transaction keeps its locks.
-                if matches!(self.guards, Guards::One(_) | Guards::Many(_)) {
-                    self.guards = Guards::None;
-                }
-                let result = f(Some(&snapshot));
-                self.graveyard.push(snapshot.wrap());
-                Ok(result)
-            }
-            None => self.read(i, f),
-        }
+            g.value_mut(pos).and_then(T::of_mut).and_then(T::snapshot)
+        })
     }
 
     /// The collections at several keys at once.

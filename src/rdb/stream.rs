@@ -33,9 +33,8 @@ fn id(r: &mut Reader<'_>) -> Result<StreamId> {
 /// Writes the form's number and the stream.
 pub fn encode(out: &mut Writer, stream: &Stream) {
     out.byte(kind::STREAM_3);
-    let nodes = stream.nodes();
-    out.count(nodes.len());
-    for (id, pack) in nodes {
+    out.count(stream.node_count());
+    for (id, pack) in stream.nodes() {
         out.string(&id.to_bytes());
         out.string(pack.as_bytes());
     }

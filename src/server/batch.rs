@@ -19,6 +19,7 @@ use crate::commands::args::Source;
 use crate::commands::call::Env;
 use crate::commands::dispatch::{Fate, dispatch, dispatch_apart};
 use crate::commands::local::Lane;
+use crate::commands::rest::Sources;
 use crate::commands::session::Session;
 use crate::commands::table::{self, Lookup};
 use crate::commands::{outbox, timing, waiting};
@@ -140,6 +141,11 @@ pub enum Ran {
         /// Index of the request behind it.
         next: usize,
     },
+    /// Up to the request before this one, whose reply goes on: `local.rest` says how.
+    More {
+        /// Index of the request behind it.
+        next: usize,
+    },
     /// Up to this request, which CLIENT PAUSE holds back until then.
     Paused {
         /// Index of the request that waits.
@@ -246,11 +252,13 @@ impl Runner {
                 Some(Fate::Close) => break Ran::Closed,
                 Some(Fate::Paused(until_ms)) => break Ran::Paused { at, until_ms },
                 Some(Fate::Blocked) => break Ran::Blocked { next: at },
+                Some(Fate::More) => break Ran::More { next: at },
                 Some(Fate::Gate) => {
                     record(turn.lane, env, session, &mut segment, None);
                     match turn.exclusive(env, session, out, work.source(at), &mut segment) {
                         Fate::Close => break Ran::Closed,
                         Fate::Paused(until_ms) => break Ran::Paused { at, until_ms },
+                        Fate::More => break Ran::More { next: at + 1 },
                         // What runs behind the gate never waits.
                         Fate::Done | Fate::Refused | Fate::Gate | Fate::Blocked => {}
                     }
@@ -290,6 +298,14 @@ impl Runner {
             shared.keyspace.wake_helper();
             self.serve_ready();
         }
+    }
+}
+
+impl Runner {
+    /// Drops what a reply was made of.
+    pub fn drop_sources(&mut self, sources: Sources) {
+        self.lane.graveyard.extend(sources);
+        bury(&self.shared, &mut self.lane.graveyard);
     }
 }
 
@@ -368,7 +384,7 @@ impl Turn<'_> {
             let fate = dispatch(env, self.lane.hands(), &batch, session, out, lookup, source, hash);
             match fate {
                 Fate::Gate | Fate::Paused(_) => return Some(fate),
-                Fate::Done | Fate::Close | Fate::Refused | Fate::Blocked => {}
+                Fate::Done | Fate::Close | Fate::Refused | Fate::Blocked | Fate::More => {}
             }
             // One that waits counts when it is answered.
             let ran = !matches!(fate, Fate::Refused | Fate::Blocked);
@@ -398,6 +414,9 @@ impl Turn<'_> {
             if fate == Fate::Close || session.killed() {
                 return Some(Fate::Close);
             }
+            if fate == Fate::More {
+                return Some(fate);
+            }
         }
         None
     }
@@ -415,7 +434,7 @@ impl Turn<'_> {
         segment.began_ns = clock::mono_ns();
         let lookup = table::lookup_request(|i| source.at(i), source.len());
         let fate = dispatch_apart(env, self.lane.hands(), &batch, session, out, lookup, source);
-        if let (Fate::Done | Fate::Close, Some(found)) = (fate, lookup.found()) {
+        if let (Fate::Done | Fate::Close | Fate::More, Some(found)) = (fate, lookup.found()) {
             segment.add(found.id);
             record(self.lane, env, session, segment, Some((source, found)));
         }

@@ -5,6 +5,7 @@
 
 mod input;
 mod output;
+mod pieces;
 
 use std::cell::RefCell;
 use std::future::{Future, poll_fn};
@@ -23,6 +24,7 @@ use tokio::sync::Notify;
 use crate::blocking::{Answer, Waiter};
 use crate::clients::{ClientHandle, State};
 use crate::clock;
+use crate::commands::rest::Rest;
 use crate::commands::session::Session;
 use crate::commands::waiting;
 use crate::protocol::OutBuf;
@@ -63,6 +65,7 @@ impl Desk {
         self.runner.rest();
         self.runner.lane.local.redacted.clear();
         self.runner.lane.local.waiter = None;
+        self.runner.lane.local.rest = None;
     }
 }
 
@@ -92,6 +95,8 @@ enum Reason {
     Pause,
     /// The request before them waits for its answer.
     Waits(Arc<Waiter>),
+    /// The request before them has a reply that is still being written.
+    Replies(Box<Rest>),
 }
 
 /// Requests that wait their turn. Nothing is received meanwhile.
@@ -102,25 +107,35 @@ struct Held {
 }
 
 impl Held {
-    /// Whether the request before them has its answer, or is about to.
+    /// Whether the request before them has its answer, or part of it, or is about to.
     fn is_in_hand(&self) -> bool {
-        matches!(&self.reason, Reason::Waits(waiter) if waiter.is_in_hand())
+        match &self.reason {
+            Reason::Pause => false,
+            Reason::Waits(waiter) => waiter.is_in_hand(),
+            Reason::Replies(_) => true,
+        }
     }
 
-    /// Whether they may go on.
-    fn poll(&mut self, cx: &mut Context<'_>, shared: &Shared) -> bool {
+    /// Whether the reply before them is still being written.
+    fn replies(&self) -> bool {
+        matches!(self.reason, Reason::Replies(_))
+    }
+
+    /// Whether they, or the reply before them, may go on. `sent`: the socket has taken what was written.
+    fn poll(&mut self, cx: &mut Context<'_>, shared: &Shared, sent: bool) -> bool {
         if let Some(timer) = &mut self.timer
             && timer.as_mut().poll(cx).is_ready()
         {
             self.timer = None;
             match &self.reason {
-                Reason::Pause => return true,
+                Reason::Pause | Reason::Replies(_) => return true,
                 Reason::Waits(waiter) => waiting::end(shared, waiter, Answer::TimedOut),
             }
         }
         match &self.reason {
             Reason::Pause => shared.pause.active(clock::now_ms()).is_none(),
             Reason::Waits(waiter) => waiter.is_answered(),
+            Reason::Replies(_) => sent,
         }
     }
 }
@@ -212,7 +227,14 @@ impl Connection {
                 return end;
             }
             if self.pending.is_empty() {
-                return End::Asked;
+                if !self.is_replying() {
+                    return End::Asked;
+                }
+                if let Err(end) = self.guarded(Connection::send_piece) {
+                    return end;
+                }
+                tokio::task::yield_now().await;
+                continue;
             }
             let Connection { session, writable, .. } = self;
             let killed = poll_fn(|cx| {
@@ -233,7 +255,7 @@ impl Connection {
 
     /// Sleeps until there is something to do.
     async fn wait(&mut self) -> Wake {
-        let Connection { io, session, writable, held, shared, unread, .. } = self;
+        let Connection { io, session, writable, held, shared, unread, pending, .. } = self;
         let handle = &*session.handle;
         poll_fn(|cx| {
             // First, so that a client which always has something to say cannot outlast its end.
@@ -244,7 +266,7 @@ impl Connection {
                 if io.poll_read_ready(cx).is_ready() {
                     return Poll::Ready(Wake::Readable);
                 }
-            } else if poll_gone(io, cx, unread) {
+            } else if held.as_ref().is_some_and(|held| !held.replies()) && poll_gone(io, cx, unread) {
                 return Poll::Ready(Wake::Gone);
             }
             if let Some(writable) = writable
@@ -259,7 +281,7 @@ impl Connection {
                 return Poll::Ready(Wake::Mail);
             }
             if let Some(held) = held
-                && held.poll(cx, shared)
+                && held.poll(cx, shared, pending.is_empty())
             {
                 return Poll::Ready(Wake::Resume);
             }
@@ -325,6 +347,11 @@ impl Connection {
                 self.hold(work.copies(at), Reason::Pause, ms);
                 Ok(())
             }
+            Ran::More { next } => {
+                let Some(rest) = runner.lane.local.rest.take() else { return Err(End::Killed) };
+                self.hold(work.copies(next), Reason::Replies(rest), 0);
+                Ok(())
+            }
             Ran::Blocked { next } => {
                 let Some(waiter) = runner.lane.local.waiter.take() else { return Err(End::Killed) };
                 let ms = waiter.what.timeout_ms;
@@ -343,6 +370,11 @@ impl Connection {
     /// A pause or a wait ended: runs what was held back, and looks at what came in meanwhile.
     async fn resume(&mut self) -> Result<(), End> {
         self.guarded(Connection::run_held)?;
+        if self.is_replying() {
+            // Others of this worker have their turn between two pieces of a reply.
+            tokio::task::yield_now().await;
+            return Ok(());
+        }
         if self.held.is_none() && std::mem::take(&mut self.unread) {
             return self.readable().await;
         }
@@ -350,6 +382,9 @@ impl Connection {
     }
 
     fn run_held(&mut self, desk: &mut Desk) -> Result<(), End> {
+        if self.reply_on(desk)? {
+            return self.send_from(desk);
+        }
         let Some(held) = self.held.take() else {
             return Ok(());
         };
@@ -376,11 +411,13 @@ impl Connection {
         if self.session.killed() {
             return Err(End::Killed);
         }
-        let mut mail = self.session.handle.take_mail();
-        if self.pending.capacity() == 0 {
-            self.pending = mail;
-        } else {
-            self.pending.append(&mut mail);
+        if !self.is_replying() {
+            let mut mail = self.session.handle.take_mail();
+            if self.pending.capacity() == 0 {
+                self.pending = mail;
+            } else {
+                self.pending.append(&mut mail);
+            }
         }
         if self.session.handle.state().contains(State::CLOSE_AFTER_REPLY) {
             self.guarded(Connection::last_answer)?;
@@ -425,6 +462,7 @@ impl Connection {
 
     fn forget(&mut self, desk: &mut Desk) {
         desk.out.clear();
+        self.end_reply(desk);
         let over = self.session.handle.state().contains(State::OVER_LIMIT);
         if over {
             tracing::warn!(client = self.session.handle.id, addr = %self.session.handle.addr,

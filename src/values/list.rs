@@ -94,6 +94,9 @@ enum Repr {
 
 const _: () = assert!(size_of::<List>() == 16);
 
+/// So many elements are worth being taken out in whole chunks, to be freed elsewhere.
+const TAKE_MIN: usize = if cfg!(test) { 2 } else { 1024 };
+
 impl Default for List {
     fn default() -> Self {
         Self::new()
@@ -122,6 +125,15 @@ impl List {
             Repr::Quick(quick) => (None, Some(quick.packs())),
         };
         one.into_iter().chain(many.into_iter().flatten())
+    }
+
+    /// A list of the same elements, which shares the memory of this one's until one of both is
+    /// changed; none where copying costs little (a listpack), or every change would (large nodes).
+    pub fn snapshot(&mut self) -> Option<List> {
+        match &mut self.0 {
+            Repr::Packed(_) => None,
+            Repr::Quick(quick) => Some(List(Repr::Quick(Box::new(quick.snapshot()?)))),
+        }
     }
 
     /// Number of elements.
@@ -216,6 +228,17 @@ impl List {
         match end {
             End::Head => self.iter().next(),
             End::Tail => self.iter_rev().next(),
+        }
+    }
+
+    /// Removes most of `count` elements at one end, if they are many, in one go; what is left to
+    /// remove is done by [`drop_end`](Self::drop_end) or [`trim`](Self::trim).
+    pub fn take_end(&mut self, end: End, count: usize) -> Option<List> {
+        match &mut self.0 {
+            Repr::Quick(quick) if count >= TAKE_MIN => {
+                Some(List(Repr::Quick(Box::new(quick.take_chunks(end, count)))))
+            }
+            _ => None,
         }
     }
 

@@ -12,14 +12,14 @@
 //! sorted_set  listpack, or table and tree
 //! stream      entries in listpack nodes, consumer groups
 //! tree        a sequence with O(log n) access by position
-//! table       the hash table that grows bucket by bucket; chunk: its parts; random: choices
+//! shareable   parts of these that a snapshot shares until somebody writes
+//! table       the hash table that grows bucket by bucket; random: choices
 //! geo         places as scores of a sorted set
 //! hll         HyperLogLog on the bytes of a string
 //! packed      listpack, intset: small collections as one run of bytes
 //! ```
 
 pub mod blob;
-mod chunk;
 pub mod geo;
 pub mod hash;
 pub mod hll;
@@ -27,6 +27,7 @@ pub mod list;
 pub mod packed;
 pub mod random;
 pub mod set;
+mod shareable;
 pub mod sorted_set;
 pub mod stream;
 pub mod table;
@@ -120,12 +121,15 @@ impl Value {
         }
     }
 
-    /// A copy. Large sets and hashes share their segments with it until one of both writes, so
-    /// it costs little then.
+    /// A copy. A large collection shares its memory with it until one of both writes, so it costs
+    /// little then.
     pub fn duplicate(&mut self) -> Value {
         let shared = match self {
+            Value::List(list) => list.snapshot().map(Value::List),
             Value::Set(set) => set.snapshot().map(Value::Set),
             Value::Hash(hash) if hash.next_deadline().is_none() => hash.snapshot().map(Value::Hash),
+            Value::ZSet(zset) => zset.snapshot().map(Value::ZSet),
+            Value::Stream(stream) => Some(Value::Stream(Box::new(stream.snapshot()))),
             _ => None,
         };
         shared.unwrap_or_else(|| self.clone())

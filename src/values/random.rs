@@ -26,16 +26,39 @@ impl Random {
     }
 }
 
+/// A choice of some of many things that pass by, each choice equally likely.
+#[derive(Clone, Copy, Debug)]
+pub struct Choice {
+    wanted: usize,
+    left: usize,
+}
+
+impl Choice {
+    /// `count` of `n` that will pass.
+    pub fn new(count: usize, n: usize) -> Self {
+        Choice { wanted: count.min(n), left: n }
+    }
+
+    /// Whether the one that passes now is taken.
+    #[inline]
+    pub fn takes(&mut self, random: &mut Random) -> bool {
+        let takes = random.below(self.left) < self.wanted;
+        self.left = self.left.saturating_sub(1);
+        self.wanted -= usize::from(takes);
+        takes
+    }
+
+    /// How many are still to be taken.
+    pub fn wanted(&self) -> usize {
+        self.wanted
+    }
+}
+
 /// `count` different numbers below `n`, ascending, each choice equally likely.
 pub fn choose(n: usize, count: usize, random: &mut Random) -> Vec<usize> {
-    let mut wanted = count.min(n);
-    let mut chosen = Vec::with_capacity(wanted);
-    for i in 0..n {
-        if random.below(n - i) < wanted {
-            chosen.push(i);
-            wanted -= 1;
-        }
-    }
+    let mut choice = Choice::new(count, n);
+    let mut chosen = Vec::with_capacity(choice.wanted());
+    chosen.extend((0..n).filter(|_| choice.takes(random)));
     chosen
 }
 

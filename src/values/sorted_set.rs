@@ -159,6 +159,15 @@ impl SortedSet {
         }
     }
 
+    /// A sorted set with the same members, which shares the memory of this one's until one of both
+    /// is changed; none where the set is a listpack, as copying that costs little.
+    pub fn snapshot(&mut self) -> Option<SortedSet> {
+        match &mut self.0 {
+            Repr::Packed(_) => None,
+            Repr::Sorted(sorted) => Some(SortedSet(Repr::Sorted(Box::new(sorted.snapshot())))),
+        }
+    }
+
     /// Number of members.
     pub fn len(&self) -> usize {
         match &self.0 {

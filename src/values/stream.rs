@@ -1,7 +1,7 @@
 //! Streams: entries of fields and values, ordered by an id that only grows.
 //!
 //! Entries stand in listpack nodes ([`node`]) of the layout of Redis, so that RDB
-//! and DUMP copy them; the nodes in a B-tree keyed by the id of their first entry.
+//! and DUMP copy them; the nodes in the order of their ids ([`nodes`]).
 //! Consumer groups ([`group`]) know which entries they have delivered to whom.
 //!
 //! Removed entries stay in their node, marked, until all of it is removed: as in
@@ -10,11 +10,13 @@
 pub mod group;
 pub mod id;
 mod node;
+mod nodes;
 
 use super::packed::{Corrupt, Listpack};
 pub use group::{Consumer, Group, Pending};
 pub use id::StreamId;
 pub use node::Entry;
+use nodes::Nodes;
 use std::collections::BTreeMap;
 use std::collections::btree_map;
 
@@ -42,18 +44,25 @@ pub enum Keep {
     From(StreamId),
 }
 
+/// What a trim took away.
+#[derive(Debug, Default)]
+pub struct Trimmed {
+    /// How many entries.
+    pub removed: u64,
+    /// Some of their nodes, for the caller to free.
+    pub rest: Option<Box<Stream>>,
+}
+
 /// A stream and its consumer groups.
 #[derive(Clone, Debug, Default)]
 pub struct Stream {
-    nodes: BTreeMap<StreamId, Listpack>,
+    nodes: Nodes,
     len: u64,
     first_id: StreamId,
     last_id: StreamId,
     max_deleted_id: StreamId,
     entries_added: u64,
     groups: BTreeMap<Box<[u8]>, Group>,
-    /// Bytes of all nodes, as allocated.
-    bytes: usize,
 }
 
 /// The counters of a stream that its entries do not tell, for RDB and XSETID.
@@ -93,8 +102,7 @@ impl Stream {
             }
             last = Some(newest);
             stream.len += count;
-            stream.bytes += pack.memory();
-            stream.nodes.insert(master, pack);
+            stream.nodes.push(master, pack, count);
         }
         if stream.len != len || last.is_some_and(|l| l > stream.last_id) || stream.entries_added < len {
             return Err(Corrupt);
@@ -104,8 +112,24 @@ impl Stream {
     }
 
     /// The nodes with the id of their first entry, for RDB.
-    pub fn nodes(&self) -> impl ExactSizeIterator<Item = (&StreamId, &Listpack)> {
+    pub fn nodes(&self) -> impl Iterator<Item = (&StreamId, &Listpack)> {
         self.nodes.iter()
+    }
+
+    /// How many they are.
+    pub fn node_count(&self) -> usize {
+        self.nodes.len()
+    }
+
+    /// A stream of the same entries, which shares their memory until one of both is changed, and
+    /// copies of the groups.
+    pub fn snapshot(&mut self) -> Stream {
+        Stream { nodes: self.nodes.snapshot(), groups: self.groups.clone(), ..*self }
+    }
+
+    /// The same without groups, to be read.
+    pub fn entries_snapshot(&mut self) -> Stream {
+        Stream { nodes: self.nodes.snapshot(), groups: BTreeMap::new(), ..*self }
     }
 
     /// Number of entries.
@@ -120,9 +144,8 @@ impl Stream {
 
     /// Bytes of memory on the heap; pending entries by estimate.
     pub fn memory(&self) -> usize {
-        const PER_NODE: usize = (size_of::<StreamId>() + size_of::<Listpack>()) * 3 / 2;
         let groups: usize = self.groups.iter().map(|(name, g)| name.len() + g.memory()).sum();
-        self.bytes + self.nodes.len() * PER_NODE + groups
+        self.nodes.memory() + groups
     }
 
     /// Number of allocations, roughly: what freeing costs.
@@ -173,22 +196,13 @@ impl Stream {
             return false;
         }
         let bytes: usize = fields.iter().fold(0, |sum, f| sum.saturating_add(f.len()));
-        let last =
-            self.nodes.last_entry().filter(|node| node::has_room(node.get(), bytes, fields.len(), limits));
-        match last {
-            Some(mut last) => {
-                let master = *last.key();
-                let pack = last.get_mut();
-                self.bytes -= pack.memory();
-                node::append(pack, master, id, fields);
-                self.bytes += pack.memory();
-            }
-            None => {
-                let mut pack = node::new(fields);
-                node::append(&mut pack, id, id, fields);
-                self.bytes += pack.memory();
-                self.nodes.insert(id, pack);
-            }
+        let has_room = |pack: &Listpack| node::has_room(pack, bytes, fields.len(), limits);
+        if self.nodes.last().is_some_and(|(_, pack)| has_room(pack)) {
+            self.nodes.change_last(1, |master, pack| node::append(pack, master, id, fields));
+        } else {
+            let mut pack = node::new(fields);
+            node::append(&mut pack, id, id, fields);
+            self.nodes.push(id, pack, 1);
         }
         self.len += 1;
         self.entries_added += 1;
@@ -201,23 +215,37 @@ impl Stream {
 
     /// The entries between two ids, both included, ascending.
     pub fn range(&self, from: StreamId, to: StreamId) -> impl Iterator<Item = Entry<'_>> {
-        let start = self.nodes.range(..=from).next_back().map_or(from, |(master, _)| *master);
-        let nodes = if start <= to { self.nodes.range(start..=to) } else { btree_map::Range::default() };
+        let nodes = self.nodes.range(from, to);
         nodes
-            .flat_map(|(master, pack)| node::entries(*master, pack))
+            .flat_map(|(master, pack)| node::entries(master, pack))
             .skip_while(move |e| e.id < from)
             .take_while(move |e| e.id <= to)
     }
 
     /// The same entries, descending.
     pub fn range_rev(&self, from: StreamId, to: StreamId) -> impl Iterator<Item = Entry<'_>> {
-        let start = self.nodes.range(..=from).next_back().map_or(from, |(master, _)| *master);
-        let nodes = if start <= to { self.nodes.range(start..=to) } else { btree_map::Range::default() };
+        let nodes = self.nodes.range(from, to);
         nodes
             .rev()
-            .flat_map(|(master, pack)| node::entries_rev(*master, pack))
+            .flat_map(|(master, pack)| node::entries_rev(master, pack))
             .skip_while(move |e| e.id > to)
             .take_while(move |e| e.id >= from)
+    }
+
+    /// Whether there are thousands of entries between two ids, told without a look at them.
+    pub fn spans_many(&self, from: StreamId, to: StreamId) -> bool {
+        self.nodes.spans_chunks(from, to)
+    }
+
+    /// How many entries there are between two ids.
+    pub fn count(&self, from: StreamId, to: StreamId) -> u64 {
+        let mut nodes = self.nodes.range(from, to);
+        let some = |(master, pack)| {
+            node::entries(master, pack).filter(|e| (from..=to).contains(&e.id)).count() as u64
+        };
+        let first = nodes.next().map_or(0, some);
+        let last = nodes.next_back().map_or(0, some);
+        first + last + nodes.map(|(_, pack)| node::live(pack)).sum::<u64>()
     }
 
     /// The entry with this id.
@@ -227,20 +255,14 @@ impl Stream {
 
     /// Removes an entry; whether it was there.
     pub fn remove(&mut self, id: StreamId) -> bool {
-        let Some((&master, pack)) = self.nodes.range_mut(..=id).next_back() else {
+        let Some((master, pack)) = self.nodes.of(id) else {
             return false;
         };
         let Some(entry) = node::entries(master, pack).find(|e| e.id >= id).filter(|e| e.id == id) else {
             return false;
         };
         let at = entry.position();
-        self.bytes -= pack.memory();
-        let left = node::mark_deleted(pack, [at]);
-        if left == 0 {
-            self.nodes.remove(&master);
-        } else {
-            self.bytes += pack.memory();
-        }
+        self.nodes.delete(id, 1, |pack| node::mark_deleted(pack, [at]));
         self.len -= 1;
         self.max_deleted_id = self.max_deleted_id.max(id);
         if self.len == 0 || id == self.first_id {
@@ -254,14 +276,15 @@ impl Stream {
         self.first_id = first.unwrap_or_default();
     }
 
-    /// Removes the oldest entries; how many. `approximate` drops whole nodes only;
-    /// `limit` is the most entries to drop then (0: no limit).
-    pub fn trim(&mut self, keep: Keep, approximate: bool, limit: u64) -> u64 {
-        let mut removed = 0;
-        while let Some(mut first) = self.nodes.first_entry() {
-            let (master, pack) = (*first.key(), first.get_mut());
+    /// Removes the oldest entries. `approximate` drops whole nodes only; `limit` is the most
+    /// entries to drop then (0: no limit).
+    pub fn trim(&mut self, keep: Keep, approximate: bool, limit: u64) -> Trimmed {
+        let mut gone = Trimmed::default();
+        self.trim_chunks(keep, limit, &mut gone);
+        while let Some((master, pack)) = self.nodes.first() {
             let entries = node::live(pack);
-            if matches!(keep, Keep::Newest(n) if self.len <= n) || limit > 0 && removed + entries > limit {
+            if matches!(keep, Keep::Newest(n) if self.len <= n) || limit > 0 && gone.removed + entries > limit
+            {
                 break;
             }
             let whole = match keep {
@@ -269,35 +292,56 @@ impl Stream {
                 Keep::From(id) => node::last_id(master, pack).is_some_and(|last| last < id),
             };
             if whole {
-                self.bytes -= pack.memory();
-                first.remove();
+                self.nodes.pop_first(entries);
                 self.len -= entries;
-                removed += entries;
+                gone.removed += entries;
                 continue;
             }
-            if approximate {
-                break;
+            if !approximate {
+                self.trim_node(master, keep, &mut gone);
             }
-            let excess = match keep {
-                Keep::Newest(n) => usize::try_from(self.len - n).unwrap_or(usize::MAX),
-                Keep::From(_) => usize::MAX,
-            };
-            let old: Vec<usize> = node::entries(master, pack)
-                .take_while(|e| !matches!(keep, Keep::From(id) if e.id >= id))
-                .take(excess)
-                .map(|e| e.position())
-                .collect();
-            removed += old.len() as u64;
-            self.len -= old.len() as u64;
-            self.bytes -= pack.memory();
-            node::mark_deleted(pack, old.into_iter().rev());
-            self.bytes += pack.memory();
             break;
         }
-        if removed > 0 {
+        if gone.removed > 0 {
             self.find_first_id();
         }
-        removed
+        gone
+    }
+
+    /// Removes what goes by whole chunks, which costs next to nothing for each entry.
+    fn trim_chunks(&mut self, keep: Keep, limit: u64, gone: &mut Trimmed) {
+        while let Some((live, next)) = self.nodes.first_chunk() {
+            let whole = match keep {
+                Keep::Newest(n) => self.len.checked_sub(live).is_some_and(|left| left >= n && live > 0),
+                // The entries of one chunk are before those of the next.
+                Keep::From(id) => next.is_some_and(|next| next <= id),
+            };
+            if !whole || limit > 0 && gone.removed + live > limit {
+                return;
+            }
+            let taken = &mut gone.rest.get_or_insert_default().nodes;
+            self.nodes.pop_first_chunk(taken);
+            self.len -= live;
+            gone.removed += live;
+        }
+    }
+
+    /// Removes some of the entries of the first node.
+    fn trim_node(&mut self, master: StreamId, keep: Keep, gone: &mut Trimmed) {
+        let Some((_, pack)) = self.nodes.first() else { return };
+        let excess = match keep {
+            Keep::Newest(n) => usize::try_from(self.len - n).unwrap_or(usize::MAX),
+            Keep::From(_) => usize::MAX,
+        };
+        let old: Vec<usize> = node::entries(master, pack)
+            .take_while(|e| !matches!(keep, Keep::From(id) if e.id >= id))
+            .take(excess)
+            .map(|e| e.position())
+            .collect();
+        let count = old.len() as u64;
+        gone.removed += count;
+        self.len -= count;
+        self.nodes.delete(master, count, |pack| node::mark_deleted(pack, old.into_iter().rev()));
     }
 
     /// All groups by name.

@@ -24,9 +24,9 @@
 mod bucket;
 mod slab;
 
-use super::chunk::Chunk;
 use super::packed::{ELEMENT_BYTES_MAX, allocated};
 use super::random::Random;
+use super::shareable::Shareable;
 use bucket::{Bucket, Code, New, Span};
 use slab::Slab;
 use smallvec::SmallVec;
@@ -65,7 +65,7 @@ pub struct Entry<'a> {
 pub struct Table {
     /// The first ones stand here, so that a table of up to 6,000 entries has one step less to
     /// its buckets.
-    segments: SmallVec<[Chunk<Bucket>; 2]>,
+    segments: SmallVec<[Shareable<Vec<Bucket>>; 2]>,
     buckets: usize,
     len: usize,
     /// The largest count that any bucket ever had: the bound for random choices.
@@ -123,7 +123,7 @@ impl Table {
     /// copies its 256 buckets.
     pub fn snapshot(&mut self) -> Table {
         Table {
-            segments: self.segments.iter_mut().map(Chunk::share).collect(),
+            segments: self.segments.iter_mut().map(Shareable::share).collect(),
             slab: self.slab.share(),
             ..*self
         }
@@ -145,7 +145,7 @@ impl Table {
     fn add_bucket(&mut self) {
         if self.buckets.is_multiple_of(SEGMENT) {
             let capacity = if self.buckets == 0 { 1 } else { SEGMENT };
-            self.segments.push(Chunk::Own(Vec::with_capacity(capacity)));
+            self.segments.push(Shareable::Own(Vec::with_capacity(capacity)));
         }
         let last = self.segments.last_mut().expect("invariant: just made");
         last.make_mut().push(Bucket::default());

@@ -4,12 +4,13 @@ use super::{bulk_or_null, length};
 use crate::commands::command::Outcome;
 use crate::commands::ctx::Ctx;
 use crate::commands::element::{self, Picks};
+use crate::commands::rest::{self, MANY, Rest};
 use crate::commands::scan::{self, ScanOf, ScanOptions};
 use crate::error::Error;
 use crate::glob;
 use crate::protocol::Reply;
 use crate::values::hash::Field;
-use crate::values::random::Random;
+use crate::values::random::{Choice, Random};
 use crate::values::{Hash, Kind};
 
 /// HGET
@@ -80,11 +81,20 @@ pub fn hgetall(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
 fn all<'a>(
     ctx: &mut Ctx<'a, '_>,
     begin: impl FnOnce(&mut Reply<'a>, usize),
-    one: impl Fn(&mut Reply<'a>, Field<'_>),
+    one: impl Fn(&mut Reply<'_>, Field<'_>) + 'static,
 ) -> Result<Outcome, Error> {
     ctx.note_miss(0);
+    if let Some(hash) = ctx.keys.snapshot(0, |hash: &Hash| hash.len() >= MANY) {
+        begin(&mut ctx.reply, hash.shown());
+        let mut cursor = 0;
+        return Ok(Outcome::More(Rest::of(hash, move |hash: &Hash, reply, until| {
+            rest::put_scanned(reply, until, &mut cursor, |cursor, n, reply| {
+                hash.scan(cursor, n, |field| one(reply, field))
+            })
+        })));
+    }
     let reply = &mut ctx.reply;
-    ctx.keys.read_whole(0, |hash: Option<&Hash>| {
+    ctx.keys.read(0, |hash: Option<&Hash>| {
         begin(reply, hash.map_or(0, Hash::shown));
         if let Some(hash) = hash {
             hash.iter().for_each(|field| one(reply, field));
@@ -106,7 +116,12 @@ pub fn hrandfield(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
     }
     let mut random = Random::new(ctx.local.rng.u64(..));
     let present = ctx.keys.expect_kind(0, Kind::Hash)?;
-    let picks = if present { picks.map(Picks::check).transpose()? } else { picks };
+    let picks = if present { picks.map(|p| p.check(ctx.may_reply_on())).transpose()? } else { picks };
+    if let Some(picks) = picks.filter(|picks| picks.size() >= MANY)
+        && let Some(hash) = ctx.keys.snapshot(0, |_: &Hash| true)
+    {
+        return Ok(many_random(ctx, hash, picks, values, random));
+    }
     let reply = &mut ctx.reply;
     ctx.keys.read(0, |hash: Option<&Hash>| match (hash, picks) {
         (None, None) => reply.null(),
@@ -123,6 +138,34 @@ pub fn hrandfield(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
         }
     })?;
     Ok(Outcome::Done)
+}
+
+/// The reply of HRANDFIELD with many fields.
+fn many_random(ctx: &mut Ctx<'_, '_>, hash: Hash, picks: Picks, values: bool, mut random: Random) -> Outcome {
+    let len = hash.shown();
+    match picks {
+        Picks::Repeated(mut count) => {
+            begin_picks(&mut ctx.reply, count, values);
+            Outcome::More(Rest::of(hash, move |hash: &Hash, reply, until| {
+                let picked = (0..count).map_while(|_| hash.random(&mut random));
+                count -= rest::put(reply, until, picked, |reply, field| pick(reply, field, values));
+                count > 0
+            }))
+        }
+        Picks::Distinct(count) => {
+            begin_picks(&mut ctx.reply, count.min(len), values);
+            let (mut cursor, mut choice) = (0, Choice::new(count, len));
+            Outcome::More(Rest::of(hash, move |hash: &Hash, reply, until| {
+                rest::put_scanned(reply, until, &mut cursor, |cursor, n, reply| {
+                    hash.scan(cursor, n, |field| {
+                        if choice.takes(&mut random) {
+                            pick(reply, field, values);
+                        }
+                    })
+                })
+            }))
+        }
+    }
 }
 
 /// With values an array of pairs in RESP3, and one flat array in RESP2.

@@ -1,7 +1,7 @@
 //! Commands that move elements between lists, pop from the first of several, or wait.
 
 use super::limits;
-use super::write::{pop_event, push_event, take};
+use super::write::{many_popped, pop_event, push_event, take, take_many};
 use crate::blocking::{LIST, OnTimeout};
 use crate::commands::args::Args;
 use crate::commands::command::{Flags, Outcome};
@@ -89,10 +89,12 @@ fn pop_options(ctx: &mut Ctx<'_, '_>) -> Result<(End, usize), Error> {
 pub fn lmpop(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
     let (end, count) = pop_options(ctx)?;
     match first_list(ctx)? {
-        Some(i) => pop_from(ctx, i, end, Some(count))?,
-        None => ctx.reply.null_array(),
+        Some(i) => pop_from(ctx, i, end, Some(count)),
+        None => {
+            ctx.reply.null_array();
+            Ok(Outcome::Done)
+        }
     }
-    Ok(Outcome::Done)
 }
 
 /// The first key that has elements.
@@ -107,18 +109,25 @@ fn first_list(ctx: &mut Ctx<'_, '_>) -> Result<Option<usize>, Error> {
 
 /// Pops from key `i`, which is a list. The reply is the key and an array of `count` elements, or
 /// without a count the key and one element.
-fn pop_from(ctx: &mut Ctx<'_, '_>, i: usize, end: End, count: Option<usize>) -> Result<(), Error> {
+fn pop_from(ctx: &mut Ctx<'_, '_>, i: usize, end: End, count: Option<usize>) -> Result<Outcome, Error> {
     let limits = limits(ctx.config);
     ctx.reply.array(2);
     ctx.reply.bulk(ctx.keys.key(i));
-    let reply = &mut ctx.reply;
-    let popped = ctx.keys.edit(i, |list: &mut List| {
-        if let Some(count) = count {
-            reply.array(count.min(list.len()));
-        }
-        take(list, end, count.unwrap_or(1), reply, &limits)
-    })?;
-    let popped = popped.unwrap_or(0);
+    let mut outcome = Outcome::Done;
+    let popped = if let Some(list) = take_many(ctx, i, end, count.unwrap_or(1))? {
+        let popped = list.len();
+        outcome = many_popped(ctx, list, end);
+        popped
+    } else {
+        let reply = &mut ctx.reply;
+        let popped = ctx.keys.edit(i, |list: &mut List| {
+            if let Some(count) = count {
+                reply.array(count.min(list.len()));
+            }
+            take(list, end, count.unwrap_or(1), reply, &limits)
+        })?;
+        popped.unwrap_or(0)
+    };
     ctx.changed(i, Class::LIST, pop_event(end), popped);
     if ctx.shared.stream_has_readers() {
         let name: &[u8] = if end == End::Head { b"LPOP" } else { b"RPOP" };
@@ -129,7 +138,7 @@ fn pop_from(ctx: &mut Ctx<'_, '_>, i: usize, end: End, count: Option<usize>) -> 
             ctx.fx.instead(&[name, &key]);
         }
     }
-    Ok(())
+    Ok(outcome)
 }
 
 /// BLPOP
@@ -165,10 +174,7 @@ fn pop_or_wait(
     match first_list(ctx)? {
         None => Ok(ctx.wait(LIST, timeout_ms, OnTimeout::NullArray)),
         Some(i) if ctx.is_contested(i) => Ok(ctx.wait_behind(LIST, timeout_ms, OnTimeout::NullArray)),
-        Some(i) => {
-            pop_from(ctx, i, end, count)?;
-            Ok(Outcome::Done)
-        }
+        Some(i) => pop_from(ctx, i, end, count),
     }
 }
 

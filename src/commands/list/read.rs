@@ -5,6 +5,7 @@ use crate::commands::args::Args;
 use crate::commands::command::Outcome;
 use crate::commands::ctx::Ctx;
 use crate::commands::element;
+use crate::commands::rest::{self, MANY, Rest};
 use crate::error::Error;
 use crate::values::{Kind, List};
 
@@ -37,6 +38,12 @@ pub fn lindex(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
 pub fn lrange(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
     ctx.args.seek(2);
     let (start, stop) = (ctx.args.int()?, ctx.args.int()?);
+    let range = |list: &List| element::range(start, stop, list.len());
+    if let Some(list) = ctx.keys.snapshot(0, |list: &List| range(list).1 >= MANY) {
+        let (from, count) = range(&list);
+        ctx.reply.array(count);
+        return Ok(many(list, from, count));
+    }
     let reply = &mut ctx.reply;
     ctx.keys.read(0, |list: Option<&List>| {
         let Some(list) = list else { return reply.array(0) };
@@ -46,6 +53,15 @@ pub fn lrange(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
     })?;
     ctx.note_miss(0);
     Ok(Outcome::Done)
+}
+
+/// Many elements of a list that nobody changes any more, behind the head of a reply.
+pub(super) fn many(list: List, mut from: usize, count: usize) -> Outcome {
+    let end = from + count;
+    Outcome::More(Rest::of(list, move |list: &List, reply, until| {
+        from += rest::put(reply, until, list.iter_from(from).take(end - from), element::bulk);
+        from < end
+    }))
 }
 
 struct PosOptions {

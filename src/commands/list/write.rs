@@ -1,14 +1,17 @@
 //! Commands that change one list.
 
+use super::read::many;
 use super::{length, limits};
 use crate::commands::command::Outcome;
 use crate::commands::ctx::Ctx;
 use crate::commands::element;
+use crate::commands::rest::{self, MANY, Rest};
 use crate::effects::Class;
 use crate::error::Error;
 use crate::protocol::Reply;
 use crate::values::list::{End, Limits};
-use crate::values::{Kind, List};
+use crate::values::packed::Elem;
+use crate::values::{Kind, List, Value};
 
 /// LPUSH
 pub fn lpush(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
@@ -72,6 +75,10 @@ fn pop(ctx: &mut Ctx<'_, '_>, end: End) -> Result<Outcome, Error> {
     ctx.args.seek(2);
     let count = ctx.args.peek().map(element::count).transpose()?;
     let limits = limits(ctx.config);
+    if let Some(list) = take_many(ctx, 0, end, count.unwrap_or(1))? {
+        ctx.changed(0, Class::LIST, pop_event(end), list.len());
+        return Ok(many_popped(ctx, list, end));
+    }
     let reply = &mut ctx.reply;
     let popped = ctx.keys.edit(0, |list: &mut List| {
         if let Some(count) = count {
@@ -86,6 +93,46 @@ fn pop(ctx: &mut Ctx<'_, '_>, end: End) -> Result<Outcome, Error> {
         Some(n) => ctx.changed(0, Class::LIST, pop_event(end), n),
     }
     Ok(Outcome::Done)
+}
+
+/// Takes `count` elements from one end of the list at key `i` into a list of their own, if they are
+/// many: whole chunks of them at once.
+pub(super) fn take_many(
+    ctx: &mut Ctx<'_, '_>,
+    i: usize,
+    end: End,
+    count: usize,
+) -> Result<Option<List>, Error> {
+    if count < MANY {
+        return Ok(None);
+    }
+    let limits = limits(ctx.config);
+    let taken = ctx.keys.edit(i, |list: &mut List| {
+        let count = count.min(list.len());
+        let mut taken = list.take_end(end, count).filter(|_| count >= MANY)?;
+        let left = count - taken.len();
+        let mut move_over = |elem: Elem<'_>, to| taken.push(to, elem.text(&mut itoa::Buffer::new()), &limits);
+        match end {
+            End::Head => list.iter().take(left).for_each(|e| move_over(e, End::Tail)),
+            End::Tail => list.iter_rev().take(left).for_each(|e| move_over(e, End::Head)),
+        }
+        list.drop_end(end, left, &limits);
+        Some(taken)
+    })?;
+    Ok(taken.flatten())
+}
+
+/// The array of many elements that were popped, the last first if they come from the tail.
+pub(super) fn many_popped(ctx: &mut Ctx<'_, '_>, list: List, end: End) -> Outcome {
+    let mut left = list.len();
+    ctx.reply.array(left);
+    if end == End::Head {
+        return many(list, 0, left);
+    }
+    Outcome::More(Rest::of(list, move |list: &List, reply, until| {
+        left -= rest::put(reply, until, list.iter_rev_from(left - 1).take(left), element::bulk);
+        left > 0
+    }))
 }
 
 /// Moves up to `count` elements from one end of a list into the reply.
@@ -148,13 +195,16 @@ pub fn ltrim(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
     ctx.args.seek(2);
     let (start, stop) = (ctx.args.int()?, ctx.args.int()?);
     let limits = limits(ctx.config);
-    let removed = ctx.keys.edit(0, |list: &mut List| {
+    let done = ctx.keys.edit(0, |list: &mut List| {
         let (from, count) = element::range(start, stop, list.len());
         let removed = list.len() - count;
+        let gone = [list.take_end(End::Tail, removed - from), list.take_end(End::Head, from)];
+        let from = from - gone[1].as_ref().map_or(0, List::len);
         list.trim(from, count, &limits);
-        removed
+        (removed, gone)
     })?;
-    if let Some(removed) = removed {
+    if let Some((removed, gone)) = done {
+        gone.into_iter().flatten().for_each(|list| ctx.keys.drop_later(Value::List(list)));
         ctx.changed(0, Class::LIST, "ltrim", removed);
     }
     ctx.reply.ok();

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use crate::commands::command::Outcome;
 use crate::commands::ctx::Ctx;
+use crate::commands::rest::{self, MANY, Rest};
 use crate::commands::sorted_set::bounds::{self, Bounds, By, Form};
 use crate::effects::Class;
 use crate::error::Error;
@@ -80,7 +81,13 @@ pub fn zrangestore(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
 
 fn reply(ctx: &mut Ctx<'_, '_>, given: Given) -> Result<Outcome, Error> {
     let query = Query::parse(ctx, given)?;
-    let (form, reply) = (Form::with_scores(&ctx.reply, query.with_scores), &mut ctx.reply);
+    let form = Form::with_scores(&ctx.reply, query.with_scores);
+    if let Some(set) = ctx.keys.snapshot(0, |set: &SortedSet| query.ranks(set).len() >= MANY) {
+        let ranks = query.ranks(&set);
+        form.begin(&mut ctx.reply, ranks.len());
+        return Ok(many(set, ranks, query.reverse, form));
+    }
+    let reply = &mut ctx.reply;
     ctx.keys.read(0, |set: Option<&SortedSet>| {
         let Some(set) = set else { return reply.array(0) };
         let ranks = query.ranks(set);
@@ -93,6 +100,18 @@ fn reply(ctx: &mut Ctx<'_, '_>, given: Given) -> Result<Outcome, Error> {
         members.take(ranks.len()).for_each(|(member, score)| form.put(reply, member, score.get()));
     })?;
     Ok(Outcome::Done)
+}
+
+/// Many members of a set that nobody changes any more, behind the head of a reply.
+pub(super) fn many(set: SortedSet, mut ranks: Range<usize>, reverse: bool, form: Form) -> Outcome {
+    Outcome::More(Rest::of(set, move |set: &SortedSet, reply, until| {
+        let members = if reverse { set.iter_rev_from(ranks.end - 1) } else { set.iter_from(ranks.start) };
+        let members = members.take(ranks.len());
+        let n =
+            rest::put(reply, until, members, |reply, (member, score)| form.put(reply, member, score.get()));
+        ranks = if reverse { ranks.start..ranks.end - n } else { ranks.start + n..ranks.end };
+        n > 0 && !ranks.is_empty()
+    }))
 }
 
 impl<'k> Query<'k> {

@@ -2,15 +2,19 @@
 
 use crate::commands::command::Outcome;
 use crate::commands::ctx::Ctx;
+use crate::commands::element::Picks;
+use crate::commands::rest::{self, MANY, Rest};
 use crate::commands::scan::{ScanOf, ScanOptions, cursor};
 use crate::commands::sorted_set::bounds::{Bounds, By, Form, member};
+use crate::commands::sorted_set::range::many;
 use crate::error::Error;
 use crate::glob;
 use crate::protocol::Reply;
 use crate::protocol::float::format_double;
 use crate::values::SortedSet;
 use crate::values::packed::Elem;
-use crate::values::random::{Random, choose};
+use crate::values::random::{Choice, Random, choose};
+use crate::values::sorted_set::Score;
 
 fn size(n: usize) -> i64 {
     i64::try_from(n).unwrap_or(i64::MAX)
@@ -102,9 +106,6 @@ fn rank(ctx: &mut Ctx<'_, '_>, reverse: bool) -> Result<Outcome, Error> {
     Ok(Outcome::Done)
 }
 
-/// Most members that a ZRANDMEMBER with repetitions answers: its reply stands in memory.
-const REPEATED_MAX: u64 = 1 << 24;
-
 /// ZRANDMEMBER
 pub fn zrandmember(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
     let mut random = Random::new(ctx.local.rng.u64(..));
@@ -117,39 +118,81 @@ pub fn zrandmember(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
         })?;
         return Ok(Outcome::Done);
     }
-    let count = ctx.args.int()?;
-    if count == i64::MIN {
-        return Err(Error::Line(
-            "ERR value is out of range, value must between -9223372036854775807 and 9223372036854775807",
-        ));
-    }
+    let picks = Picks::parse(ctx.args.next()?)?;
     let with_scores = ctx.args.token("WITHSCORES");
     ctx.args.end()?;
-    if with_scores && count.unsigned_abs() > i64::MAX.unsigned_abs() / 2
-        || count < 0 && count.unsigned_abs() > REPEATED_MAX
-    {
+    if with_scores && picks.size() > i64::MAX as usize / 2 {
         return Err(Error::OutOfRange);
     }
-    let amount = usize::try_from(count.unsigned_abs()).unwrap_or(usize::MAX);
-    let (form, reply) = (Form::with_scores(&ctx.reply, with_scores), &mut ctx.reply);
-    ctx.keys.read(0, |set: Option<&SortedSet>| {
-        let Some(set) = set else { return reply.array(0) };
-        if count < 0 {
+    let picks = picks.check(ctx.may_reply_on())?;
+    let form = Form::with_scores(&ctx.reply, with_scores);
+    if picks.size() >= MANY
+        && let Some(set) = ctx.keys.snapshot(0, |_: &SortedSet| true)
+    {
+        return Ok(many_random(ctx, set, picks, form, random));
+    }
+    let reply = &mut ctx.reply;
+    ctx.keys.read(0, |set: Option<&SortedSet>| match (set, picks) {
+        (None, _) => reply.array(0),
+        (Some(set), Picks::Repeated(amount)) => {
             form.begin(reply, amount);
-            for _ in 0..amount {
-                if let Some((one, score)) = set.random(&mut random) {
-                    form.put(reply, one, score.get());
-                }
-            }
-        } else if amount >= set.len() {
+            let picked = (0..amount).map_while(|_| set.random(&mut random));
+            picked.for_each(|(one, score)| form.put(reply, one, score.get()));
+        }
+        (Some(set), Picks::Distinct(amount)) if amount >= set.len() => {
             form.begin(reply, set.len());
             set.iter().for_each(|(one, score)| form.put(reply, one, score.get()));
-        } else {
+        }
+        (Some(set), Picks::Distinct(amount)) => {
             form.begin(reply, amount);
             distinct(set, amount, &mut random, |one, score| form.put(reply, one, score));
         }
     })?;
     Ok(Outcome::Done)
+}
+
+/// The reply of ZRANDMEMBER with many members.
+fn many_random(
+    ctx: &mut Ctx<'_, '_>,
+    set: SortedSet,
+    picks: Picks,
+    form: Form,
+    mut random: Random,
+) -> Outcome {
+    let len = set.len();
+    match picks {
+        Picks::Distinct(count) if count >= len => {
+            form.begin(&mut ctx.reply, len);
+            many(set, 0..len, false, form)
+        }
+        Picks::Distinct(count) => {
+            form.begin(&mut ctx.reply, count);
+            let (mut rank, mut choice) = (0, Choice::new(count, len));
+            Outcome::More(Rest::of(set, move |set: &SortedSet, reply, until| {
+                for (one, score) in set.iter_from(rank) {
+                    rank += 1;
+                    if choice.takes(&mut random) {
+                        form.put(reply, one, score.get());
+                        if reply.position() >= until {
+                            break;
+                        }
+                    }
+                }
+                choice.wanted() > 0
+            }))
+        }
+        Picks::Repeated(mut count) => {
+            form.begin(&mut ctx.reply, count);
+            Outcome::More(Rest::of(set, move |set: &SortedSet, reply, until| {
+                let picked = (0..count).map_while(|_| set.random(&mut random));
+                let put = |reply: &mut Reply<'_>, (one, score): (Elem<'_>, Score)| {
+                    form.put(reply, one, score.get());
+                };
+                count -= rest::put(reply, until, picked, put);
+                count > 0
+            }))
+        }
+    }
 }
 
 /// Visits `amount` different members, fewer than there are.

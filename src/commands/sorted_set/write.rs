@@ -204,6 +204,18 @@ pub fn zremrangebylex(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
 
 fn remove_range(ctx: &mut Ctx<'_, '_>, by: By, event: &'static str) -> Result<Outcome, Error> {
     let bounds = Bounds::parse(by, ctx.args.at(2), ctx.args.at(3))?;
-    let n = ctx.keys.edit(0, |set: &mut SortedSet| set.remove_ranks(bounds.ranks(set, false)))?;
-    removed(ctx, n.unwrap_or(0), event)
+    let done = ctx.keys.edit(0, |set: &mut SortedSet| {
+        let ranks = bounds.ranks(set, false);
+        // All of it goes as a whole, to be freed when nothing is locked.
+        if ranks.len() == set.len() {
+            (ranks.len(), Some(std::mem::take(set)))
+        } else {
+            (set.remove_ranks(ranks), None)
+        }
+    })?;
+    let (n, all) = done.unwrap_or_default();
+    if let Some(all) = all {
+        ctx.keys.drop_later(Value::ZSet(all));
+    }
+    removed(ctx, n, event)
 }

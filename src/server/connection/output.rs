@@ -96,7 +96,7 @@ impl Connection {
     }
 
     /// The hard limit on output; a client before AUTH gets a small one.
-    fn check_hard(&mut self, waiting: usize) -> Result<(), End> {
+    pub(super) fn check_hard(&mut self, waiting: usize) -> Result<(), End> {
         let hard = if self.session.authenticated {
             self.session.handle.output_hard()
         } else {

@@ -1,20 +1,27 @@
 //! The large form of a list: listpack nodes in a two-level sequence.
 //!
 //! ```text
-//! Quicklist   chunks: ring of Chunk             O(nodes / 64) to an index
-//! Chunk       count of elements, ring of up to 128 Nodes
+//! Quicklist   chunks: ring of Chunk             O(nodes / 32) to an index
+//! Chunk       count of elements, ring of up to 64 Nodes
 //! Node        24 bytes: listpack, count of elements
 //! ```
 //!
 //! One ring of nodes would be simpler, but its growth would copy 24 bytes for each
 //! node at once: 15 MB in the middle of a push for five million elements of 1 KiB.
 //! The outer ring stays below 1 MB there. No node and no chunk is ever empty.
+//!
+//! A snapshot shares the chunks. Who writes to one of them afterwards copies it, half a megabyte with
+//! nodes of the usual size, so a list of larger ones has no snapshots.
 
 use super::{End, Iter, IterRev, Limits};
 use crate::values::packed::{Elem, Listpack, allocated};
+use crate::values::shareable::Shareable;
 use std::collections::{VecDeque, vec_deque};
 
-const CHUNK_NODES: usize = 128;
+/// Few in tests, so that these see several chunks.
+const CHUNK_NODES: usize = if cfg!(test) { 4 } else { 64 };
+/// What a write to a chunk that is shared may have to copy.
+const COPY_BYTES_MAX: usize = 1 << 20;
 
 #[derive(Clone)]
 struct Node {
@@ -53,7 +60,7 @@ impl Node {
 
 #[derive(Clone, Default)]
 struct Chunk {
-    nodes: VecDeque<Node>,
+    nodes: Shareable<VecDeque<Node>>,
     count: usize,
 }
 
@@ -98,7 +105,45 @@ impl Quicklist {
     }
 
     pub fn packs(&self) -> impl Iterator<Item = &Listpack> {
-        self.chunks.iter().flat_map(|c| &c.nodes).map(|n| &n.pack)
+        self.chunks.iter().flat_map(|c| c.nodes.iter()).map(|n| &n.pack)
+    }
+
+    /// A list of the same elements, which shares the nodes until one of both is changed; none
+    /// if the nodes are too large to be copied for a change.
+    pub fn snapshot(&mut self) -> Option<Quicklist> {
+        if self.pack_bytes / self.nodes.max(1) * CHUNK_NODES > COPY_BYTES_MAX {
+            return None;
+        }
+        let share = |c: &mut Chunk| Chunk { nodes: c.nodes.share(), count: c.count };
+        Some(Quicklist { chunks: self.chunks.iter_mut().map(share).collect(), ..*self })
+    }
+
+    /// Takes all elements of whole chunks at one end, `count` at most, in a time that does not depend on
+    /// how many they are.
+    pub fn take_chunks(&mut self, end: End, count: usize) -> Quicklist {
+        let mut taken = Quicklist::default();
+        loop {
+            let next = if end == End::Head { self.chunks.front() } else { self.chunks.back() };
+            if next.is_none_or(|c| taken.len + c.count > count) {
+                return taken;
+            }
+            let Some(chunk) = (match end {
+                End::Head => self.chunks.pop_front(),
+                End::Tail => self.chunks.pop_back(),
+            }) else {
+                return taken;
+            };
+            let bytes = chunk.nodes.iter().map(|n| n.pack.memory()).sum::<usize>();
+            for (list, sign) in [(&mut *self, -1isize), (&mut taken, 1)] {
+                list.len = list.len.wrapping_add_signed(sign * chunk.count as isize);
+                list.nodes = list.nodes.wrapping_add_signed(sign * chunk.nodes.len() as isize);
+                list.pack_bytes = list.pack_bytes.wrapping_add_signed(sign * bytes as isize);
+            }
+            match end {
+                End::Head => taken.chunks.push_back(chunk),
+                End::Tail => taken.chunks.push_front(chunk),
+            }
+        }
     }
 
     /// The only node, if `accept` takes its bytes and count.
@@ -106,7 +151,7 @@ impl Quicklist {
         if self.nodes != 1 {
             return None;
         }
-        let node = self.chunks.front_mut()?.nodes.front_mut()?;
+        let node = self.chunks.front_mut()?.nodes.make_mut().front_mut()?;
         accept(node.pack.as_bytes().len(), node.count()).then(|| std::mem::take(&mut node.pack))
     }
 
@@ -128,7 +173,7 @@ impl Quicklist {
                     self.chunks.push_front(Chunk::default());
                 }
                 let chunk = &mut self.chunks[0];
-                chunk.nodes.push_front(node);
+                chunk.nodes.make_mut().push_front(node);
                 chunk
             }
             End::Tail => {
@@ -137,7 +182,7 @@ impl Quicklist {
                     self.chunks.push_back(Chunk::default());
                 }
                 let chunk = self.chunks.back_mut().expect("invariant: just made");
-                chunk.nodes.push_back(node);
+                chunk.nodes.make_mut().push_back(node);
                 chunk
             }
         };
@@ -147,7 +192,7 @@ impl Quicklist {
     /// Changes one node and keeps the counters; the node may be empty afterwards.
     fn change<R>(&mut self, chunk: usize, node: usize, f: impl FnOnce(&mut Node) -> R) -> R {
         let c = &mut self.chunks[chunk];
-        let n = &mut c.nodes[node];
+        let n = &mut c.nodes.make_mut()[node];
         let (count, bytes) = (n.count(), n.pack.memory());
         let result = f(n);
         c.count = c.count - count + n.count();
@@ -162,18 +207,19 @@ impl Quicklist {
         self.pack_bytes += new.pack.memory();
         let c = &mut self.chunks[chunk];
         c.count += new.count();
-        c.nodes.insert(node, new);
-        if c.nodes.len() > CHUNK_NODES {
-            let nodes = c.nodes.split_off(CHUNK_NODES / 2);
+        let nodes = c.nodes.make_mut();
+        nodes.insert(node, new);
+        if nodes.len() > CHUNK_NODES {
+            let nodes = nodes.split_off(CHUNK_NODES / 2);
             let count = nodes.iter().map(Node::count).sum();
             c.count -= count;
-            self.chunks.insert(chunk + 1, Chunk { nodes, count });
+            self.chunks.insert(chunk + 1, Chunk { nodes: Shareable::Own(nodes), count });
         }
     }
 
     fn remove_node(&mut self, chunk: usize, node: usize) -> Node {
         let c = &mut self.chunks[chunk];
-        let old = c.nodes.remove(node).expect("invariant: places point to nodes");
+        let old = c.nodes.make_mut().remove(node).expect("invariant: places point to nodes");
         c.count -= old.count();
         if c.nodes.is_empty() {
             self.chunks.remove(chunk);

@@ -80,6 +80,7 @@ fn positions_count_from_either_end() {
 enum Op {
     Push(bool, Vec<u8>),
     Drop(bool, usize),
+    Take(bool, usize),
     Insert(usize, Vec<u8>),
     Set(i64, Vec<u8>),
     Remove(i64, Vec<u8>),
@@ -98,6 +99,7 @@ fn op() -> impl Strategy<Value = Op> {
     prop_oneof![
         12 => (any::<bool>(), elem()).prop_map(|(e, t)| Op::Push(e, t)),
         2 => (any::<bool>(), 0usize..5).prop_map(|(e, n)| Op::Drop(e, n)),
+        1 => (any::<bool>(), 0usize..60).prop_map(|(e, n)| Op::Take(e, n)),
         5 => (any::<usize>(), elem()).prop_map(|(i, t)| Op::Insert(i, t)),
         3 => (-40i64..40, elem()).prop_map(|(i, t)| Op::Set(i, t)),
         1 => (-3i64..3, elem()).prop_map(|(n, t)| Op::Remove(n, t)),
@@ -136,6 +138,15 @@ fn apply(l: &mut List, twin: &mut VecDeque<Vec<u8>>, op: Op, limits: &Limits) ->
             let count = count.min(n);
             twin.drain(if head { 0..count } else { n - count..n });
         }
+        Op::Take(head, count) => {
+            let (end, count) = (if head { End::Head } else { End::Tail }, count.min(n));
+            let gone: Vec<_> = twin.drain(if head { 0..count } else { n - count..n }).collect();
+            let taken = l.take_end(end, count);
+            let at_once = taken.as_ref().map_or(0, List::len);
+            let expected = if head { &gone[..at_once] } else { &gone[count - at_once..] };
+            prop_assert!(taken.iter().flat_map(texts).eq(expected.iter().cloned()));
+            l.drop_end(end, count - at_once, limits);
+        }
         Op::Insert(i, t) => {
             l.insert(i % (n + 1), &t, limits);
             twin.insert(i % (n + 1), t);
@@ -163,9 +174,19 @@ proptest! {
                                     ops in prop::collection::vec(op(), 0..400)) {
         let limits = Limits::new(setting);
         let (mut l, mut twin) = (List::new(), VecDeque::new());
-        for op in ops {
+        let mut snapshots = Vec::new();
+        for (i, op) in ops.into_iter().enumerate() {
+            if i % 32 == 7 && let Some(snapshot) = l.snapshot() {
+                snapshots.push((snapshot, twin.clone()));
+            }
             apply(&mut l, &mut twin, op, &limits)?;
             prop_assert_eq!(l.len(), twin.len());
+        }
+        for (mut snapshot, mut twin) in snapshots {
+            prop_assert!(texts(&snapshot).iter().eq(twin.iter()));
+            apply(&mut snapshot, &mut twin, Op::Set(-1, b"x".to_vec()), &limits)?;
+            apply(&mut snapshot, &mut twin, Op::Insert(3, b"x".to_vec()), &limits)?;
+            prop_assert!(texts(&snapshot).iter().eq(twin.iter()));
         }
         prop_assert!(texts(&l).iter().eq(twin.iter()));
         prop_assert!(l.iter_rev().map(|e| e.to_vec()).eq(twin.iter().rev().cloned()));

@@ -158,6 +158,11 @@ impl Sorted {
         self.table.get(member).map(|e| score_of(e.payload))
     }
 
+    /// The same members for another owner.
+    pub fn snapshot(&mut self) -> Sorted {
+        Sorted { table: self.table.snapshot(), tree: self.tree.snapshot(), aliases: self.aliases.clone() }
+    }
+
     /// The number of members before (score, member).
     pub fn rank(&self, score: Score, member: &[u8]) -> usize {
         self.tree.partition_point(|item| match item.score.cmp(score) {

@@ -37,9 +37,9 @@ fn node_bytes_are_those_of_redis() {
         "3 0 2 a b 0 2 0 0 1 x 5 2 2 -1 2 y 5 0 2 1 1 c 3 6",
         "master, two entries of its fields, one of its own"
     );
-    assert_eq!(s.nodes().len(), 1);
+    assert_eq!(s.node_count(), 1);
     s.append(id(9), &[b"d", b"4"], &SMALL);
-    assert_eq!(s.nodes().len(), 2);
+    assert_eq!(s.node_count(), 2);
 }
 
 #[test]
@@ -60,27 +60,27 @@ fn removed_entries_leave_counters() {
     assert_eq!((s.first_id(), s.len(), s.counters().max_deleted_id), (id(2), 6, id(1)));
     s.remove(id(3));
     s.remove(id(2));
-    assert_eq!((s.nodes().len(), s.first_id()), (2, id(4)));
+    assert_eq!((s.node_count(), s.first_id()), (2, id(4)));
     for i in 4..=7 {
         s.remove(id(i));
     }
-    assert_eq!((s.len(), s.first_id(), s.nodes().len(), s.bytes), (0, StreamId::MIN, 0, 0));
+    assert_eq!((s.len(), s.first_id(), s.node_count(), s.nodes.pack_bytes), (0, StreamId::MIN, 0, 0));
     assert_eq!(s.counters(), Counters { last_id: id(7), max_deleted_id: id(7), entries_added: 7 });
 }
 
 #[test]
 fn trimming_is_exact_or_at_node_boundaries() {
     let mut s = stream(10);
-    assert_eq!(s.trim(Keep::Newest(5), true, 0), 3);
-    assert_eq!(s.trim(Keep::Newest(5), true, 0), 0);
-    assert_eq!(s.trim(Keep::Newest(5), false, 0), 2);
+    assert_eq!(s.trim(Keep::Newest(5), true, 0).removed, 3);
+    assert_eq!(s.trim(Keep::Newest(5), true, 0).removed, 0);
+    assert_eq!(s.trim(Keep::Newest(5), false, 0).removed, 2);
     assert_eq!(ids(&s), [6, 7, 8, 9, 10]);
-    assert_eq!(s.trim(Keep::From(id(8)), true, 0), 1);
-    assert_eq!(s.trim(Keep::From(id(8)), false, 0), 1);
+    assert_eq!(s.trim(Keep::From(id(8)), true, 0).removed, 1);
+    assert_eq!(s.trim(Keep::From(id(8)), false, 0).removed, 1);
     assert_eq!((ids(&s), s.first_id()), (vec![8, 9, 10], id(8)));
     let mut s = stream(10);
-    assert_eq!(s.trim(Keep::Newest(0), true, 7), 6);
-    assert_eq!(s.trim(Keep::Newest(0), false, 0), 4);
+    assert_eq!(s.trim(Keep::Newest(0), true, 7).removed, 6);
+    assert_eq!(s.trim(Keep::Newest(0), false, 0).removed, 4);
     assert_eq!(s.counters().max_deleted_id, StreamId::MIN);
 }
 
@@ -166,7 +166,7 @@ fn apply(s: &mut Stream, twin: &mut Twin, op: Op) -> Result<(), TestCaseError> {
         Op::Trim(by_id, approximate, n) => {
             let boundary = twin.keys().nth(twin.len().saturating_sub(n)).copied().unwrap_or(StreamId::MAX);
             let keep = if by_id { Keep::From(boundary) } else { Keep::Newest(n as u64) };
-            let removed = s.trim(keep, approximate, 0);
+            let removed = s.trim(keep, approximate, 0).removed;
             for _ in 0..removed {
                 prop_assert!(twin.pop_first().is_some_and(|(id, _)| id < boundary));
             }
@@ -184,10 +184,20 @@ proptest! {
     #[test]
     fn behaves_as_a_map_of_entries(ops in prop::collection::vec(op(), 0..120), from in 0u64..60, to in 0u64..60) {
         let (mut s, mut twin) = (Stream::new(), Twin::new());
-        for op in ops {
+        let mut snapshots = Vec::new();
+        for (i, op) in ops.into_iter().enumerate() {
+            if i % 16 == 7 {
+                snapshots.push((s.snapshot(), twin.clone()));
+            }
             apply(&mut s, &mut twin, op)?;
             prop_assert_eq!(s.len(), twin.len() as u64);
             prop_assert_eq!(s.first_id(), twin.keys().next().copied().unwrap_or_default());
+        }
+        for (mut snapshot, mut twin) in snapshots {
+            let found: Twin = snapshot.range(StreamId::MIN, StreamId::MAX).map(|e| (e.id, content(&e))).collect();
+            prop_assert_eq!(&found, &twin);
+            apply(&mut snapshot, &mut twin, Op::Remove(from as usize))?;
+            prop_assert_eq!(snapshot.len(), twin.len() as u64);
         }
         let expected = |from: StreamId, to: StreamId| -> Vec<_> {
             twin.iter().filter(|(id, _)| (from..=to).contains(*id)).map(|(id, f)| (*id, f.clone())).collect()
@@ -196,12 +206,13 @@ proptest! {
             let mut wanted = expected(from, to);
             let found: Vec<_> = s.range(from, to).map(|e| (e.id, content(&e))).collect();
             prop_assert_eq!(&found, &wanted);
+            prop_assert_eq!(s.count(from, to), wanted.len() as u64);
             wanted.reverse();
             let found: Vec<_> = s.range_rev(from, to).map(|e| (e.id, content(&e))).collect();
             prop_assert_eq!(&found, &wanted);
         }
         let nodes: Vec<_> = s.nodes().map(|(id, p)| (*id, p.clone())).collect();
         let copy = Stream::from_nodes(nodes.into_iter(), s.len(), s.counters()).expect("well formed");
-        prop_assert_eq!((copy.len(), copy.first_id(), copy.bytes), (s.len(), s.first_id(), s.bytes));
+        prop_assert_eq!((copy.len(), copy.first_id(), copy.nodes.pack_bytes), (s.len(), s.first_id(), s.nodes.pack_bytes));
     }
 }

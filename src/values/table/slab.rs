@@ -1,13 +1,13 @@
 //! Byte strings of a table that are too long for its buckets.
 
-use crate::values::chunk::Chunk;
 use crate::values::packed::allocated;
+use crate::values::shareable::Shareable;
 
 /// Byte strings too long to stand in a bucket.
 #[derive(Clone, Default)]
 pub(super) struct Slab {
-    /// Chunks, because growing one long vector would copy all of it.
-    chunks: Vec<Chunk<Box<[u8]>>>,
+    /// Shareables, because growing one long vector would copy all of it.
+    chunks: Vec<Shareable<Vec<Box<[u8]>>>>,
     free: Vec<u32>,
     len: usize,
     /// Strings in it.
@@ -21,7 +21,7 @@ const SLAB_CHUNK: usize = 1024;
 impl Slab {
     /// The same strings for another owner.
     pub fn share(&mut self) -> Slab {
-        let chunks = self.chunks.iter_mut().map(Chunk::share).collect();
+        let chunks = self.chunks.iter_mut().map(Shareable::share).collect();
         Slab { chunks, free: self.free.clone(), ..*self }
     }
 
@@ -38,7 +38,7 @@ impl Slab {
             return slot;
         }
         if self.len.is_multiple_of(SLAB_CHUNK) {
-            self.chunks.push(Chunk::Own(Vec::new()));
+            self.chunks.push(Shareable::Own(Vec::new()));
         }
         let last = self.chunks.last_mut().expect("invariant: just made");
         last.make_mut().push(bytes.into());

@@ -10,10 +10,14 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// Far beyond what the sockets between both take.
 const MESSAGES: usize = 20_000;
 
-fn lost(client: &mut Client) -> usize {
+fn figure(client: &mut Client, name: &str) -> usize {
     let info = client.command("INFO stats").text();
-    let line = info.lines().find_map(|line| line.strip_prefix("pubsub_messages_lost:")).expect("the figure");
+    let line = info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).expect("the figure");
     line.parse().expect("a number")
+}
+
+fn lost(client: &mut Client) -> usize {
+    figure(client, "pubsub_messages_lost")
 }
 
 /// Publishes numbered messages of 1,000 bytes.
@@ -120,4 +124,5 @@ fn events_of_expiry_are_dropped_and_counted_too() {
         }
     }
     assert_eq!((heard + missing, missing), (20_000, counted));
+    assert_eq!(figure(&mut writer, "pubsub_messages_delivered"), 20_000, "those that were lost included");
 }

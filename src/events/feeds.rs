@@ -11,6 +11,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use parking_lot::RwLock;
 
@@ -136,9 +137,9 @@ impl Feed {
         }
     }
 
-    /// Sends one event to each subscription that `name`, or its first `short` bytes, is in.
-    fn send<'f>(&self, name: &[u8], short: Option<usize>, facts: impl FnOnce() -> Facts<'f>) {
-        let mut message = Message { facts: Err(Some(facts)), bodies: [None, None] };
+    /// Sends one event to each subscription that `name`, or its first `short` bytes, is in; returns how many they are.
+    fn send<'f>(&self, name: &[u8], short: Option<usize>, facts: impl FnOnce() -> Facts<'f>) -> u64 {
+        let mut message = Message::new(facts);
         for channel in std::iter::once(name).chain(short.map(|end| &name[..end])) {
             for client in self.channels.get(channel).into_iter().flatten() {
                 message.to(client, &[b"message", channel]);
@@ -151,6 +152,7 @@ impl Feed {
                 listeners.iter().for_each(|client| message.to(client, &[b"pmessage", pattern, channel]));
             }
         });
+        message.sent
     }
 }
 
@@ -158,9 +160,15 @@ impl Feed {
 struct Message<'f, F: FnOnce() -> Facts<'f>> {
     facts: Result<Facts<'f>, Option<F>>,
     bodies: [Option<Vec<u8>>; 2],
+    /// To how many.
+    sent: u64,
 }
 
 impl<'f, F: FnOnce() -> Facts<'f>> Message<'f, F> {
+    fn new(facts: F) -> Self {
+        Message { facts: Err(Some(facts)), bodies: [None, None], sent: 0 }
+    }
+
     fn to(&mut self, client: &ClientHandle, head: &[&[u8]]) {
         let resp3 = client.resp3();
         if let Err(make) = &mut self.facts
@@ -169,6 +177,7 @@ impl<'f, F: FnOnce() -> Facts<'f>> Message<'f, F> {
             self.facts = Ok(make());
         }
         let Ok(facts) = &self.facts else { return };
+        self.sent += 1;
         let body = self.bodies[usize::from(resp3)].get_or_insert_with(|| facts.encode(resp3));
         client.push_message(|out| {
             let mut reply = Reply::new(out, resp3);
@@ -184,6 +193,8 @@ pub struct Feeds {
     ended: RwLock<Feed>,
     values: RwLock<Feed>,
     audience: Arc<Audience>,
+    /// Messages put into the buffers of subscribers, ever.
+    delivered: AtomicU64,
 }
 
 /// Whether a subscription is one to a feed.
@@ -194,7 +205,18 @@ pub fn is_feed(scope: Scope, name: &[u8]) -> bool {
 impl Feeds {
     /// Feeds nobody listens to, which tell this word when that changes.
     pub fn new(audience: Arc<Audience>) -> Feeds {
-        Feeds { ended: RwLock::default(), values: RwLock::default(), audience }
+        Feeds { ended: RwLock::default(), values: RwLock::default(), audience, delivered: AtomicU64::new(0) }
+    }
+
+    /// Messages put into the buffers of subscribers, ever; the same message once for each of them.
+    pub fn delivered(&self) -> u64 {
+        self.delivered.load(Relaxed)
+    }
+
+    fn count_delivered(&self, sent: u64) {
+        if sent > 0 {
+            self.delivered.fetch_add(sent, Relaxed);
+        }
     }
 
     fn with<R>(&self, name: &[u8], f: impl FnOnce(&mut Feed) -> R) -> R {
@@ -247,7 +269,8 @@ impl Feeds {
             return;
         }
         let (name, short) = name_of(ENDED, ended.db, ended.key);
-        self.ended.read().send(&name, Some(short), || facts_of(ended, Some(value_max)));
+        let sent = self.ended.read().send(&name, Some(short), || facts_of(ended, Some(value_max)));
+        self.count_delivered(sent);
     }
 
     /// A key holds something else now: `content`, with this deadline.
@@ -263,7 +286,7 @@ impl Feeds {
             return;
         }
         let (name, _) = name_of(VALUES, db, key);
-        self.values.read().send(&name, None, || {
+        let sent = self.values.read().send(&name, None, || {
             let mut facts = Facts::default();
             facts.bytes("key", key);
             facts.word("event", event);
@@ -274,6 +297,7 @@ impl Feeds {
             }
             facts
         });
+        self.count_delivered(sent);
     }
 }
 
@@ -294,7 +318,7 @@ impl Feeds {
             facts.word("event", event);
             facts
         };
-        let mut message = Message { facts: Err(Some(facts)), bodies: [None, None] };
+        let mut message = Message::new(facts);
         let values = self.values.read();
         for (beginning, alike) in &values.patterns.by_beginning {
             // Whoever may hear of a key of this database.
@@ -305,6 +329,7 @@ impl Feeds {
                 listeners.iter().for_each(|c| message.to(c, &[b"pmessage", pattern, &begin[..short]]));
             }
         }
+        self.count_delivered(message.sent);
     }
 }
 

@@ -110,9 +110,12 @@ impl PubSub {
         if !self.hears_expiry() {
             return;
         }
+        let mut receivers = 0;
         for (_, client) in self.expiry.read().iter().filter(|(of, _)| *of == db) {
             deliver(client, &[b"message", EXPIRY_ALIAS, key]);
+            receivers += 1;
         }
+        self.count_delivered(receivers);
     }
 
     fn unsubscribe_expiry(&self, client: ClientId) {

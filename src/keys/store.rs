@@ -187,6 +187,11 @@ impl<'k> Keys<'_, 'k> {
             (e.deadline().map(|d| (d, e.armed())), e.access(), e.raw_encoding())
         });
         let armed = self.arm(i, old, deadline);
+        if let Some(at) = deadline
+            && self.with_guard(i, |g, _| g.move_deadline(pos, at, armed))
+        {
+            return Ok(true);
+        }
         let meta = Meta { deadline, armed, access, raw };
         let pos = self.with_guard(i, |g, _| g.set_meta(pos, meta))?;
         self.written(i, Found::At(pos));

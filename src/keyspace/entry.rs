@@ -578,6 +578,15 @@ impl<'g> EntryMut<'g> {
         Ok(given_up)
     }
 
+    /// Another deadline for an entry that has one, with its tick; false for one that has none.
+    pub fn move_deadline(&self, deadline: u64, armed: u32) -> bool {
+        let has = self.raw.flags() & TTL != 0;
+        if has {
+            self.raw.set_deadline(deadline, armed);
+        }
+        has
+    }
+
     /// The entry dies and gives its value up; a boxed key is dropped here.
     pub fn kill(self, arena: &mut ArenaGuard<'_>) -> Option<Value> {
         arena.count(self.view().delta());

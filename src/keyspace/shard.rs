@@ -453,6 +453,12 @@ impl<'b> ShardGuard<'b> {
         Ok(pos)
     }
 
+    /// Another deadline for an entry that has one, with its tick: nothing else of it is touched. False for one that has
+    /// none, for which [`set_meta`](Self::set_meta) makes room.
+    pub fn move_deadline(&mut self, pos: Pos, deadline: u64, armed: u32) -> bool {
+        self.locked.entry_mut(pos.place).move_deadline(deadline, armed)
+    }
+
     /// `keeps`: the new entry's value is that of the old one.
     fn overwrite(
         &mut self,

@@ -94,8 +94,12 @@ pub struct EventFigures {
     pub patterns: usize,
     /// Shard channels with subscribers.
     pub shard_channels: usize,
-    /// Messages put into the buffers of subscribers.
+    /// Messages for subscribers, those included that were lost.
     pub delivered: u64,
+    /// Messages that slow subscribers of `~lost` did not get.
+    pub lost: u64,
+    /// Entries of rules: appended, refused by their stream's key, and waiting.
+    pub rules: [u64; 3],
 }
 
 /// The newest of one kind of latency event.
@@ -294,7 +298,9 @@ fn events(shared: &Shared) -> EventFigures {
         channels: shared.pubsub.count(Scope::Channel) + shared.feeds.count(Scope::Channel),
         patterns: shared.pubsub.count(Scope::Pattern) + shared.feeds.count(Scope::Pattern),
         shard_channels: shared.pubsub.count(Scope::Shard),
-        delivered: shared.pubsub.delivered(),
+        delivered: shared.pubsub.delivered() + shared.feeds.delivered(),
+        lost: shared.clients.lost_messages(),
+        rules: shared.outbox.figures(),
     }
 }
 

@@ -34,6 +34,7 @@ pub(super) fn stats(text: &mut Text, facts: &Facts<'_>) {
     text.field("expiry_rule_entries", appended);
     text.field("expiry_rule_failures", failed);
     text.field("expiry_rule_pending", pending);
+    text.field("pubsub_messages_delivered", shared.pubsub.delivered() + shared.feeds.delivered());
     text.field("pubsub_messages_lost", shared.clients.lost_messages());
     text.field("pubsubshard_channels", shared.pubsub.count(Scope::Shard));
     text.zeros(&["latest_fork_usec", "total_forks", "migrate_cached_sockets", "slave_expires_tracked_keys"]);

@@ -81,8 +81,18 @@ pub(super) static KEYS: &[Metric] = metrics! {
         = |x, s| x.now.policies.iter().for_each(|(policy, score)| s.labelled(&[policy.word()], score.evicted));
     Gauge "tandem_policy_hit_ratio" Ratio ["policy"] "Hits by reads while this policy was in force." = hit_ratio;
     Counter "tandem_events_delivered_total" None []
-        "Messages of channels put into the buffers of subscribers, once for each of them."
+        "Messages of channels, of expiry and of values for subscribers, once for each of them; lost ones included."
         = |x, s| s.one(x.now.events.delivered);
+    Counter "tandem_events_lost_total" None []
+        "Messages that slow subscribers of ~lost did not get, and were told the number of."
+        = |x, s| s.one(x.now.events.lost);
+    Counter "tandem_expiry_rule_entries_total" None [] "Entries that rules of expiry appended to streams."
+        = |x, s| s.one(x.now.events.rules[0]);
+    Counter "tandem_expiry_rule_failures_total" None []
+        "Entries of rules that could not be appended, as the key of the stream holds another type."
+        = |x, s| s.one(x.now.events.rules[1]);
+    Gauge "tandem_expiry_rule_pending" None [] "Entries of rules that wait to be appended."
+        = |x, s| s.one(x.now.events.rules[2]);
     Counter "tandem_subscribers_dropped_total" None []
         "Clients closed because more waited for them than client-output-buffer-limit allows; what waited is lost."
         = |x, s| s.one(x.now.counters.output_buffer_closed);

@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::expire::ExpireArgs;
 use crate::fanout::FanoutArgs;
+use crate::giveback::GivebackArgs;
 use crate::hitratio::HitRatioArgs;
 use crate::keys::Dist;
 use crate::open::Arrivals;
@@ -55,6 +56,8 @@ pub enum Command {
     Expire(ExpireArgs),
     /// Replay traces against servers with limited memory: which share of the requests hits
     Hitratio(HitRatioArgs),
+    /// A random 95 % of the keys go: resident memory, beside a fresh process with the others
+    Giveback(GivebackArgs),
     /// One channel, one publisher, many subscribers: how long messages take
     Fanout(FanoutArgs),
     /// Start a server and measure what it costs while nobody asks it anything

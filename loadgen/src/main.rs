@@ -18,6 +18,7 @@ mod ending;
 mod expire;
 mod fanout;
 mod floor;
+mod giveback;
 mod hitratio;
 mod idle;
 mod keys;
@@ -59,6 +60,7 @@ fn main() -> ExitCode {
         Command::Snapshot(args) => timeline::snapshot(args),
         Command::Expire(args) => expire::run(args),
         Command::Hitratio(args) => hitratio::run(args),
+        Command::Giveback(args) => giveback::run(args),
         Command::Fanout(args) => fanout::run(args),
         Command::Idle(args) => idle::run(args),
         Command::Watched(args) => watched::run(args),

@@ -18,8 +18,8 @@ use crate::events::{Feeds, PubSub, Tracking};
 use crate::eviction::Eviction;
 use crate::expiry::Identities;
 use crate::keyspace::Keyspace;
-use crate::memory::Gauge;
 use crate::memory::limits::Pressure;
+use crate::memory::{Defrag, Gauge};
 use crate::observe::latency::Latency;
 use crate::observe::sampler::Sampler;
 use crate::observe::slowlog::CommandLogs;
@@ -120,6 +120,8 @@ pub struct Shared {
     pub sampler: Sampler,
     /// Memory in use at any time, and its limit.
     pub memory: Gauge,
+    /// Fragmentation of the allocator's pages.
+    pub defrag: Defrag,
     /// How far the limit is lowered because memory is short.
     pub pressure: Pressure,
     /// What is dropped when memory is full.
@@ -149,6 +151,8 @@ pub struct Shared {
     pub clock_steps: tokio::sync::watch::Sender<()>,
     /// Told when the helper thread made work that only a worker can do.
     pub errands: tokio::sync::Notify,
+    /// Tells workers to give up what they keep of freed memory.
+    pub caches: tokio::sync::Notify,
     /// Wakes the thread that does what workers must not.
     pub helper: crate::server::helper::Mailbox,
 }
@@ -185,6 +189,7 @@ impl Shared {
             latency: Latency::default(),
             sampler: Sampler::default(),
             memory: Gauge::default(),
+            defrag: Defrag::default(),
             pressure: Pressure::default(),
             eviction: Eviction::new(databases),
             oom_score: Mutex::new(OomScore::of_this_process().ok()),
@@ -201,6 +206,7 @@ impl Shared {
             shutdown: tokio::sync::watch::Sender::new(None),
             clock_steps: tokio::sync::watch::Sender::new(()),
             errands: tokio::sync::Notify::new(),
+            caches: tokio::sync::Notify::new(),
             helper: crate::server::helper::Mailbox::default(),
             config: Arc::new(ArcSwap::from_pointee(config)),
         }

@@ -263,6 +263,7 @@ pub fn config_resetstat(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
     ctx.shared.stats.reset();
     ctx.shared.sampler.reset();
     ctx.shared.memory.reset();
+    ctx.shared.defrag.reset();
     ctx.shared.helper.reset();
     ctx.shared.clients.reset();
     ctx.shared.outbox.reset();

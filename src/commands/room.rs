@@ -218,6 +218,12 @@ impl Room {
         }
     }
 
+    /// Whether this thread has freed so much that a look at the fragmentation is due.
+    #[inline]
+    pub fn has_freed_much(&mut self) -> bool {
+        self.tap.has_freed_much()
+    }
+
     /// Reports what this thread has allocated and freed.
     pub fn report(&mut self, shared: &Shared) {
         self.tap.report(&shared.memory);

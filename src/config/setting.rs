@@ -188,10 +188,6 @@ pub(super) const fn later(feature: &'static str) -> Status {
     Status::Later(feature)
 }
 
-pub(super) const fn refused(reason: &'static str) -> Status {
-    Status::Refused(reason)
-}
-
 pub(super) const fn int(min: i64, max: i64, unit: &'static str) -> Spec {
     Spec::Int { min, max, unit }
 }

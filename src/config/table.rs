@@ -14,7 +14,7 @@ const SIZE: u64 = i64::MAX as u64;
 const PORT: Spec = int(0, 65535, "");
 const CRON: &str = "timers are exact here: no periodic task runs whose pace or effort could be set";
 const THREADS: &str = "the workers read, run and write; `workers` sets their number";
-const DEFRAG: &str = "packed memory is compacted all the time by itself";
+const DEFRAG: &str = "large values are moved in small parts, whatever their number";
 const CRASH: &str = "a crash report is left to the platform's core dump";
 
 settings! {
@@ -115,21 +115,18 @@ settings! {
         /// Return unused memory to the system from a thread of the allocator.
         jemalloc_bg_thread: bool = "yes", ["jemalloc-bg-thread"], Spec::Bool, LIVE,
             inert("giving memory back is not optional here");
-        /// Defragment memory.
-        activedefrag: bool = "no", ["activedefrag"], Spec::Bool, LIVE,
-            refused("packed memory is compacted all the time by itself, there is nothing to turn on");
-        /// Dead memory below which defragmentation does not start.
-        active_defrag_ignore_bytes: u64 = "100mb", ["active-defrag-ignore-bytes"], memory(1, SIZE), LIVE, inert(DEFRAG);
-        /// Fragmentation at which defragmentation starts.
-        active_defrag_threshold_lower: u32 = "10", ["active-defrag-threshold-lower"], int(0, 1000, "percent"), LIVE,
-            inert(DEFRAG);
-        /// Fragmentation at which defragmentation works its hardest.
-        active_defrag_threshold_upper: u32 = "100", ["active-defrag-threshold-upper"], int(0, 1000, "percent"), LIVE,
-            inert(DEFRAG);
-        /// Least CPU of defragmentation.
-        active_defrag_cycle_min: u32 = "1", ["active-defrag-cycle-min"], int(1, 99, "percent"), LIVE, inert(DEFRAG);
+        /// Move what is out of line out of pages that are mostly unused. Packed memory is compacted always.
+        activedefrag: bool = "yes", ["activedefrag"], Spec::Bool, LIVE, ACTIVE;
+        /// Unused memory in the allocator's pages, beyond what the last defragmentation left, below which the next does not start.
+        active_defrag_ignore_bytes: u64 = "512kb", ["active-defrag-ignore-bytes"], memory(1, SIZE), LIVE, ACTIVE;
+        /// Unused memory in the allocator's pages, of what is in use, at which defragmentation starts.
+        active_defrag_threshold_lower: u32 = "10", ["active-defrag-threshold-lower"], int(0, 1000, "percent"), LIVE, ACTIVE;
+        /// The same at which defragmentation works its hardest.
+        active_defrag_threshold_upper: u32 = "100", ["active-defrag-threshold-upper"], int(0, 1000, "percent"), LIVE, ACTIVE;
+        /// Least CPU of defragmentation, while there is any.
+        active_defrag_cycle_min: u32 = "5", ["active-defrag-cycle-min"], int(1, 99, "percent"), LIVE, ACTIVE;
         /// Most CPU of defragmentation.
-        active_defrag_cycle_max: u32 = "25", ["active-defrag-cycle-max"], int(1, 99, "percent"), LIVE, inert(DEFRAG);
+        active_defrag_cycle_max: u32 = "25", ["active-defrag-cycle-max"], int(1, 99, "percent"), LIVE, ACTIVE;
         /// Elements of one value moved at a time by defragmentation.
         active_defrag_max_scan_fields: u64 = "1000", ["active-defrag-max-scan-fields"], int(1, LONG, ""), LIVE,
             inert(DEFRAG);

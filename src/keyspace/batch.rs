@@ -1,18 +1,21 @@
 //! Participants, and the batches in which they use the keyspace.
 
-use super::bucket::{self, SHARD_SLOTS};
+use super::bucket::{self, Block, SHARD_SLOTS};
 use super::engines::{Engine, Engines, Space, bucket_hint};
 use super::gate::{Raised, Slot};
 use super::hash::{Hasher, KeyHash};
 use super::header::LIVE;
 use super::locks::LockSet;
-use super::reclaim::Pin;
+use super::reclaim::{Garbage, Pin};
 use super::segment::Arena;
 use super::shard::{Locked, ShardGuard, peek};
 use super::{Cell, DbId, EngineStats, EntryRef, Fills, Keyspace, Memory, Sizes, compact, migrate, scan};
 use crossbeam_epoch::LocalHandle;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+
+/// Replaced blocks for which it is worth to wake the helper thread.
+const BLOCKS_TOGETHER: usize = 32;
 
 /// One worker's or helper's place in the keyspace. It stays on its thread.
 pub struct Participant {
@@ -172,6 +175,14 @@ impl<'p> Batch<'p> {
 
     pub(super) fn pin(&self) -> &Pin<'p> {
         &self.pin
+    }
+
+    /// A block was replaced. The helper is woken when some have come together: nothing else may wake it for long.
+    pub(super) fn retire_block(&self, block: Block) {
+        self.pin.retire(Garbage::Block(block));
+        if self.keyspace.reclaim.trash.pending().is_multiple_of(BLOCKS_TOGETHER) {
+            self.keyspace.work.wake();
+        }
     }
 
     pub(super) fn grow_mark(&self) -> usize {

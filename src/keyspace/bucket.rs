@@ -21,6 +21,7 @@
 #![allow(unsafe_code)] // blocks are allocated by hand, and prefetching is an intrinsic
 
 use super::segment::Ref;
+use crate::memory::allocator::Allocation;
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 use std::marker::PhantomData;
 use std::ptr::NonNull;
@@ -214,6 +215,22 @@ impl Block {
         BlockView { base: self.base, capacity: CAPACITY[self.class], _life: PhantomData }
     }
 
+    /// The entries of a block in one that has no more overflow buckets than they need, whichever class that is; None if
+    /// that would be no smaller and `always` is not set.
+    pub fn rebuilt(view: BlockView<'_>, always: bool) -> Option<Block> {
+        let buckets = |front| view.chain_entries(front).count().div_ceil(SLOTS).saturating_sub(1);
+        let needed = (0..BUCKETS).map(buckets).sum::<usize>();
+        let class = CAPACITY.iter().position(|&c| usize::from(c) >= BUCKETS + needed)?;
+        if !always && CAPACITY[class] >= view.capacity {
+            return None;
+        }
+        let block = Self::of_class(class);
+        for (front, _, tag, place) in view.entries() {
+            block.view().insert(front, tag, place)?;
+        }
+        Some(block)
+    }
+
     /// A copy in the next larger class.
     pub fn enlarged(view: BlockView<'_>) -> Option<Block> {
         let class = CAPACITY.iter().position(|&c| c > view.capacity)?;
@@ -227,6 +244,17 @@ impl Block {
             }
         }
         Some(block)
+    }
+}
+
+// SAFETY: the block was allocated, and lives as long as the view.
+unsafe impl Allocation for BlockView<'_> {
+    fn address(&self) -> Option<NonNull<u8>> {
+        Some(self.base.cast())
+    }
+
+    fn bytes(&self) -> usize {
+        usize::from(self.capacity) * size_of::<Bucket>()
     }
 }
 
@@ -414,6 +442,9 @@ mod tests {
                     let b = block.view().bucket(at.bucket.into());
                     prop_assert!(b.matching(tag) >> at.slot & 1 == 1);
                     b.clear(at.slot.into());
+                }
+                if i % 16 == 0 && let Some(smaller) = Block::rebuilt(block.view(), i % 32 == 0) {
+                    block = smaller;
                 }
                 let mut all: Vec<_> = block.view().entries().map(|(f, _, t, r)| (f, t, r)).collect();
                 all.sort_by_key(|e| e.2);

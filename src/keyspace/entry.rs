@@ -25,6 +25,7 @@
 use super::hash::{Hasher, KeyHash};
 use super::segment::{ArenaGuard, Delta, Ref, Segments, UNIT};
 use super::{Meta, OutOfSpace};
+use crate::memory::Renewal;
 use crate::values::{Kind, Value};
 use std::marker::PhantomData;
 use std::mem::{ManuallyDrop, MaybeUninit};
@@ -527,6 +528,17 @@ impl<'g> EntryMut<'g> {
         }
         // SAFETY: alive, OUT, and ours alone for 'g.
         Some(unsafe { &mut *self.raw.out_value() })
+    }
+
+    /// Moves the value's parts from `from` on, and a long key, if they stand in sparse pages; where to go on.
+    pub fn renew(&mut self, from: u128, renewal: &mut Renewal) -> Option<u128> {
+        let flags = self.raw.flags();
+        if flags & LONG != 0 && from == 0 {
+            // SAFETY: alive and LONG; the box stays, what it holds is ours alone.
+            renewal.slice(unsafe { &mut *self.raw.long_key() });
+        }
+        // SAFETY: alive, OUT, and ours alone.
+        if flags & OUT != 0 { unsafe { &mut *self.raw.out_value() }.renew(from, renewal) } else { None }
     }
 
     /// Writes other bytes, not raw, over those of a packed string if the entry keeps its size

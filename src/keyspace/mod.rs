@@ -11,6 +11,7 @@
 //! compact   segments with holes are emptied   scan     walking in hash order, random keys
 //! contention  waits for locks as a part of the load
 //! reclaim   epochs and the trash              work     what the helper thread is woken for
+//! renew     what stands out of line is moved together
 //! journal   what was moved, and how long it took
 //! figures   what is known of a database       sizes    how large its values are
 //! ```
@@ -38,6 +39,7 @@ mod journal;
 mod locks;
 mod migrate;
 mod reclaim;
+mod renew;
 mod scan;
 mod segment;
 mod shard;
@@ -54,9 +56,11 @@ pub use figures::{Cell, EngineStats, FILL_CLASSES, Fills, KEYS_PER_SHARD, Memory
 pub use hash::KeyHash;
 pub use journal::{Reason, Step, Totals};
 pub use locks::{LentSet, LockSet};
+pub use renew::Walk;
 pub use shard::{Lent, Pos, ShardGuard};
 pub use sizes::Sizes;
 
+use crate::memory::Renewal;
 use crate::values::Value;
 use engines::Engines;
 use reclaim::{Garbage, Protected, Reclaim};
@@ -319,7 +323,9 @@ impl Keyspace {
         if !self.reclaim.trash.is_empty() || self.segments.wants_discard(false) {
             self.work.sleep(at_most(RETRY));
         } else if self.work.wants_settling() || self.segments.wants_discard(true) {
-            if !self.work.sleep(at_most(QUIET)) {
+            // Who wants to be woken earlier has something else to do: that is no quiet.
+            let quiet = limit.is_none_or(|l| l >= QUIET);
+            if !self.work.sleep(at_most(QUIET)) && quiet {
                 self.work.take_settling();
                 self.work.settle(true);
             }
@@ -395,6 +401,24 @@ impl Keyspace {
         }
         self.reclaim.trash.empty(TRASH_STEP)
             || self.segments.wants_discard(settling) && self.segments.discard(DISCARD_STEP, settling) > 0
+    }
+
+    /// Goes on with a walk over what stands out of line, for about so long; false when it is at its end. Not while keys
+    /// are being moved anyway: then it waits.
+    pub fn renew(
+        &self,
+        who: &mut Participant,
+        walk: &mut Walk,
+        renewal: &mut Renewal,
+        budget_us: u64,
+    ) -> bool {
+        let end = crate::clock::mono_ns().saturating_add(budget_us.saturating_mul(1000));
+        while !self.is_migrating() && crate::clock::mono_ns() < end {
+            if !renew::step(&who.enter(), walk, renewal) {
+                return false;
+            }
+        }
+        true
     }
 
     /// MEMORY PURGE: compacts as far as that goes, frees what waits, gives all pages back. For

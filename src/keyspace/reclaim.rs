@@ -55,6 +55,11 @@ impl Trash {
         self.pending.load(Ordering::Relaxed) == 0 && self.items.lock().is_empty()
     }
 
+    /// What is retired and may still be looked at.
+    pub fn pending(&self) -> usize {
+        self.pending.load(Ordering::Relaxed)
+    }
+
     /// Bytes of blocks and values that wait.
     pub fn bytes(&self) -> usize {
         self.bytes.load(Ordering::Relaxed)

@@ -66,7 +66,7 @@ pub(super) fn scan(
 }
 
 /// Where the aligned span of 2^`bits` hashes around a position ends; None at the end of hash space.
-fn end(position: u64, bits: u32) -> Option<u64> {
+pub(super) fn end(position: u64, bits: u32) -> Option<u64> {
     let size = 1_u64.checked_shl(bits)?;
     (position & !(size - 1)).checked_add(size)
 }

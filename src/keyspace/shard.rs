@@ -13,7 +13,6 @@ use super::engines::{Engine, Engines, Space};
 use super::entry::{self, EntryMut, EntryRef, NewEntry, Owned, ValuePart};
 use super::hash::KeyHash;
 use super::header::{LIVE, MOVED, PENDING, Shard};
-use super::reclaim::Garbage;
 use super::segment::Ref;
 use super::{Content, Meta, OutOfSpace, Taken};
 use crate::values::{Blob, Kind, Value};
@@ -408,7 +407,7 @@ impl<'b> ShardGuard<'b> {
             Some(view) => Block::enlarged(view)?,
         };
         if let Some(old) = self.locked.set_block(Some(larger)) {
-            self.batch.pin().retire(Garbage::Block(old));
+            self.batch.retire_block(old);
         }
         Some(())
     }

@@ -6,7 +6,8 @@
 #![allow(unsafe_code)] // mallctl by name and jemalloc's report are C interfaces
 
 use std::ffi::{CStr, c_char, c_void};
-use std::sync::LazyLock;
+use std::ptr::NonNull;
+use std::sync::{Arc, LazyLock};
 
 use tikv_jemalloc_ctl::thread::{ThreadLocal, allocatedp, deallocatedp};
 use tikv_jemalloc_ctl::{epoch, raw, stats};
@@ -71,6 +72,12 @@ impl Default for ThreadBytes {
 }
 
 impl ThreadBytes {
+    /// Freed in all: one load.
+    #[inline]
+    pub fn freed(&self) -> u64 {
+        self.0.map_or(0, |(_, freed)| freed.get())
+    }
+
     /// Allocated less freed: two loads.
     #[inline]
     pub fn net(&self) -> i64 {
@@ -96,6 +103,158 @@ pub fn purge() {
 /// Gives back what this thread keeps for its next requests.
 pub fn flush_thread() {
     command(c"thread.tcache.flush");
+}
+
+/// Whether this thread keeps what it frees for its next requests. Without it, what it allocates comes from the fullest
+/// pages there are, and what it frees goes back at once.
+pub fn keep_for_thread(on: bool) {
+    // SAFETY: the name is a C string, and its value is a bool.
+    let _ = unsafe { raw::write(b"thread.tcache.enabled\0", on) };
+}
+
+/// Something of which the allocator knows where it stands.
+///
+/// # Safety
+/// The address is that of a living allocation of the global allocator, or inside of its first page, for as long as the
+/// borrow lasts.
+pub unsafe trait Allocation {
+    /// Where it stands; None if there is nothing.
+    fn address(&self) -> Option<NonNull<u8>>;
+    /// Bytes that were asked for.
+    fn bytes(&self) -> usize;
+}
+
+// SAFETY: what a box holds is allocated, unless it is nothing.
+unsafe impl<T> Allocation for Box<T> {
+    fn address(&self) -> Option<NonNull<u8>> {
+        (size_of::<T>() > 0).then(|| NonNull::from(&**self).cast())
+    }
+    fn bytes(&self) -> usize {
+        size_of::<T>()
+    }
+}
+
+// SAFETY: as above.
+unsafe impl<T> Allocation for Box<[T]> {
+    fn address(&self) -> Option<NonNull<u8>> {
+        (self.bytes() > 0).then(|| NonNull::from(&**self).cast())
+    }
+    fn bytes(&self) -> usize {
+        size_of_val::<[T]>(self)
+    }
+}
+
+// SAFETY: what a vector has room for is allocated, unless it is nothing.
+unsafe impl<T> Allocation for Vec<T> {
+    fn address(&self) -> Option<NonNull<u8>> {
+        (self.bytes() > 0).then(|| NonNull::new(self.as_ptr().cast_mut().cast())).flatten()
+    }
+    fn bytes(&self) -> usize {
+        self.capacity() * size_of::<T>()
+    }
+}
+
+// SAFETY: counters and value are one allocation, and the value is right behind the counters.
+unsafe impl<T> Allocation for Arc<T> {
+    fn address(&self) -> Option<NonNull<u8>> {
+        NonNull::new(Arc::as_ptr(self).cast_mut().cast())
+    }
+    fn bytes(&self) -> usize {
+        size_of::<T>() + 2 * size_of::<usize>()
+    }
+}
+
+/// From this size on an allocation has its pages for itself.
+const ALONE_BYTES: usize = 14 << 10;
+/// A piece is moved from pages of which less than this percentage is in use …
+const FULL_PERCENT: usize = 85;
+/// … if of all pages for this size less than that is.
+const FULL_PERCENT_ALL: usize = 92;
+
+/// What jemalloc says of the pages in which something stands, and of all for the same size in that arena. The order
+/// is jemalloc's.
+#[repr(C)]
+#[derive(Default)]
+struct Pages {
+    /// Those from which it hands out next.
+    current: usize,
+    free: usize,
+    regions: usize,
+    bytes: usize,
+    free_all: usize,
+    regions_all: usize,
+}
+
+/// Controls that are called often, by number.
+struct Numbers {
+    pages: [usize; 3],
+    arena: [usize; 2],
+}
+
+fn numbers() -> Option<&'static Numbers> {
+    static NUMBERS: LazyLock<Option<Numbers>> = LazyLock::new(|| {
+        let mut numbers = Numbers { pages: [0; 3], arena: [0; 2] };
+        is_global().then_some(())?;
+        raw::name_to_mib(b"experimental.utilization.query\0", &mut numbers.pages).ok()?;
+        raw::name_to_mib(b"arenas.lookup\0", &mut numbers.arena).ok()?;
+        Some(numbers)
+    });
+    NUMBERS.as_ref()
+}
+
+/// Whether jemalloc is what the whole process allocates from: not so in unit tests.
+fn is_global() -> bool {
+    let before = ThreadBytes::default().net();
+    let probe = std::hint::black_box(Box::new([0_u8; 64]));
+    let is = ThreadBytes::default().net() > before;
+    drop(probe);
+    is
+}
+
+/// Whether a piece of memory stands in pages that are mostly unused, so that moving it would free some. Takes a tenth of
+/// a microsecond.
+pub fn is_sparse(piece: &impl Allocation) -> bool {
+    let Some(numbers) = numbers() else { return false };
+    let Some(at) = piece.address().filter(|_| piece.bytes() <= ALONE_BYTES) else { return false };
+    let mut pages = Pages::default();
+    // SAFETY: a living allocation of jemalloc; sizes and types are those of this control.
+    let done = unsafe { ask(&numbers.pages, at, &mut pages) };
+    let is_current = (pages.current..pages.current + pages.bytes).contains(&at.as_ptr().addr());
+    let fill = |free: usize, regions: usize| (regions - free.min(regions)) * 100 / regions.max(1);
+    done && pages.free > 0
+        && !is_current
+        && fill(pages.free, pages.regions) < FULL_PERCENT
+        && fill(pages.free_all, pages.regions_all) < FULL_PERCENT_ALL
+}
+
+/// From now on this thread allocates where the piece stands, so that what replaces it fills holes there.
+pub fn follow(piece: &impl Allocation, current: &mut Option<u32>) {
+    let (Some(numbers), Some(at)) = (numbers(), piece.address()) else { return };
+    let mut arena = 0_u32;
+    // SAFETY: a living allocation of jemalloc; sizes and types are those of this control.
+    if unsafe { ask(&numbers.arena, at, &mut arena) } && *current != Some(arena) {
+        // SAFETY: the name is a C string, and its value is an unsigned int.
+        let _ = unsafe { raw::write(b"thread.arena\0", arena) };
+        *current = Some(arena);
+    }
+}
+
+/// # Safety
+/// A control that takes the address of a living allocation of jemalloc and answers with a `T`.
+unsafe fn ask<T>(control: &[usize], at: NonNull<u8>, answer: &mut T) -> bool {
+    let (mut at, mut len) = (at.as_ptr(), size_of::<T>());
+    // SAFETY: by the contract; all pointers live through the call.
+    let failed = unsafe {
+        tikv_jemalloc_sys::mallctlbymib(
+            control.as_ptr(),
+            control.len(),
+            std::ptr::from_mut(answer).cast(),
+            &raw mut len,
+            (&raw mut at).cast(),
+            size_of::<*mut u8>(),
+        )
+    };
+    failed == 0
 }
 
 /// A fork keeps only the thread that called it: the child starts the purging thread again.

@@ -14,6 +14,9 @@ use crate::memory::allocator::ThreadBytes;
 /// What a thread keeps to itself before it reports.
 const UNREPORTED_MAX: i64 = 1024;
 
+/// What a thread frees before somebody looks whether that left pages mostly unused.
+const FREED_MUCH: u64 = 256 << 10;
+
 /// The memory of the process, and its limit.
 #[derive(Default)]
 pub struct Gauge {
@@ -105,12 +108,14 @@ fn signed(bytes: usize) -> i64 {
 pub struct Tap {
     bytes: ThreadBytes,
     reported: i64,
+    /// What had been freed when that was last worth a look at the fragmentation.
+    freed: u64,
 }
 
 impl Default for Tap {
     fn default() -> Self {
         let bytes = ThreadBytes::default();
-        Tap { reported: bytes.net(), bytes }
+        Tap { reported: bytes.net(), freed: bytes.freed(), bytes }
     }
 }
 
@@ -130,6 +135,17 @@ impl Tap {
         self.reported = now;
         gauge.allocated.fetch_add(delta, Relaxed);
         delta
+    }
+
+    /// Whether this thread has freed so much since the last time that this was true that pages may be mostly unused now.
+    #[inline]
+    pub fn has_freed_much(&mut self) -> bool {
+        let freed = self.bytes.freed();
+        let much = freed.wrapping_sub(self.freed) >= FREED_MUCH;
+        if much {
+            self.freed = freed;
+        }
+        much
     }
 
     /// The allocator's figure was read just now, on this thread.

@@ -18,6 +18,7 @@ use crate::keyspace::{DbId, EntryRef, Participant, Purge};
 use crate::memory::{Gauge, allocator};
 use crate::observe::latency::MIGRATION_SLICE;
 use crate::server::connection::panic_text;
+use crate::server::defrag::{Bell, Defragger};
 use crate::server::pace::{Pace, Reading};
 use crate::shared::Shared;
 use crate::values::Value;
@@ -63,6 +64,8 @@ pub struct Mailbox {
     pending: std::sync::atomic::AtomicUsize,
     freed: std::sync::atomic::AtomicU64,
     evict: std::sync::atomic::AtomicBool,
+    /// Somebody saw that much of the allocator's pages is unused.
+    pub fragmented: Bell,
 }
 
 impl Mailbox {
@@ -138,7 +141,8 @@ impl Mailbox {
         }
     }
 
-    fn empty(&self, shared: &Shared, room: &mut Room) {
+    /// Drops what waits here; whether there was anything.
+    fn empty(&self, shared: &Shared, room: &mut Room) -> bool {
         let values = std::mem::take(&mut *self.values.lock());
         let (count, bytes) = (values.len(), bytes(&values));
         drop(values);
@@ -147,6 +151,7 @@ impl Mailbox {
         shared.memory.leaving(-bytes);
         self.pending.fetch_sub(count, std::sync::atomic::Ordering::Relaxed);
         self.freed.fetch_add(count as u64, std::sync::atomic::Ordering::Relaxed);
+        count > 0
     }
 }
 
@@ -221,13 +226,16 @@ fn work(shared: &Shared) {
     let mut room = Room::default();
     let mut pace = Pace::new(cores());
     let mut worked = false;
+    let mut defragger = Defragger::default();
     loop {
-        shared.helper.empty(shared, &mut room);
+        worked |= shared.helper.empty(shared, &mut room);
         let chores = std::mem::take(&mut *shared.helper.chores.lock());
         for chore in chores {
             match chore {
                 Chore::Purge => {
+                    defragger.at_once(shared, &mut participant);
                     shared.keyspace.purge(&mut participant, clock::now_ms(), &mut purge);
+                    allocator::flush_thread();
                     allocator::purge();
                 }
                 Chore::Pressure => room::follow_pressure(shared),
@@ -262,11 +270,16 @@ fn work(shared: &Shared) {
         }
         worked |= more;
         if !more && shared.helper.pending() == 0 {
-            if std::mem::take(&mut worked) {
+            let tidied = std::mem::take(&mut worked);
+            if tidied {
                 // What it frees was allocated by workers: kept here it would serve nobody.
                 allocator::flush_thread();
             }
-            shared.keyspace.wait_for_work(None);
+            let rest = defragger.step(shared, &mut participant, tidied);
+            // A wait of less than a millisecond is none.
+            shared
+                .keyspace
+                .wait_for_work(rest.map(|rest| u64::try_from(rest.as_millis()).unwrap_or(u64::MAX)));
         }
     }
 }

@@ -6,6 +6,7 @@
 mod alarm;
 pub mod batch;
 pub mod connection;
+pub mod defrag;
 pub mod helper;
 pub mod listen;
 mod pace;

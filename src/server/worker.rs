@@ -15,6 +15,7 @@ use tokio::task::{JoinSet, LocalSet};
 
 use crate::clients::NewClient;
 use crate::clock;
+use crate::memory::allocator;
 use crate::protocol::{OutBuf, Requests};
 use crate::server::alarm::Alarm;
 use crate::server::batch::Runner;
@@ -89,6 +90,7 @@ async fn serve(shared: Arc<Shared>, index: u16, mut inlets: Inlets) -> io::Resul
     if let Some(unix) = inlets.unix {
         accepting.spawn_local(accept_unix(Rc::clone(&worker), unix, inlets.outlets));
     }
+    tokio::task::spawn_local(give_up_caches(Rc::clone(&worker)));
     tokio::task::spawn_local(expire(Rc::clone(&worker), Alarm::new()?));
     if index == 0 {
         tokio::task::spawn_local(run_errands(Rc::clone(&worker)));
@@ -338,6 +340,14 @@ async fn run_errands(worker: Rc<Worker>) {
         if let Err(payload) = done {
             tracing::error!("an errand of the helper thread ended in a panic: {}", panic_text(&*payload));
         }
+    }
+}
+
+/// Gives up what the allocator keeps for this thread, when the helper thread wants to see free pages.
+async fn give_up_caches(worker: Rc<Worker>) {
+    loop {
+        worker.shared.caches.notified().await;
+        allocator::flush_thread();
     }
 }
 

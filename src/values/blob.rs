@@ -9,6 +9,8 @@ use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
 
+use crate::memory::Renewal;
+
 /// A reference-counted byte string. Cloning it is one atomic increment.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Blob(Arc<Vec<u8>>);
@@ -57,6 +59,16 @@ impl Blob {
     /// go from yes to no by itself.
     pub fn is_shared(&self) -> bool {
         Arc::strong_count(&self.0) > 1
+    }
+
+    /// Moves the bytes and their head, if need be and nobody else holds them.
+    pub fn renew(&mut self, renewal: &mut Renewal) {
+        let head = renewal.wants(&self.0);
+        let Some(bytes) = Arc::get_mut(&mut self.0) else { return };
+        renewal.vec(bytes);
+        if head {
+            self.0 = Arc::new(std::mem::take(bytes));
+        }
     }
 
     /// Bytes of memory behind this blob: capacity and header, owners not divided.

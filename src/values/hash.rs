@@ -18,6 +18,7 @@ mod fields;
 
 use super::packed::{Corrupt, Elem, Listpack};
 use super::random::{Random, choose};
+use crate::memory::Renewal;
 use fields::Fields;
 use std::collections::HashSet;
 
@@ -136,6 +137,22 @@ impl Hash {
         match &self.0 {
             Repr::Packed(_) => "listpack",
             Repr::Table(_) => "hashtable",
+        }
+    }
+
+    /// Moves parts from `from` on, as far as that is granted; where to go on.
+    pub fn renew(&mut self, from: usize, renewal: &mut Renewal) -> Option<usize> {
+        match &mut self.0 {
+            Repr::Packed(pack) => {
+                pack.renew(renewal);
+                None
+            }
+            Repr::Table(fields) => {
+                if from == 0 {
+                    renewal.boxed(fields);
+                }
+                fields.renew(from, renewal)
+            }
         }
     }
 

@@ -15,6 +15,7 @@ mod quick;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::packed::{Elem, Listpack};
+use crate::memory::Renewal;
 use quick::Quicklist;
 
 /// When a list or a node of one is full (`list-max-listpack-size`).
@@ -159,6 +160,22 @@ impl List {
         match &self.0 {
             Repr::Packed(_) => "listpack",
             Repr::Quick(_) => "quicklist",
+        }
+    }
+
+    /// Moves parts from `from` on, as far as that is granted; where to go on.
+    pub fn renew(&mut self, from: usize, renewal: &mut Renewal) -> Option<usize> {
+        match &mut self.0 {
+            Repr::Packed(pack) => {
+                pack.renew(renewal);
+                None
+            }
+            Repr::Quick(quick) => {
+                if from == 0 {
+                    renewal.boxed(quick);
+                }
+                quick.renew(from, renewal)
+            }
         }
     }
 

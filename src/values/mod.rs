@@ -40,6 +40,9 @@ pub use set::Set;
 pub use sorted_set::SortedSet;
 pub use stream::Stream;
 
+use crate::memory::Renewal;
+use stream::StreamId;
+
 /// The type of a key's value. The numbers are part of the keyspace's entry
 /// layout and of the RDB writer's tables: never renumber them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -160,6 +163,30 @@ impl Value {
         }
     }
 
+    /// Moves those parts that stand in sparse pages, beginning at `from` (0 at first), as far as that is granted; where
+    /// to go on. Nothing that can be seen of the value changes.
+    pub fn renew(&mut self, from: u128, renewal: &mut Renewal) -> Option<u128> {
+        let part = usize::try_from(from).unwrap_or(usize::MAX);
+        let next = match self {
+            Value::Str(blob) => {
+                blob.renew(renewal);
+                None
+            }
+            Value::List(list) => list.renew(part, renewal),
+            Value::Set(set) => set.renew(part, renewal),
+            Value::Hash(hash) => hash.renew(part, renewal),
+            Value::ZSet(zset) => return zset.renew(from, renewal),
+            Value::Stream(stream) => {
+                if from == 0 {
+                    renewal.boxed(stream);
+                }
+                let id = StreamId { ms: (from >> 64) as u64, seq: from as u64 };
+                return stream.renew(id, renewal).map(|id| u128::from(id.ms) << 64 | u128::from(id.seq));
+            }
+        };
+        next.map(|part| part as u128)
+    }
+
     /// Whether freeing this value takes long enough (many allocations, or one
     /// that goes back to the system) that it is better done off the worker.
     pub fn is_large(&self) -> bool {
@@ -195,6 +222,94 @@ mod tests {
         }
         assert_eq!(Kind::from_u8(6), None);
         assert_eq!(Kind::from_name(b"module"), None);
+    }
+
+    fn text(n: usize) -> Vec<u8> {
+        // Some are too long for the buckets of a table.
+        format!("element:{n}:").repeat(if n.is_multiple_of(50) { 40 } else { 1 }).into_bytes()
+    }
+
+    /// One of each form, with so many elements.
+    fn values(n: usize) -> Vec<Value> {
+        let mut list = List::new();
+        let mut set = Set::for_member(b"a", n, &set::Limits::default());
+        let mut ints = Set::default();
+        let mut hash = Hash::new();
+        let mut zset = SortedSet::new();
+        let mut stream = Box::new(Stream::new());
+        for i in 0..n {
+            let name = text(i);
+            list.push(list::End::Tail, &name, &list::Limits::default());
+            set.insert(&name, &set::Limits::default());
+            ints.insert(i.to_string().as_bytes(), &set::Limits::default());
+            hash.set(&name, &text(i + 1), &hash::Limits::default());
+            let score = sorted_set::Score::new(i as f64).expect("a number");
+            zset.insert(&name, score, &sorted_set::Limits::default());
+            let id = StreamId { ms: i as u64 + 1, seq: 0 };
+            assert!(stream.append(id, &[b"field", &name], &stream::Limits::default()));
+        }
+        let blob = Blob::from_vec(text(n).repeat(50));
+        vec![
+            Value::Str(blob),
+            Value::List(list),
+            Value::Set(set),
+            Value::Set(ints),
+            Value::Hash(hash),
+            Value::ZSet(zset),
+            Value::Stream(stream),
+        ]
+    }
+
+    fn contents(value: &Value) -> Vec<Vec<u8>> {
+        match value {
+            Value::Str(blob) => vec![blob.to_vec()],
+            Value::List(list) => list.iter().map(|e| e.to_vec()).collect(),
+            Value::Set(set) => set.iter().map(|e| e.to_vec()).collect(),
+            Value::Hash(hash) => hash.iter().flat_map(|f| [f.name.to_vec(), f.value.to_vec()]).collect(),
+            Value::ZSet(zset) => zset
+                .iter()
+                .map(|(m, score)| [m.to_vec(), score.get().to_le_bytes().to_vec()].concat())
+                .collect(),
+            Value::Stream(stream) => stream
+                .range(StreamId::MIN, StreamId::MAX)
+                .flat_map(|entry| {
+                    entry
+                        .fields()
+                        .map(|(name, value)| [name.to_vec(), value.to_vec()].concat())
+                        .collect::<Vec<_>>()
+                })
+                .collect(),
+        }
+    }
+
+    #[test]
+    fn renewed_values_hold_what_they_held() {
+        let sizes: &[usize] = if cfg!(miri) { &[10, 150] } else { &[10, 700, 5000] };
+        for mut value in sizes.iter().flat_map(|&n| values(n)) {
+            let (before, memory) = (contents(&value), value.memory());
+            let mut renewal = Renewal::of_everything();
+            let (mut from, mut slices) = (Some(0), 0);
+            while let Some(part) = from {
+                renewal.grant(7, 10_000);
+                from = value.renew(part, &mut renewal);
+                slices += 1;
+                assert!(slices < 10_000, "it comes to an end");
+            }
+            assert!(renewal.moved > 0);
+            assert_eq!(contents(&value), before);
+            assert_eq!(value.memory(), memory, "{:?}", value.kind());
+        }
+    }
+
+    #[test]
+    fn what_others_hold_stays_where_it_is() {
+        let mut value = Value::Str(Blob::from_vec(vec![7; 5000]));
+        let other = value.clone();
+        let mut renewal = Renewal::of_everything();
+        renewal.grant(10, 10_000);
+        assert_eq!(value.renew(0, &mut renewal), None);
+        let (Value::Str(a), Value::Str(b)) = (&value, &other) else { unreachable!("both are strings") };
+        assert_eq!(a.as_slice().as_ptr(), b.as_slice().as_ptr());
     }
 
     #[test]

@@ -5,6 +5,7 @@
 use super::packed::{Elem, Intset, Listpack, integer};
 use super::random::{Random, choose};
 use super::table::Table;
+use crate::memory::Renewal;
 
 /// When a set changes its form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -128,6 +129,21 @@ impl Set {
             Repr::Packed(_) => "listpack",
             Repr::Table(_) => "hashtable",
         }
+    }
+
+    /// Moves parts from `from` on, as far as that is granted; where to go on.
+    pub fn renew(&mut self, from: usize, renewal: &mut Renewal) -> Option<usize> {
+        match &mut self.0 {
+            Repr::Ints(ints) => ints.renew(renewal),
+            Repr::Packed(pack) => pack.renew(renewal),
+            Repr::Table(table) => {
+                if from == 0 {
+                    renewal.boxed(table);
+                }
+                return table.renew(from, renewal);
+            }
+        }
+        None
     }
 
     /// Bytes of memory on the heap.

@@ -53,6 +53,14 @@ impl<C: Clone + Default> Shareable<C> {
         }
     }
 
+    /// The container, if nobody else has it.
+    pub fn own_mut(&mut self) -> Option<&mut C> {
+        match self {
+            Shareable::Own(own) => Some(own),
+            Shareable::Shared(shared) => Arc::get_mut(shared),
+        }
+    }
+
     /// The same elements for another owner, without copying them.
     pub fn share(&mut self) -> Self {
         if let Shareable::Own(own) = self {

@@ -13,6 +13,7 @@ mod large;
 
 use super::packed::{Corrupt, Elem, Listpack, allocated};
 use super::random::Random;
+use crate::memory::Renewal;
 use large::{Sorted, score_of};
 use std::cmp::Ordering;
 use std::ops::Range;
@@ -186,6 +187,22 @@ impl SortedSet {
         match &self.0 {
             Repr::Packed(_) => "listpack",
             Repr::Sorted(_) => "skiplist",
+        }
+    }
+
+    /// Moves parts from `from` on, as far as that is granted; where to go on.
+    pub fn renew(&mut self, from: u128, renewal: &mut Renewal) -> Option<u128> {
+        match &mut self.0 {
+            Repr::Packed(pack) => {
+                pack.renew(renewal);
+                None
+            }
+            Repr::Sorted(sorted) => {
+                if from == 0 {
+                    renewal.boxed(sorted);
+                }
+                sorted.renew(from, renewal)
+            }
         }
     }
 

@@ -13,6 +13,7 @@ mod node;
 mod nodes;
 
 use super::packed::{Corrupt, Listpack};
+use crate::memory::Renewal;
 pub use group::{Consumer, Group, Pending};
 pub use id::StreamId;
 pub use node::Entry;
@@ -140,6 +141,12 @@ impl Stream {
     /// Whether there are none. An empty stream is a value, too: it is not removed.
     pub fn is_empty(&self) -> bool {
         self.len == 0
+    }
+
+    /// Moves nodes from the one with this id on, as far as that is granted; where to go on. The
+    /// groups stay where they are.
+    pub fn renew(&mut self, from: StreamId, renewal: &mut Renewal) -> Option<StreamId> {
+        self.nodes.renew(from, renewal)
     }
 
     /// Bytes of memory on the heap; pending entries by estimate.

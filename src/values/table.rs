@@ -27,6 +27,7 @@ mod slab;
 use super::packed::{ELEMENT_BYTES_MAX, allocated};
 use super::random::Random;
 use super::shareable::Shareable;
+use crate::memory::Renewal;
 use bucket::{Bucket, Code, New, Span};
 use slab::Slab;
 use smallvec::SmallVec;
@@ -132,6 +133,26 @@ impl Table {
     /// Number of allocations, roughly: what freeing costs.
     pub fn allocations(&self) -> usize {
         self.buckets + self.slab.used
+    }
+
+    /// Moves parts of the table from the `from`th on, as far as that is granted; where to go on. What a snapshot shares
+    /// stays where it is.
+    pub fn renew(&mut self, from: usize, renewal: &mut Renewal) -> Option<usize> {
+        let segments = self.segments.len();
+        for part in from..segments * SEGMENT {
+            if renewal.is_spent() {
+                return Some(part);
+            }
+            let Some(buckets) = self.segments[part / SEGMENT].own_mut() else { continue };
+            if part % SEGMENT == 0 {
+                renewal.vec(buckets);
+            }
+            if let Some(bucket) = buckets.get_mut(part % SEGMENT) {
+                renewal.slice(bucket);
+            }
+        }
+        let first = segments * SEGMENT;
+        Some(first + self.slab.renew(from.max(first) - first, renewal)?)
     }
 
     fn bucket(&self, index: usize) -> &Bucket {

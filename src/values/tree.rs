@@ -17,6 +17,7 @@
 
 use super::packed::allocated;
 use super::shareable::Shareable;
+use crate::memory::Renewal;
 
 const LEAF_MAX: usize = 128;
 const INNER_MAX: usize = 64;
@@ -210,6 +211,18 @@ impl<T: Copy> Tree<T> {
         Some(item)
     }
 
+    /// Moves leaves, and the nodes above them, from the one with the item at `position` on, as far as that is granted;
+    /// where to go on.
+    pub fn renew(&mut self, mut position: usize, renewal: &mut Renewal) -> Option<usize> {
+        while position < self.len {
+            if renewal.is_spent() {
+                return Some(position);
+            }
+            position += renew(&mut self.root, position, renewal);
+        }
+        None
+    }
+
     /// The items from `position` to the end.
     pub fn iter_from(&self, position: usize) -> impl Iterator<Item = &T> + '_ {
         let (mut leaf, mut at) = self.leaf(position);
@@ -242,6 +255,31 @@ impl<T: Copy> Tree<T> {
             (at, left) = (at - 1, left - 1);
             Some(&leaf[at])
         })
+    }
+}
+
+/// Moves the leaf with the item at `position`; the number of items from there to its end. What a
+/// snapshot shares stays where it is, and counts as one leaf.
+fn renew<T: Copy>(node: &mut Node<T>, mut position: usize, renewal: &mut Renewal) -> usize {
+    match node {
+        Node::Leaf(items) => {
+            renewal.vec(items);
+            items.len() - position
+        }
+        Node::Inner(shareable) => {
+            let Some(children) = shareable.own_mut() else {
+                return shareable.iter().map(|c| c.count).sum::<usize>() - position;
+            };
+            if position == 0 {
+                renewal.vec(children);
+            }
+            let mut at = 0;
+            while position >= children[at].count {
+                position -= children[at].count;
+                at += 1;
+            }
+            renew(&mut children[at].node, position, renewal)
+        }
     }
 }
 

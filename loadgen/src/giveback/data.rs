@@ -71,7 +71,7 @@ impl Shape {
         }
     }
 
-    fn elements(self) -> u64 {
+    pub fn elements(self) -> u64 {
         match self {
             Shape::Strings | Shape::LargeStrings => 1,
             Shape::Hashes | Shape::Lists | Shape::Sets | Shape::Zsets => 10,
@@ -142,7 +142,8 @@ mod tests {
         for shape in Shape::value_variants() {
             out.clear();
             shape.make(3, &[], &mut out);
-            let words: usize = String::from_utf8_lossy(&out[1..]).split_once('\r').unwrap().0.parse().unwrap();
+            let words: usize =
+                String::from_utf8_lossy(&out[1..]).split_once('\r').unwrap().0.parse().unwrap();
             assert_eq!(out.iter().filter(|&&b| b == b'\n').count(), 1 + 2 * words, "{shape:?}");
         }
     }

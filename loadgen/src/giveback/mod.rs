@@ -12,7 +12,7 @@ use serde::Serialize;
 use crate::bed::{Bed, BedArgs};
 use crate::cli::{count, duration};
 use crate::client::{Client, Reply};
-use crate::clock::now_ns;
+use crate::clock::{now_ns, wall};
 use crate::compare::{self, Table};
 use crate::report;
 use crate::server::{Server, ServerSpec};
@@ -146,13 +146,10 @@ fn fill_and_empty(server: &mut Server, shape: Shape, way: Way, keys: u64) -> Res
     let leaving = || (0..keys).filter(|&n| !data::stays(n));
     let staying = keys - leaving().count() as u64;
     // Strings are written with their time; a collection gets it when it is there.
-    let due = unix_ms() + 5000 + keys.max(shape.scale(keys) * 4) * 1000 / LOAD_RATE;
+    let due = unix_ms() + 5000 + keys * (10 + shape.elements()) * 100 / LOAD_RATE;
     let due_text = due.to_string();
-    let with_time: &[&str] = if shape == Shape::Strings || shape == Shape::LargeStrings {
-        &["PXAT", &due_text]
-    } else {
-        &[]
-    };
+    let with_time: &[&str] =
+        if shape == Shape::Strings || shape == Shape::LargeStrings { &["PXAT", &due_text] } else { &[] };
     match way {
         Way::Flushed => {
             client.call(&["SELECT", "1"])?;
@@ -163,7 +160,8 @@ fn fill_and_empty(server: &mut Server, shape: Shape, way: Way, keys: u64) -> Res
         Way::Expired | Way::Evicted => {
             let far = (due + 86_400_000).to_string();
             let at = if way == Way::Expired { &due_text } else { &far };
-            let with_time: Vec<&str> = with_time.iter().map(|w| if *w == due_text { at } else { *w }).collect();
+            let with_time: Vec<&str> =
+                with_time.iter().map(|w| if *w == due_text { at } else { *w }).collect();
             send(&mut client, 0..keys, |n, out| {
                 let goes = !data::stays(n);
                 let made = shape.make(n, if goes { &with_time } else { &[] }, out);
@@ -222,7 +220,7 @@ fn settled(server: &mut Server, args: &GivebackArgs) -> Result<u64> {
 }
 
 fn unix_ms() -> u64 {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let now = wall().duration_since(std::time::UNIX_EPOCH);
     now.map_or(0, |d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX))
 }
 
@@ -268,8 +266,10 @@ fn markdown(bed: &Bed, args: &GivebackArgs, cells: &[Cell]) -> String {
     let mut table = Table::new(head);
     for row in cells.chunks(bed.servers.len()) {
         let first = &row[0];
-        let mut line =
-            vec![format!("{} {}", compare::count(first.keys), first.shape.text()), name(first.way).to_owned()];
+        let mut line = vec![
+            format!("{} {}", compare::count(first.keys), first.shape.text()),
+            name(first.way).to_owned(),
+        ];
         for cell in row {
             let kib = [cell.full_kib, cell.left_kib, cell.fresh_kib];
             line.extend(kib.map(|kib| format!("{:.1}", kib as f64 / 1024.0)));

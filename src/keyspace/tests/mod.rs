@@ -398,3 +398,54 @@ fn a_migration_outlives_who_hears_of_it() {
         assert_eq!(get(&who.enter(), 0, &i.to_le_bytes()).is_some(), i % 2 == 1);
     }
 }
+
+#[test]
+fn a_walk_moves_everything_and_loses_nothing() {
+    let keyspace = keyspace();
+    let mut who = keyspace.register_helper();
+    let count = if cfg!(miri) { 40 } else { 4000 };
+    let key =
+        |n: usize| format!("{}{n}", if n.is_multiple_of(7) { "long".repeat(80) } else { String::new() });
+    let value = |n: usize| vec![n as u8; if n.is_multiple_of(3) { 3000 } else { 30 }];
+    for n in 0..count {
+        set(&who.enter(), (n % 2) as DbId * 3, key(n).as_bytes(), Content::Bytes(&value(n)), Meta::default());
+    }
+    while keyspace.maintain(&mut who, 1000, 0, &mut Keep) {}
+    let mut renewal = Renewal::of_everything();
+    let mut walk = Walk::default();
+    let mut steps = 0;
+    while renew::step(&who.enter(), &mut walk, &mut renewal) {
+        steps += 1;
+        if steps == 5 {
+            // A walk is a position in hash space, whatever engines there are.
+            keyspace.force_resize(&mut who, 0, true);
+            while keyspace.maintain(&mut who, 1000, 0, &mut Keep) {}
+        }
+    }
+    assert!(renewal.moved as usize > count / 3);
+    for n in 0..count {
+        assert_eq!(get(&who.enter(), (n % 2) as DbId * 3, key(n).as_bytes()), Some(value(n)), "{n}");
+    }
+}
+
+#[test]
+fn a_block_gives_back_what_its_entries_do_not_need() {
+    let keyspace = keyspace();
+    let mut who = keyspace.register_helper();
+    let (count, stays) = (300, |n: usize| n.is_multiple_of(3));
+    for n in 0..count {
+        set(&who.enter(), 0, format!("{n}").as_bytes(), Content::Bytes(b"v"), Meta::default());
+    }
+    let full = who.enter().stats(0).bytes_tables;
+    for n in (0..count).filter(|&n| !stays(n)) {
+        del(&who.enter(), 0, format!("{n}").as_bytes());
+    }
+    let mut renewal = Renewal::new();
+    let mut walk = Walk::default();
+    while renew::step(&who.enter(), &mut walk, &mut renewal) {}
+    assert!(who.enter().stats(0).bytes_tables < full);
+    for n in 0..count {
+        let found = get(&who.enter(), 0, format!("{n}").as_bytes());
+        assert_eq!(found, stays(n).then(|| b"v".to_vec()), "{n}");
+    }
+}

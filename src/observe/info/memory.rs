@@ -42,7 +42,7 @@ pub(super) fn memory(text: &mut Text, facts: &Facts<'_>) {
     text.field("mem_clients_normal", facts.clients.memory_normal);
     text.zeros(&["mem_cluster_links", "mem_aof_buffer"]);
     text.field("mem_allocator", allocator::name());
-    text.zeros(&["active_defrag_running"]);
+    text.field("active_defrag_running", facts.shared.defrag.figures().running);
     text.field("lazyfree_pending_objects", facts.shared.helper.pending());
     text.field("lazyfreed_objects", facts.shared.helper.freed());
     text.field("mem_segments", used.segments);

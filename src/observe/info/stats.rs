@@ -38,8 +38,12 @@ pub(super) fn stats(text: &mut Text, facts: &Facts<'_>) {
     text.field("pubsub_messages_lost", shared.clients.lost_messages());
     text.field("pubsubshard_channels", shared.pubsub.count(Scope::Shard));
     text.zeros(&["latest_fork_usec", "total_forks", "migrate_cached_sockets", "slave_expires_tracked_keys"]);
-    text.zeros(&["active_defrag_hits", "active_defrag_misses", "active_defrag_key_hits"]);
-    text.zeros(&["active_defrag_key_misses", "total_active_defrag_time", "current_active_defrag_time"]);
+    let defrag = facts.shared.defrag.figures();
+    text.field("active_defrag_hits", defrag.hits);
+    text.field("active_defrag_misses", defrag.misses);
+    text.zeros(&["active_defrag_key_hits", "active_defrag_key_misses"]);
+    text.field("total_active_defrag_time", defrag.micros / 1000);
+    text.zeros(&["current_active_defrag_time"]);
     let tracking = &facts.shared.tracking;
     text.field("tracking_total_keys", tracking.keys());
     text.field("tracking_total_items", tracking.items());

@@ -8,6 +8,9 @@ impl Runner {
     /// What was allocated since the last batch counts against the limit.
     #[inline]
     pub fn note_memory(&mut self) {
+        if self.lane.local.room.has_freed_much() && self.shared.helper.fragmented.ring() {
+            self.shared.keyspace.wake_helper();
+        }
         if self.lane.local.room.limit != 0 {
             let (room, participant) = (&mut self.lane.local.room, &mut self.participant);
             if room.after_batch(&self.shared, || participant.enter().live_bytes()) {

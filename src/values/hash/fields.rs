@@ -4,6 +4,7 @@ use super::super::packed::{Elem, allocated};
 use super::super::random::Random;
 use super::super::table::{self, Entry, Table};
 use super::{Deadline, Field};
+use crate::memory::Renewal;
 use std::collections::{BTreeSet, HashSet};
 
 /// Fields in a table.
@@ -79,6 +80,11 @@ impl Fields {
     /// A copy to read, without the deadlines' order; none while fields are hidden.
     pub fn snapshot(&mut self) -> Option<Fields> {
         if self.hides_any() { None } else { Some(Fields { table: self.table.snapshot(), timed: None }) }
+    }
+
+    /// Moves parts from `from` on, as far as that is granted; where to go on.
+    pub fn renew(&mut self, from: usize, renewal: &mut Renewal) -> Option<usize> {
+        self.table.renew(from, renewal)
     }
 
     pub fn memory(&self) -> usize {

@@ -14,6 +14,7 @@
 //! nodes of the usual size, so a list of larger ones has no snapshots.
 
 use super::{End, Iter, IterRev, Limits};
+use crate::memory::Renewal;
 use crate::values::packed::{Elem, Listpack, allocated};
 use crate::values::shareable::Shareable;
 use std::collections::{VecDeque, vec_deque};
@@ -102,6 +103,34 @@ impl Quicklist {
             + self.pack_bytes
             + allocated(self.chunks.capacity() * size_of::<Chunk>())
             + self.chunks.front().map_or(0, |c| c.nodes.capacity() * size_of::<Node>()) * self.chunks.len()
+    }
+
+    /// Moves nodes from the `from`th on, as far as that is granted; where to go on.
+    /// What a snapshot shares stays where it is.
+    pub fn renew(&mut self, from: usize, renewal: &mut Renewal) -> Option<usize> {
+        let mut at = 0;
+        for chunk in &mut self.chunks {
+            let nodes = chunk.nodes.len();
+            if at + nodes <= from {
+                at += nodes;
+                continue;
+            }
+            let Some(ring) = chunk.nodes.own_mut() else {
+                at += nodes;
+                continue;
+            };
+            if from <= at {
+                renewal.ring(ring);
+            }
+            for node in ring.iter_mut().skip(from.saturating_sub(at)) {
+                if renewal.is_spent() {
+                    return Some(at.max(from));
+                }
+                node.pack.renew(renewal);
+                at = at.max(from) + 1;
+            }
+        }
+        None
     }
 
     pub fn packs(&self) -> impl Iterator<Item = &Listpack> {

@@ -7,6 +7,7 @@
 //! The width is that of the widest member ever added; it never goes back.
 
 use super::{Corrupt, allocated};
+use crate::memory::Renewal;
 
 const HEADER: usize = 8;
 
@@ -52,6 +53,11 @@ impl Intset {
     /// The bytes as Redis stores them.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
+    }
+
+    /// Moves the bytes, if need be.
+    pub fn renew(&mut self, renewal: &mut Renewal) {
+        renewal.slice(&mut self.0);
     }
 
     /// Bytes of memory on the heap.

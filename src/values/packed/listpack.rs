@@ -11,6 +11,7 @@
 
 use super::element::{self, Encoded};
 use super::{Corrupt, Elem, allocated};
+use crate::memory::Renewal;
 
 const HEADER: usize = 6;
 const COUNT_UNKNOWN: usize = u16::MAX as usize;
@@ -107,6 +108,11 @@ impl Listpack {
     #[inline]
     pub fn memory(&self) -> usize {
         allocated(self.0.len())
+    }
+
+    /// Moves the bytes, if need be.
+    pub fn renew(&mut self, renewal: &mut Renewal) {
+        renewal.slice(&mut self.0);
     }
 
     /// Number of elements: from the header, or counted where that does not know.

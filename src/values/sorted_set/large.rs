@@ -17,6 +17,7 @@ use std::cmp::Ordering;
 use smallvec::SmallVec;
 
 use super::Score;
+use crate::memory::Renewal;
 use crate::values::packed::Elem;
 use crate::values::table::{self, Table};
 use crate::values::tree::Tree;
@@ -199,6 +200,18 @@ impl Sorted {
         self.aliases.push((id, member.into()));
         self.table.insert(member, &score.0.to_le_bytes(), false);
         self.tree.insert(rank, Item { score, name: Name::long(id) });
+    }
+
+    /// Moves parts from `from` on, as far as that is granted; where to go on. The table's come first, then the tree's.
+    pub fn renew(&mut self, from: u128, renewal: &mut Renewal) -> Option<u128> {
+        const TREE: u128 = 1 << 64;
+        if from < TREE
+            && let Some(next) = self.table.renew(from as usize, renewal)
+        {
+            return Some(next as u128);
+        }
+        let next = self.tree.renew(from.saturating_sub(TREE) as usize, renewal)?;
+        Some(TREE + next as u128)
     }
 
     pub fn forget(&mut self, member: &[u8]) {

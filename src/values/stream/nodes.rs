@@ -12,6 +12,7 @@
 use std::collections::VecDeque;
 
 use super::StreamId;
+use crate::memory::Renewal;
 use crate::values::packed::{Listpack, allocated};
 use crate::values::shareable::Shareable;
 
@@ -61,6 +62,25 @@ impl Nodes {
     pub fn snapshot(&mut self) -> Nodes {
         let share = |c: &mut Chunk| Chunk { nodes: c.nodes.share(), live: c.live };
         Nodes { chunks: self.chunks.iter_mut().map(share).collect(), ..*self }
+    }
+
+    /// Moves nodes from the one with this id on, as far as that is granted; where to go on. What a
+    /// snapshot shares stays where it is.
+    pub fn renew(&mut self, from: StreamId, renewal: &mut Renewal) -> Option<StreamId> {
+        let (first, _) = self.place(from).unwrap_or((0, 0));
+        for chunk in self.chunks.range_mut(first.min(self.chunks.len())..) {
+            let Some(nodes) = chunk.nodes.own_mut() else { continue };
+            if nodes.first().is_some_and(|n| from <= n.master) {
+                renewal.vec(nodes);
+            }
+            for node in nodes.iter_mut().filter(|n| n.master >= from) {
+                if renewal.is_spent() {
+                    return Some(node.master);
+                }
+                node.pack.renew(renewal);
+            }
+        }
+        None
     }
 
     /// All nodes.

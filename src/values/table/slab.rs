@@ -1,5 +1,6 @@
 //! Byte strings of a table that are too long for its buckets.
 
+use crate::memory::Renewal;
 use crate::values::packed::allocated;
 use crate::values::shareable::Shareable;
 
@@ -27,6 +28,21 @@ impl Slab {
 
     pub fn get(&self, slot: usize) -> &[u8] {
         &self.chunks[slot / SLAB_CHUNK][slot % SLAB_CHUNK]
+    }
+
+    /// Moves strings from the `from`th on, as far as that is granted; where to go on.
+    pub fn renew(&mut self, from: usize, renewal: &mut Renewal) -> Option<usize> {
+        for slot in from..self.len {
+            if renewal.is_spent() {
+                return Some(slot);
+            }
+            let Some(strings) = self.chunks[slot / SLAB_CHUNK].own_mut() else { continue };
+            if slot % SLAB_CHUNK == 0 {
+                renewal.vec(strings);
+            }
+            renewal.slice(&mut strings[slot % SLAB_CHUNK]);
+        }
+        None
     }
 
     pub fn insert(&mut self, bytes: &[u8]) -> usize {

@@ -18,7 +18,7 @@ pub(super) const PERCENT_IDLE: usize = 5;
 /// Dead bytes of an arena that do not matter: a segment's worth, since the open one is no victim.
 pub(super) const SLACK: usize = super::segment::SEGMENT_BYTES;
 /// The same while there is nothing else to do: then the open one is.
-pub(super) const SLACK_IDLE: usize = SLACK / 4;
+pub(super) const SLACK_IDLE: usize = SLACK / 16;
 /// Bytes walked before the locks, and the batch, are left.
 const SLICE_BYTES: usize = 4 << 10;
 /// Segments looked at in one go while searching a victim.

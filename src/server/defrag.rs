@@ -13,7 +13,7 @@ use crate::clock;
 use crate::config::Config;
 use crate::keyspace::{Participant, Walk};
 use crate::memory::renewal::Effort;
-use crate::memory::{Renewal, allocator};
+use crate::memory::{Renewal, allocator, process};
 use crate::shared::Shared;
 use crate::sys::startup;
 
@@ -21,7 +21,10 @@ use crate::sys::startup;
 const SLICE_US: u64 = 1_000;
 /// Looks at the figures are at least so far apart, as each takes some ten microseconds.
 const BETWEEN_LOOKS_NS: u64 = 200_000_000;
-/// How long after a walk pages of code go.
+/// Bytes of segments given back after which pages of code go too; and the size above which they do not matter.
+const GIVEN_MUCH: u64 = 4 << 20;
+const SMALL_PROCESS: usize = 64 << 20;
+/// How long after that, or after a walk, they go.
 const QUIET_NS: u64 = 1_500_000_000;
 /// How long the workers have to give up what they keep.
 const FLUSH: Duration = Duration::from_millis(5);
@@ -75,6 +78,8 @@ pub struct Defragger {
     walks: u32,
     /// No look before this time.
     next_look_ns: u64,
+    /// Bytes of segments given back when code was last let go of.
+    given_bytes: u64,
     /// When pages of code go, if it stays quiet.
     let_go_ns: Option<u64>,
 }
@@ -84,6 +89,11 @@ impl Defragger {
     pub fn step(&mut self, shared: &Shared, who: &mut Participant, tidied: bool) -> Option<Duration> {
         if tidied {
             shared.helper.fragmented.ring();
+            let given = shared.keyspace.totals().given_back_bytes;
+            if given.saturating_sub(self.given_bytes) >= GIVEN_MUCH {
+                self.given_bytes = given;
+                self.let_go_ns = Some(clock::mono_ns() + QUIET_NS);
+            }
         }
         if matches!(self.state, State::AtRest) {
             let now = clock::mono_ns();
@@ -158,6 +168,9 @@ impl Defragger {
             return Some(Duration::from_nanos(at - now));
         }
         self.let_go_ns = None;
+        if process::resident() > SMALL_PROCESS {
+            return None;
+        }
         if let Err(error) = startup::let_go() {
             tracing::debug!("pages of code stay: {error}");
         }

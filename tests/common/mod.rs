@@ -70,6 +70,13 @@ impl Options {
         Options { binary: redis_binary(), ..Options::tandem() }
     }
 
+    /// Valkey, on a unix socket only: it has what came after Debian's redis-server.
+    pub fn valkey() -> Options {
+        let installed = || target_dir().join("clients/bin/valkey-server").into();
+        let binary = std::env::var_os("TANDEM_VALKEY_SERVER").unwrap_or_else(installed);
+        Options { binary: binary.into(), ..Options::tandem() }
+    }
+
     /// Whether this is the server under test being redis-server itself (to try the tests out).
     pub fn is_redis(&self) -> bool {
         self.binary.file_name().is_some_and(|name| name == "redis-server")

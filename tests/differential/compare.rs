@@ -13,10 +13,14 @@ pub enum Compare {
     Unordered,
     /// A non-negative number, by so much; a negative one has a meaning and must be the same.
     Near(i64),
+    /// The numbers of an array, each as for [`Compare::Near`], or errors as for [`Compare::Refused`].
+    EachNear(i64),
     /// Everything but the reply's type: random, machine-bound or own words.
     Shape,
     /// The first word of an error; other replies exactly. For texts that name what the server's version knows.
     ErrorCode,
+    /// The whole text of an error; other replies exactly. For commands whose errors two families of servers word differently.
+    Refused,
     /// Names of encodings: small lists and sets are listpacks since 7.2, and an integer is `int` wherever it comes from
     /// (in Redis INCRBYFLOAT leaves it as text).
     Encoding,
@@ -89,15 +93,19 @@ impl Compare {
                     && !ours.raw.starts_with(b"-")
                     && facts(ours) == facts(theirs)
             }
-            Compare::Near(tolerance) => match (&ours.value, &theirs.value) {
-                (Value::Int(a), Value::Int(b)) => *a >= 0 && *b >= 0 && a.abs_diff(*b) <= tolerance as u64,
-                _ => false,
-            },
+            Compare::Near(tolerance) => near(&ours.value, &theirs.value, tolerance),
+            Compare::EachNear(_) if both_refuse(&ours.value, &theirs.value) => true,
+            Compare::EachNear(tolerance) => {
+                let (ours, theirs) = (ours.value.items(), theirs.value.items());
+                let all_near = || ours.iter().zip(&theirs).all(|(a, b)| near(a, b, tolerance));
+                ours.len() == theirs.len() && !ours.is_empty() && all_near()
+            }
             Compare::Shape => shape(ours) == shape(theirs),
             Compare::ErrorCode => match (&ours.value, &theirs.value) {
                 (Value::Error(a), Value::Error(b)) => a.split(' ').next() == b.split(' ').next(),
                 _ => false,
             },
+            Compare::Refused => both_refuse(&ours.value, &theirs.value),
             Compare::Encoding => {
                 let (ours, theirs) = (ours.value.text(), theirs.value.text());
                 matches!(
@@ -120,6 +128,19 @@ impl Compare {
                     && without(&VARYING, &ours.value) == without(&VARYING, &theirs.value)
             }
         }
+    }
+}
+
+fn both_refuse(ours: &Value, theirs: &Value) -> bool {
+    matches!((ours, theirs), (Value::Error(_), Value::Error(_)))
+}
+
+fn near(ours: &Value, theirs: &Value, tolerance: i64) -> bool {
+    match (ours, theirs) {
+        (Value::Int(a), Value::Int(b)) => {
+            a == b || (*a >= 0 && *b >= 0 && a.abs_diff(*b) <= tolerance as u64)
+        }
+        _ => false,
     }
 }
 

@@ -1,4 +1,5 @@
-//! The same random commands to tandem and to redis-server: every reply and the final data must be the same.
+//! The same random commands to tandem and to redis-server: every reply and the final data must be the same. Commands that
+//! Redis 7.0 does not have are compared with Valkey.
 //!
 //! A sequence is made from a seed alone, so a failure names its seed, and is then cut down to the few commands that
 //! still show it. To reproduce: `TANDEM_DIFF_SEED=… TANDEM_DIFF_SEQUENCES=1 scripts/test differential`.
@@ -23,6 +24,7 @@ mod collections;
 mod compare;
 mod coverage;
 mod generate;
+mod newer;
 mod server;
 mod sorted;
 mod streams;
@@ -33,7 +35,7 @@ mod values;
 
 use std::collections::BTreeSet;
 
-use common::{Options, env_number};
+use common::{Options, Server, env_number};
 use generate::Generator;
 use table::Template;
 use twins::Twins;
@@ -43,13 +45,14 @@ const SHOWN_MAX: usize = 60;
 
 /// Which groups a test takes: those of the environment, less those that the test cannot have.
 fn templates(without: &[&str]) -> Vec<&'static Template> {
+    every_template().filter(|row| is_wanted(row) && !without.contains(&row.group)).collect()
+}
+
+/// Whether the environment names the group of this row, or none.
+fn is_wanted(template: &Template) -> bool {
     let wanted = std::env::var("TANDEM_DIFF_GROUPS").unwrap_or_default();
     let wanted: Vec<&str> = wanted.split(',').map(str::trim).filter(|group| !group.is_empty()).collect();
-    let chosen = |template: &&Template| match wanted[..] {
-        [] | ["mixed"] => !without.contains(&template.group),
-        _ => wanted.contains(&template.group) && !without.contains(&template.group),
-    };
-    every_template().filter(chosen).collect()
+    matches!(wanted[..], [] | ["mixed"]) || wanted.contains(&template.group)
 }
 
 /// An even seed mixes all groups, an odd one takes the next one alone, with events and transactions.
@@ -60,6 +63,7 @@ fn of_seed(seed: u64, templates: &[&'static Template], groups: &[&str]) -> Vec<&
     templates.iter().copied().filter(|template| taken(template.group)).collect()
 }
 
+/// All rows that are compared with redis-server.
 fn every_template() -> impl Iterator<Item = &'static Template> {
     let files = [
         table::TEMPLATES,
@@ -74,14 +78,20 @@ fn every_template() -> impl Iterator<Item = &'static Template> {
 }
 
 fn compare_sequences(protocol: u8, workers: usize, without: &[&str]) {
-    let templates = templates(without);
+    let redis = started(Options::redis());
+    let tandem = started(Options::tandem().workers(workers));
+    let twins = Twins::new(&tandem, &redis, protocol);
+    play_sequences(twins, &format!("RESP{protocol}, {workers} worker(s)"), &templates(without));
+}
+
+fn started(options: Options) -> Server {
+    options.set("notify-keyspace-events", "KEA").start()
+}
+
+fn play_sequences(mut twins: Twins<'_>, title: &str, templates: &[&'static Template]) {
     if templates.is_empty() {
         return;
     }
-    let settings = |options: Options| options.set("notify-keyspace-events", "KEA");
-    let tandem = settings(Options::tandem()).workers(workers).start();
-    let redis = settings(Options::redis()).start();
-    let mut twins = Twins::new(&tandem, &redis, protocol);
     let first = env_number("TANDEM_DIFF_SEED", 1);
     let steps = env_number("TANDEM_DIFF_STEPS", 300) as usize;
     let failures_max = env_number("TANDEM_DIFF_FAILURES", 1);
@@ -90,19 +100,19 @@ fn compare_sequences(protocol: u8, workers: usize, without: &[&str]) {
     let groups: BTreeSet<&str> = templates.iter().map(|template| template.group).collect();
     let groups: Vec<&str> = groups.into_iter().collect();
     for seed in first..first + env_number("TANDEM_DIFF_SEQUENCES", 40) {
-        let of_seed = of_seed(seed, &templates, &groups);
+        let of_seed = of_seed(seed, templates, &groups);
         let sequence = Generator::new(seed, &of_seed).sequence(steps);
         played += sequence.len();
         let result = if depth > 1 { twins.play_pipelined(&sequence, depth) } else { twins.play(&sequence) };
         if seed % 100 == 0 {
-            eprintln!("RESP{protocol}, {workers} worker(s): {played} commands up to seed {seed}");
+            eprintln!("{title}: {played} commands up to seed {seed}");
         }
         if let Err(mismatch) = result {
             let (short, mismatch) = twins.shrink(sequence, mismatch);
             let from = short.len().saturating_sub(SHOWN_MAX);
             let commands: Vec<String> = short[from..].iter().map(ToString::to_string).collect();
             eprintln!(
-                "TANDEM_DIFF_SEED={seed}, RESP{protocol}, {workers} worker(s); shortest sequence found:\n  {}\n{mismatch}",
+                "TANDEM_DIFF_SEED={seed}, {title}; shortest sequence found:\n  {}\n{mismatch}",
                 commands.join("\n  ")
             );
             failures += 1;
@@ -111,7 +121,7 @@ fn compare_sequences(protocol: u8, workers: usize, without: &[&str]) {
             }
         }
     }
-    eprintln!("RESP{protocol}, {workers} worker(s): {played} commands, {failures} sequences differ");
+    eprintln!("{title}: {played} commands, {failures} sequences differ");
     assert_eq!(failures, 0, "sequences that differ");
 }
 
@@ -131,10 +141,26 @@ fn four_workers_answer_as_redis_does() {
     compare_sequences(3, 4, &["pubsub", "events"]);
 }
 
+/// Lifetimes of hash fields and other commands since Redis 7.0, among those that hashes and deadlines had before.
+#[test]
+fn newer_commands_answer_as_valkey_does() {
+    let valkey = started(Options::valkey());
+    let tandem = started(Options::tandem());
+    let beside = ["hash", "expire"];
+    let templates: Vec<&'static Template> = every_template()
+        .filter(|template| beside.contains(&template.group))
+        .chain(newer::TEMPLATES)
+        .filter(|template| is_wanted(template))
+        .collect();
+    // A hash whose fields have lifetimes is a hash table in Valkey, and strings have other limits.
+    let twins = Twins::new(&tandem, &valkey, 3).without_encodings();
+    play_sequences(twins, "Valkey", &templates);
+}
+
 /// The generator makes what it is meant to make: otherwise the tests above could pass without testing.
 #[test]
 fn every_template_is_generated() {
-    let templates = templates(&[]);
+    let templates: Vec<&'static Template> = every_template().chain(newer::TEMPLATES).collect();
     let mut seen = BTreeSet::new();
     for seed in 0..60 {
         for step in Generator::new(seed, &templates).sequence(400) {

@@ -139,7 +139,8 @@ fn pairs(g: &mut Generator<'_>, args: &mut Vec<Vec<u8>>) {
     }
 }
 
-fn lifetime_option(g: &mut Generator<'_>, args: &mut Vec<Vec<u8>>) {
+/// A lifetime, in one of the four ways.
+pub fn lifetime_option(g: &mut Generator<'_>, args: &mut Vec<Vec<u8>>) {
     let (name, one): (_, fn(G) -> Vec<u8>) = match g.rng.below(4) {
         0 => ("EX", fresh_seconds),
         1 => ("px", fresh_milliseconds),

@@ -378,6 +378,19 @@ impl ClientHandle {
         std::mem::take(&mut *mail)
     }
 
+    /// Puts what was taken in front of what has come since, as its time has not come. Only the owner calls this, and
+    /// looks again.
+    pub fn put_back(&self, mut taken: OutBuf) {
+        if taken.is_empty() {
+            return;
+        }
+        let mut mail = self.mail.lock();
+        taken.append(&mut mail);
+        *mail = taken;
+        self.mail_bytes.store(mail.len(), Relaxed);
+        self.has_mail.store(true, Release);
+    }
+
     /// Asks the owner to close the connection, dropping what it has not written.
     pub fn kill(&self) {
         self.set(State::KILLED);

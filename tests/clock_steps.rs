@@ -7,17 +7,12 @@ use std::collections::HashSet;
 use std::fs;
 use std::time::{Duration, Instant};
 
-use common::{Client, Options, Server, Value, wait_until};
+use common::{Client, HOUR_MS, Options, Server, Value, step_clock as step, wait_until};
 
 const PATIENCE: Duration = Duration::from_secs(20);
-const HOUR_MS: i64 = 3_600_000;
 
 fn server(workers: usize) -> Server {
     Options::tandem().workers(workers).set("enable-debug-command", "yes").start()
-}
-
-fn step(client: &mut Client, ms: i64) {
-    assert_eq!(client.command(&format!("DEBUG CLOCK-STEP {ms}")).text(), "OK");
 }
 
 /// The key of the next event.

@@ -3,7 +3,7 @@
 mod common;
 
 use common::rdb::{FOOTER, in_version, seal};
-use common::{Client, Options, Value};
+use common::{Client, HOUR_MS, Options, Value, step_clock};
 
 fn call(client: &mut Client, args: &[&[u8]]) -> Value {
     client.call(args).expect("a reply").value
@@ -252,8 +252,9 @@ fn reload_keeps_everything() {
         assert_eq!(client.command("DEBUG DIGEST"), digest);
     }
     // Deadlines are timed again: a key leaves although nobody asks for it.
-    client.command("SET soon 1 PX 300");
+    client.command(&format!("SET soon 1 PX {HOUR_MS}"));
     assert_eq!(client.command("DEBUG RELOAD").text(), "OK");
+    step_clock(&mut client, HOUR_MS + 1);
     common::wait_until("the key is gone", std::time::Duration::from_secs(20), || {
         client.command("DBSIZE").int() == Some(19)
     });
@@ -277,10 +278,11 @@ fn deadlines_of_fields_survive() {
     }
     // They are timed again, too.
     client.command("HSET brief a 1 b 2");
-    client.command("HPEXPIRE brief 300 FIELDS 2 a b");
+    client.command(&format!("HPEXPIRE brief {HOUR_MS} FIELDS 2 a b"));
     let payload = dump(&mut client, "brief");
     assert_eq!(restore(&mut client, "brief2", &payload).text(), "OK");
     client.command("DEBUG RELOAD");
+    step_clock(&mut client, HOUR_MS + 1);
     common::wait_until("the hashes are gone", std::time::Duration::from_secs(20), || {
         client.command("DBSIZE").int() == Some(2)
     });

@@ -6,7 +6,7 @@ mod common;
 use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
-use common::{Client, Options, Server, Value, now_ms, resp, wait_until};
+use common::{Client, HOUR_MS, Options, Server, Value, now_ms, resp, step_clock, wait_until};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -166,8 +166,9 @@ fn every_key_once_while_everything_goes_on() {
             assert!(seen.insert(entry["key"].clone()), "{} is there twice", entry["key"]);
         }
         assert_eq!(c.command("DBSIZE"), Value::Int(1));
-        assert_eq!(figure(&mut c, "expiry_rule_entries"), 3_000);
-        assert_eq!(figure(&mut c, "expiry_rule_pending"), 0);
+        wait_until("they are counted", PATIENCE, || {
+            figure(&mut c, "expiry_rule_entries") == 3_000 && figure(&mut c, "expiry_rule_pending") == 0
+        });
     }
 }
 
@@ -241,6 +242,42 @@ fn what_cannot_be_appended_is_counted_and_streams_stay_short() {
     });
 }
 
+/// A value above `event-value-max` stays out of the entry, which says how many bytes it had; the key is there all the same.
+#[test]
+fn a_value_that_is_too_large_is_only_counted() {
+    let server = server(2);
+    let mut c = server.client();
+    ok(&mut c, "CONFIG SET event-value-max 1000");
+    ok(&mut c, "EXPIRY RULE SET all PATTERN k:* STREAM s VALUE");
+    let (fits, too_large) = ("x".repeat(1000), "x".repeat(1001));
+    for (key, value) in [("k:fits", &fits), ("k:large", &too_large)] {
+        ok(&mut c, &format!("SET {key} {value} PX {HOUR_MS}"));
+    }
+    c.command(&format!("RPUSH k:list {}", "element ".repeat(500)));
+    c.command(&format!("HSET k:hash f {too_large}"));
+    c.command(&format!("PEXPIRE k:list {HOUR_MS}"));
+    c.command(&format!("HPEXPIRE k:hash {HOUR_MS} FIELDS 1 f"));
+    step_clock(&mut c, HOUR_MS + 1);
+    wait_length(&mut c, "s", 4);
+    let found: BTreeMap<String, _> =
+        entries(&mut c, "s").into_iter().map(|entry| (entry["key"].clone(), entry)).collect();
+    assert_eq!(found["k:fits"]["value"], fits);
+    assert!(!found["k:fits"].contains_key("omitted"));
+    assert_eq!(found["k:large"]["omitted"], "1001");
+    assert_eq!(found["k:hash"]["omitted"], "1001");
+    assert!(found["k:list"]["omitted"].parse::<usize>().expect("bytes") > 1000);
+    for (key, kind) in [("k:large", "string"), ("k:hash", "string"), ("k:list", "list")] {
+        let entry = &found[key];
+        assert!(!entry.contains_key("value") && !entry.contains_key("dump"), "{entry:?}");
+        assert_eq!(entry["type"], kind);
+    }
+    // With a larger limit it goes along.
+    ok(&mut c, "CONFIG SET event-value-max 2000");
+    ok(&mut c, &format!("SET k:large {too_large} PX 1"));
+    wait_length(&mut c, "s", 5);
+    assert_eq!(entries(&mut c, "s")[4]["value"], too_large);
+}
+
 #[test]
 fn who_waits_for_a_group_hears_when_a_migration_drops_its_stream() {
     let server = server(2);
@@ -248,12 +285,10 @@ fn who_waits_for_a_group_hears_when_a_migration_drops_its_stream() {
     ok(&mut c, "DEBUG SET-ACTIVE-EXPIRE 0");
     ok(&mut c, "XGROUP CREATE s g $ MKSTREAM");
     // Not due before it waits: that would answer at once.
-    let due = now_ms() + 300;
-    c.command(&format!("PEXPIREAT s {due}"));
+    c.command(&format!("PEXPIRE s {HOUR_MS}"));
     reader.send(&["XREADGROUP", "GROUP", "g", "me", "BLOCK", "0", "STREAMS", "s", ">"]).expect("send");
     wait_until("it waits", PATIENCE, || c.command("INFO clients").text().contains("blocked_clients:1"));
-    // By the clock: whoever looks at the key drops it.
-    wait_until("its time has passed", PATIENCE, || now_ms() > due);
+    step_clock(&mut c, HOUR_MS + 1);
     c.command("DEBUG ENGINES GROW");
     assert!(matches!(reader.read().expect("an answer").value, Value::Error(_)));
 }

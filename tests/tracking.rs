@@ -5,11 +5,12 @@
 mod common;
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread;
 use std::time::Duration;
 
 use common::rng::Rng;
-use common::{Client, Options, Server, Value, wait_until};
+use common::{Client, HOUR_MS, Options, Server, Value, step_clock, wait_until};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -94,14 +95,15 @@ fn a_read_key_is_invalidated_once_by_whatever_changes_it() {
 
 #[test]
 fn keys_that_go_by_themselves_are_invalidated_at_that_moment() {
-    let server = Options::tandem().workers(2).start();
+    let server = Options::tandem().workers(2).set("enable-debug-command", "yes").start();
     let (mut cache, mut all) = (tracking(&server, ""), tracking(&server, "BCAST PREFIX t: NOLOOP"));
     let mut other = server.client();
-    other.command("SET t:1 v PX 50");
+    other.command(&format!("SET t:1 v PX {HOUR_MS}"));
     cache.command("GET t:1");
     other.command("HSET t:2 f v");
-    other.command("HPEXPIRE t:2 50 FIELDS 1 f");
+    other.command(&format!("HPEXPIRE t:2 {HOUR_MS} FIELDS 1 f"));
     cache.command("HGET t:2 f");
+    step_clock(&mut other, HOUR_MS + 1);
     // Nobody looks at them.
     let mut told: Vec<_> = (0..2).flat_map(|_| next_invalidated(&mut cache)).collect();
     told.sort();
@@ -278,6 +280,40 @@ fn a_waiting_client_gets_its_answer_before_the_news_that_follow_it() {
         // What it has not seen, it is told of behind what it has.
         assert!(seen == 2 || came.len() > answer + 1, "{came:?}");
     }
+}
+
+#[test]
+fn news_never_stands_within_a_reply_that_is_written_in_pieces() {
+    let server = Options::tandem().workers(2).start();
+    let (mut cache, mut other) = (tracking(&server, ""), server.client());
+    let elements: Vec<String> = (0..5_000).map(|n| format!("element:{n}")).collect();
+    let push: Vec<&str> = ["RPUSH", "list"].into_iter().chain(elements.iter().map(String::as_str)).collect();
+    assert_eq!(other.call(&push).expect("RPUSH").value, Value::Int(5_000));
+    let stop = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let writer = scope.spawn(|| {
+            let batch = b"INCR k\r\n".repeat(100);
+            while !stop.load(Relaxed) {
+                other.send_raw(&batch).expect("send");
+                (0..100).for_each(|_| drop(next(&mut other)));
+            }
+        });
+        for _ in 0..100 {
+            // It is told of a change of `k` at any moment from when it has read it.
+            cache.send_raw(b"GET k\r\nLRANGE list 0 -1\r\n").expect("send");
+            let mut replies = Vec::new();
+            while replies.len() < 2 {
+                match next(&mut cache) {
+                    Value::Push(_) => {}
+                    reply => replies.push(reply),
+                }
+            }
+            let list: Vec<String> = replies[1].items().iter().map(Value::text).collect();
+            assert!(list == elements, "there is something else in the list");
+        }
+        stop.store(true, Relaxed);
+        writer.join().expect("the writer");
+    });
 }
 
 /// A cache as a client library keeps it: what came by GET, until it is told otherwise.

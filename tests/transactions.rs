@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::time::Duration;
 
 use common::rng::Rng;
-use common::{Client, Options, Server, Value, wait_until};
+use common::{Client, HOUR_MS, Options, Server, Value, step_clock, wait_until};
 use linearizable::{Event, is_linearizable};
 use tandem::commands::command::{Access, Arity};
 use tandem::commands::table;
@@ -97,16 +97,17 @@ fn keys_that_expire_while_they_are_watched() {
     for active in ["1", "0"] {
         client.command(&format!("DEBUG SET-ACTIVE-EXPIRE {active}"));
         // Past its time already: for WATCH it is not there, and its removal is no change.
-        all(&mut client, &["SET k 1 PX 1"]);
-        std::thread::sleep(Duration::from_millis(5));
+        let set = format!("SET k 1 PX {HOUR_MS}");
+        all(&mut client, &[&set]);
+        step_clock(&mut client, HOUR_MS + 1);
         assert_eq!(all(&mut client, &["WATCH k", "DEL k", "MULTI", "PING", "EXEC"]).items().len(), 1);
         // Its time comes later.
-        all(&mut client, &["SET k 1 PX 30", "WATCH k"]);
-        std::thread::sleep(Duration::from_millis(40));
+        all(&mut client, &[&set, "WATCH k"]);
+        step_clock(&mut client, HOUR_MS + 1);
         assert_eq!(all(&mut client, &["MULTI", "PING", "EXEC"]), Value::Null);
         // The same with a key that was made anew meanwhile, which is a change too.
-        all(&mut client, &["SET k 1 PX 1"]);
-        std::thread::sleep(Duration::from_millis(5));
+        all(&mut client, &[&set]);
+        step_clock(&mut client, HOUR_MS + 1);
         assert_eq!(all(&mut client, &["WATCH k", "SET k 2", "MULTI", "PING", "EXEC"]), Value::Null);
     }
     client.command("DEBUG SET-ACTIVE-EXPIRE 1");

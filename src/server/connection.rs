@@ -335,7 +335,10 @@ impl Connection {
         // What came before the requests stands before their replies.
         self.fetch_mail(out);
         let ran = runner.run(&mut self.session, out, work);
-        self.fetch_mail(out);
+        // Between a wait and its answer, and within a reply, there is no place for news.
+        if !matches!(ran, Ran::Blocked { .. } | Ran::More { .. }) {
+            self.fetch_mail(out);
+        }
         match ran {
             Ran::All => Ok(()),
             Ran::Closed => {
@@ -413,7 +416,10 @@ impl Connection {
         }
         if !self.is_replying() {
             let mut mail = self.session.handle.take_mail();
-            if self.pending.capacity() == 0 {
+            // Some of it may have come since this was looked at, after the answer to a wait: then all of it waits.
+            if self.held.as_ref().is_some_and(|held| held.is_in_hand()) {
+                self.session.handle.put_back(mail);
+            } else if self.pending.capacity() == 0 {
                 self.pending = mail;
             } else {
                 self.pending.append(&mut mail);

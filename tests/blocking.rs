@@ -426,3 +426,31 @@ fn replies_that_are_switched_off_stay_off() {
     wait_for_blocked(&server, 0);
     assert_eq!(client.command("PING").text(), "PONG");
 }
+
+/// What is new in a stream is read once, also if that is named twice: by who waited for it as well.
+#[test]
+fn a_stream_that_is_named_twice() {
+    let server = Options::tandem().workers(4).start();
+    let mut client = server.client();
+    client.command("XGROUP CREATE s g 0 MKSTREAM");
+    let ids = |reply: &Value| -> Vec<Vec<String>> {
+        let ids = |stream: &Value| stream.items()[1].items().iter().map(|e| e.items()[0].text()).collect();
+        reply.items().iter().map(ids).collect()
+    };
+    let mut waiting = begin(&server, "XREADGROUP GROUP g one BLOCK 0 STREAMS s s s > > >");
+    client.command("XADD s 1-1 f v");
+    assert_eq!(ids(&answer(&mut waiting)), [["1-1"]]);
+    for id in ["2-1", "3-1", "4-1"] {
+        client.command(&format!("XADD s {id} f v"));
+    }
+    let reply = client.command("XREADGROUP GROUP g one COUNT 2 STREAMS s s s s > > 2-1 >");
+    assert_eq!(ids(&reply), [vec!["2-1", "3-1"], vec!["4-1"], vec!["3-1", "4-1"]]);
+    assert_eq!(client.command("XREADGROUP GROUP g one STREAMS s s > >"), Value::Null);
+    client.command("HELLO 3");
+    client.command("XADD s 5-1 f v");
+    let Value::Map(streams) = client.command("XREADGROUP GROUP g one STREAMS s s > >") else {
+        panic!("not a map");
+    };
+    assert_eq!(streams.len(), 1);
+    is_quiet(&server);
+}

@@ -297,6 +297,55 @@ fn what_is_due_is_hidden_where_it_must_not_be_removed() {
     }
 }
 
+/// What takes a hash as a whole finds its due fields first: they end once, under the name they were seen under.
+#[test]
+fn due_fields_go_before_their_hash_is_copied_or_renamed() {
+    let server = server(4);
+    let mut c = server.client();
+    c.command("DEBUG SET-ACTIVE-EXPIRE 0");
+    let mut heard = listener(&server);
+    for command in ["COPY h other", "RENAME h other", "RENAMENX h other", "MOVE h 1", "DUMP h"] {
+        c.command("FLUSHALL");
+        c.command("HSET h stays v");
+        c.command("HSETEX h EX 1000 FIELDS 1 later v");
+        c.command("HSETEX h PX 1 FIELDS 2 a 1 b 2");
+        events(&mut heard, &mut c);
+        std::thread::sleep(Duration::from_millis(10));
+        assert!(!matches!(c.command(command), Value::Error(_)), "{command}");
+        assert_eq!(events(&mut heard, &mut c), ["hexpired h"], "{command}");
+        let (db, name) = match command {
+            "MOVE h 1" => (1, "h"),
+            "DUMP h" => (0, "h"),
+            _ => (0, "other"),
+        };
+        c.command(&format!("SELECT {db}"));
+        assert_eq!(short(&c.command(&format!("HTTL {name} FIELDS 4 stays later a b"))), "[-1,1000,-2,-2]");
+        c.command("SELECT 0");
+        assert!(events(&mut heard, &mut c).is_empty(), "{command}: an event more");
+    }
+    // One whose fields are all due is not there any more.
+    c.command("HSETEX gone PX 1 FIELDS 1 a 1");
+    std::thread::sleep(Duration::from_millis(10));
+    table(&mut c, "COPY gone other REPLACE => 0\nRENAME gone other => !ERR no such key\nDUMP gone => nil");
+}
+
+/// More fields are due than a command removes at once: the others are hidden, and a copy has none of them.
+#[test]
+fn a_copy_has_only_what_is_shown() {
+    let server = server(1);
+    let mut c = server.client();
+    c.command("DEBUG SET-ACTIVE-EXPIRE 0");
+    let fields: Vec<String> = (0..1000).map(|i| format!("f{i} v")).collect();
+    c.command("HSET h stays v");
+    c.command(&format!("HSETEX h PX 1 FIELDS 1000 {}", fields.join(" ")));
+    std::thread::sleep(Duration::from_millis(10));
+    assert_eq!(c.command("COPY h other"), Value::Int(1));
+    assert_eq!(c.command("HLEN other"), Value::Int(1));
+    assert_eq!(info(&mut c, "stats", "expired_subkeys").as_deref(), Some("256"), "of h, none of the copy");
+    let subexpiry = |c: &mut Client| info(c, "keyspace", "db0");
+    assert!(subexpiry(&mut c).is_some_and(|line| line.contains("subexpiry=1")), "h alone has any");
+}
+
 /// A field of INFO.
 fn info(client: &mut Client, section: &str, name: &str) -> Option<String> {
     let text = client.command(&format!("INFO {section}")).text();

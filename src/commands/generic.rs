@@ -369,6 +369,7 @@ pub fn renamenx(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
 }
 
 fn rename_to(ctx: &mut Ctx<'_, '_>, replace: bool) -> Result<bool, Error> {
+    ctx.keys.freshen(0);
     if !ctx.keys.exists(0) {
         return Err(Error::NoSuchKey);
     }
@@ -403,6 +404,7 @@ pub fn r#move(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
     }
     let (from, target) = (0, 1);
     debug_assert_eq!(ctx.keys.db(target), to);
+    ctx.keys.freshen(from);
     let moved = ctx.keys.exists(from) && !ctx.keys.exists(target) && ctx.keys.rename(from, target)?;
     if moved {
         ctx.fx.changed(from, Class::GENERIC, "move_from");
@@ -433,6 +435,7 @@ pub fn copy(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
     }
     let (from, to) = (0, 1);
     debug_assert_eq!(ctx.keys.db(to), db);
+    ctx.keys.freshen(from);
     let copied = ctx.keys.exists(from) && (replace || !ctx.keys.exists(to));
     if copied {
         ctx.keys.remove(to);

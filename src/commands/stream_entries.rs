@@ -16,6 +16,7 @@ use crate::config::Config;
 use crate::effects::Class;
 use crate::error::Error;
 use crate::keys::Ttl;
+use crate::protocol::Mark;
 use crate::values::stream::{Keep, Limits, StreamId, Trimmed};
 use crate::values::{Blob, Stream, Value};
 
@@ -500,12 +501,17 @@ pub(super) fn newest_and_last(stream: &Stream) -> (Option<StreamId>, StreamId) {
 }
 
 /// The head of a reply with several streams.
-pub(super) fn reply_streams(ctx: &mut Ctx<'_, '_>, n: usize) {
+fn reply_streams(ctx: &mut Ctx<'_, '_>, n: usize) {
     if ctx.reply.is_resp3() {
         ctx.reply.map(n);
     } else {
         ctx.reply.array(n);
     }
+}
+
+/// The same for about so many streams.
+pub(super) fn defer_streams(ctx: &mut Ctx<'_, '_>, expected: usize) -> Mark {
+    if ctx.reply.is_resp3() { ctx.reply.defer_map() } else { ctx.reply.defer_array_of(expected) }
 }
 
 /// XREAD has found nothing. Where it said `$`, it will be asking for what comes after now.

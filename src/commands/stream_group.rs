@@ -7,7 +7,7 @@ use crate::commands::call::shown;
 use crate::commands::command::Outcome;
 use crate::commands::ctx::Ctx;
 use crate::commands::stream_args::{edit, id, id_or_end, id_text, read, reply_entry, reply_id};
-use crate::commands::stream_entries::{newest_and_last, read_options, reply_streams};
+use crate::commands::stream_entries::{ReadOptions, defer_streams, newest_and_last, read_options};
 use crate::effects::Class;
 use crate::error::Error;
 use crate::keys::Ttl;
@@ -199,13 +199,55 @@ pub fn xreadgroup(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
     let args = ctx.args;
     let options = read_options(ctx, true)?;
     let Some((group, consumer)) = options.group else { return Err(Error::Syntax) };
-    // For each stream the history from an id on, or what is new, if there is any.
-    let mut wanted: SmallVec<[(Option<StreamId>, bool); 4]> = SmallVec::new();
+    let wanted = wanted(ctx, &options, group)?;
+    let served = wanted.iter().filter(|(_, served)| *served).count();
+    // Consumers that came earlier get the new entries first.
+    let behind = options.block.is_some()
+        && (0..wanted.len()).any(|i| matches!(wanted[i], (None, true)) && ctx.is_contested(i));
+    if let Some(ms) = options.block.filter(|_| served == 0 || behind) {
+        for i in 0..wanted.len() {
+            see_consumer(ctx, i, group, consumer)?;
+        }
+        return Ok(if behind {
+            ctx.wait_behind(STREAM | OTHER | LIST | ZSET, ms, OnTimeout::NullArray)
+        } else {
+            ctx.wait(STREAM | OTHER | LIST | ZSET, ms, OnTimeout::NullArray)
+        });
+    }
+    let head = (served > 0).then(|| defer_streams(ctx, served));
+    let mut replied = 0;
+    for (i, (after, served)) in wanted.into_iter().enumerate() {
+        see_consumer(ctx, i, group, consumer)?;
+        // A stream that is named twice may have given all that is new at its first place.
+        if !served || after.is_none() && has_news(ctx, i, group)? != Some(true) {
+            continue;
+        }
+        replied += 1;
+        if !ctx.reply.is_resp3() {
+            ctx.reply.array(2);
+        }
+        ctx.reply.bulk(args.at(options.first + i));
+        match after {
+            Some(after) => history(ctx, i, group, consumer, after, options.count)?,
+            None => news(ctx, i, group, consumer, options.count, options.noack)?,
+        }
+    }
+    match head {
+        Some(head) => ctx.reply.finish(head, replied),
+        None => ctx.reply.null_array(),
+    }
+    Ok(Outcome::Done)
+}
+
+/// For each stream of XREADGROUP the id behind which its history is wanted, or none for what is new; and whether
+/// there is something to reply.
+type Wanted = SmallVec<[(Option<StreamId>, bool); 4]>;
+
+fn wanted(ctx: &mut Ctx<'_, '_>, options: &ReadOptions<'_>, group: &[u8]) -> Result<Wanted, Error> {
+    let args = ctx.args;
+    let mut wanted = Wanted::new();
     for i in 0..options.streams {
-        let state = read(&mut ctx.keys, i, |s| {
-            s.and_then(|s| s.group(group).map(|g| newest_and_last(s).0.is_some_and(|n| n > g.last_id)))
-        })?;
-        let Some(news) = state else {
+        let Some(news) = has_news(ctx, i, group)? else {
             let key = args.at(options.first + i);
             let after = "' in XREADGROUP with GROUP option";
             return Err(Error::quoting_two(
@@ -230,41 +272,14 @@ pub fn xreadgroup(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
             },
         });
     }
-    let served = wanted.iter().filter(|(_, served)| *served).count();
-    // Consumers that came earlier get the new entries first.
-    let behind = options.block.is_some()
-        && (0..wanted.len()).any(|i| matches!(wanted[i], (None, true)) && ctx.is_contested(i));
-    if let Some(ms) = options.block.filter(|_| served == 0 || behind) {
-        for i in 0..wanted.len() {
-            see_consumer(ctx, i, group, consumer)?;
-        }
-        return Ok(if behind {
-            ctx.wait_behind(STREAM | OTHER | LIST | ZSET, ms, OnTimeout::NullArray)
-        } else {
-            ctx.wait(STREAM | OTHER | LIST | ZSET, ms, OnTimeout::NullArray)
-        });
-    }
-    if served > 0 {
-        reply_streams(ctx, served);
-    }
-    for (i, (after, served)) in wanted.into_iter().enumerate() {
-        see_consumer(ctx, i, group, consumer)?;
-        if !served {
-            continue;
-        }
-        if !ctx.reply.is_resp3() {
-            ctx.reply.array(2);
-        }
-        ctx.reply.bulk(args.at(options.first + i));
-        match after {
-            Some(after) => history(ctx, i, group, consumer, after, options.count)?,
-            None => news(ctx, i, group, consumer, options.count, options.noack)?,
-        }
-    }
-    if served == 0 {
-        ctx.reply.null_array();
-    }
-    Ok(Outcome::Done)
+    Ok(wanted)
+}
+
+/// Whether a stream has entries that its group has not seen; none without the stream or the group.
+fn has_news(ctx: &mut Ctx<'_, '_>, i: usize, group: &[u8]) -> Result<Option<bool>, Error> {
+    read(&mut ctx.keys, i, |s| {
+        s.and_then(|s| s.group(group).map(|g| newest_and_last(s).0.is_some_and(|n| n > g.last_id)))
+    })
 }
 
 /// The pending entries of a consumer behind an id.

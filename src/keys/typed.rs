@@ -265,6 +265,12 @@ impl Keys<'_, '_> {
         });
     }
 
+    /// Takes out of key `i` what is past its deadline inside of it, as a look at it would: for what takes the value
+    /// as a whole, so that nothing ends under another name than that under which it was seen.
+    pub fn freshen(&mut self, i: usize) {
+        let _ = self.locate_fresh::<Hash>(i);
+    }
+
     /// Whether an edit emptied and removed key `i`, asked once.
     pub(crate) fn take_emptied(&mut self, i: usize) -> bool {
         std::mem::take(&mut self.slots[i].emptied)

@@ -325,6 +325,13 @@ impl Hash {
         }
     }
 
+    /// Removes what is hidden: from a copy, which is to hold only what was shown.
+    pub fn drop_hidden(&mut self) {
+        if let Repr::Table(fields) = &mut self.0 {
+            fields.drop_hidden();
+        }
+    }
+
     /// Removes up to about `max` fields whose deadline is before `now`, earliest first, and
     /// shows each to `visit`. How many they were.
     pub fn expire(&mut self, now: u64, max: usize, visit: impl FnMut(Field<'_>)) -> usize {

@@ -125,7 +125,7 @@ impl Value {
     }
 
     /// A copy. A large collection shares its memory with it until one of both writes, so it costs
-    /// little then.
+    /// little then. Fields that are hidden stay behind.
     pub fn duplicate(&mut self) -> Value {
         let shared = match self {
             Value::List(list) => list.snapshot().map(Value::List),
@@ -135,7 +135,11 @@ impl Value {
             Value::Stream(stream) => Some(Value::Stream(Box::new(stream.snapshot()))),
             _ => None,
         };
-        shared.unwrap_or_else(|| self.clone())
+        let mut copy = shared.unwrap_or_else(|| self.clone());
+        if let Value::Hash(hash) = &mut copy {
+            hash.drop_hidden();
+        }
+        copy
     }
 
     /// The name that OBJECT ENCODING answers.

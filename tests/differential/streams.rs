@@ -109,12 +109,9 @@ fn read_group(g: &mut Generator<'_>, args: &mut Vec<Vec<u8>>) {
         args.push(b"NOACK".to_vec());
     }
     args.push(b"STREAMS".to_vec());
-    let mut streams: Vec<Vec<u8>> = (0..1 + g.rng.below(2)).map(|_| stream(g)).collect();
-    // The same one twice is left out: whether it has news is asked before or after the first is served.
-    streams.dedup();
-    let count = streams.len();
-    args.extend(streams);
-    for _ in 0..count {
+    let streams = 1 + g.rng.below(3);
+    args.extend((0..streams).map(|_| stream(g)).collect::<Vec<_>>());
+    for _ in 0..streams {
         args.push(if g.rng.chance(70) { b">".to_vec() } else { stream_id(g) });
     }
 }

@@ -133,6 +133,13 @@ impl Fields {
         }
     }
 
+    pub fn drop_hidden(&mut self) {
+        if let Some(before) = self.hiding().map(|timed| timed.hidden_before) {
+            self.expire(before, usize::MAX, |_| {});
+            self.hide_before(0);
+        }
+    }
+
     /// The timers, where some field may be hidden.
     fn hiding(&self) -> Option<&Timed> {
         self.timed.as_deref().filter(|t| t.hidden_before > 0)

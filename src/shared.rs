@@ -231,12 +231,13 @@ impl Shared {
     /// Whether any effect has a consumer; while nobody listens the effects path is this branch.
     #[inline]
     pub fn anyone_listens(&self) -> bool {
-        self.notify.load(Relaxed) != 0
-            || !self.watches.is_empty()
-            || !self.tracking.is_idle()
-            || !self.waiters.is_empty()
-            || self.pubsub.hears_expiry()
-            || self.audience.wants(Interest::all())
+        // One branch for all: nearly always each of them says no.
+        (self.notify.load(Relaxed) != 0)
+            | !self.watches.is_empty()
+            | !self.tracking.is_idle()
+            | !self.waiters.is_empty()
+            | self.pubsub.hears_expiry()
+            | self.audience.wants(Interest::all())
     }
 
     /// Whether anybody reads the propagation stream (AOF, replicas). While nobody does,

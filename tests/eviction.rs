@@ -359,3 +359,30 @@ fn the_policy_of_our_own_reports_what_it_tracks() {
     assert!(info(&mut client, "maxmemory") > 1 << 20);
     assert_eq!(client.command("CONFIG GET maxmemory").items()[1].text(), "50%");
 }
+
+#[test]
+fn accesses_of_a_client_with_no_touch_leave_no_trace() {
+    let server = Options::tandem()
+        .set("maxmemory", "100mb")
+        .set("maxmemory-policy", "allkeys-lfu")
+        .set("lfu-log-factor", "0")
+        .start();
+    let mut client = server.client();
+    let frequency = |client: &mut Client| client.command("OBJECT FREQ a").int().expect("a number");
+    client.command("SET a 1");
+    let first = frequency(&mut client);
+    client.command("CLIENT NO-TOUCH ON");
+    client.command("GET a");
+    client.command("MULTI");
+    client.command("GET a");
+    client.command("EXEC");
+    assert_eq!(frequency(&mut client), first);
+    client.command("TOUCH a");
+    assert_eq!(frequency(&mut client), first + 1);
+    // A key that it makes begins like any other.
+    client.command("SET b 1");
+    assert_eq!(client.command("OBJECT FREQ b"), Value::Int(first));
+    client.command("CLIENT NO-TOUCH OFF");
+    client.command("GET a");
+    assert_eq!(frequency(&mut client), first + 2);
+}

@@ -2,7 +2,7 @@
 
 use crate::commands::number;
 use crate::error::Error;
-use crate::protocol::request::{RequestSpan, Requests};
+use crate::protocol::request::{ArgRange, Requests};
 use crate::values::Blob;
 
 /// Where the bytes of a request are.
@@ -14,8 +14,8 @@ pub enum Source<'k> {
         buf: &'k [u8],
         /// What was found in it.
         requests: &'k Requests,
-        /// Which of its requests.
-        span: RequestSpan,
+        /// The ranges of this request.
+        words: &'k [ArgRange],
     },
     /// Kept copies: queued commands, waiters, and requests with a large value, which was
     /// read straight into the allocation that becomes the value.
@@ -28,7 +28,7 @@ impl<'k> Source<'k> {
     #[allow(clippy::len_without_is_empty)] // a request has a name
     pub fn len(&self) -> usize {
         match self {
-            Source::Buffer { span, .. } => span.len(),
+            Source::Buffer { words, .. } => words.len(),
             Source::Owned(v) => v.len(),
         }
     }
@@ -40,7 +40,7 @@ impl<'k> Source<'k> {
     #[inline(always)]
     pub fn at(&self, i: usize) -> &'k [u8] {
         match self {
-            Source::Buffer { buf, requests, span } => requests.arg(buf, span.index(i)),
+            Source::Buffer { buf, requests, words } => words[i].bytes(buf, &requests.side),
             Source::Owned(v) => v[i].as_slice(),
         }
     }
@@ -90,8 +90,8 @@ impl<'k> Args<'k> {
     pub fn request(&self) -> Args<'k> {
         let from = self.next.min(self.len);
         let source = match self.source {
-            Source::Buffer { buf, requests, span } => {
-                Source::Buffer { buf, requests, span: span.behind(from) }
+            Source::Buffer { buf, requests, words } => {
+                Source::Buffer { buf, requests, words: &words[from..] }
             }
             Source::Owned(v) => Source::Owned(&v[from..]),
         };

@@ -89,39 +89,21 @@ pub fn run(
     out: &mut OutBuf,
     request: Request<'_>,
 ) -> Outcome {
-    run_here(env, hands, batch, session, out, request)
-}
-
-/// The same inside of the caller, for the one that runs nearly all commands.
-#[inline(always)]
-pub(super) fn run_here(
-    env: Env<'_>,
-    hands: Hands<'_>,
-    batch: &Batch<'_>,
-    session: &mut Session,
-    out: &mut OutBuf,
-    request: Request<'_>,
-) -> Outcome {
     let begin = out.position();
     let mut ctx = context(env, hands, batch, session, out, request);
-    // The common case: one key in a fixed place, which the batch has hashed and prefetched.
+    // One key in a fixed place, which the batch has hashed and prefetched.
     if let (Some(index), Some(hash)) = (request.found.single_key(), request.hash) {
         ctx.keys.guards = Guards::One(batch.lock(ctx.db, hash));
         ctx.keys.push(ctx.db, hash, ctx.args.at(index));
     } else {
         lock(&mut ctx);
     }
-    let outcome = conclude(&mut ctx, begin);
-    // Hardly ever is there anything to free, which the compiler's own way asks part by part, in calls.
-    if ctx.keys.release() && ctx.fx.is_light() {
-        std::mem::forget(ctx);
-    }
-    outcome
+    conclude(&mut ctx, begin)
 }
 
 /// What a handler sees, without keys.
 #[inline(always)]
-fn context<'a, 'k>(
+pub(super) fn context<'a, 'k>(
     env: Env<'a>,
     hands: Hands<'a>,
     batch: &'a Batch<'_>,
@@ -130,9 +112,10 @@ fn context<'a, 'k>(
     request: Request<'k>,
 ) -> Ctx<'a, 'k> {
     let (db, resp3) = (session.db, session.resp3);
+    let policy = if session.no_touch { Touch::No } else { env.touch };
     Ctx {
         args: Args::new(request.source, request.found.words()),
-        keys: Keys::new(Guards::None, hands.expiry, hands.graveyard, env.now, env.touch),
+        keys: Keys::new(hands.expiry, hands.graveyard, env.now, policy, env.touch),
         reply: Reply::new(out, resp3),
         fx: Default::default(),
         now: env.now,
@@ -150,7 +133,7 @@ fn context<'a, 'k>(
 
 /// Calls the handler and sees to what follows. `begin`: where the reply begins.
 #[inline(always)]
-fn conclude(ctx: &mut Ctx<'_, '_>, begin: usize) -> Outcome {
+pub(super) fn conclude(ctx: &mut Ctx<'_, '_>, begin: usize) -> Outcome {
     let outcome = match (ctx.command.run)(ctx) {
         Ok(outcome) => outcome,
         Err(error) => return failed(ctx, begin, &error),

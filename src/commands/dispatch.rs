@@ -39,8 +39,20 @@ pub enum Fate {
     Paused(u64),
 }
 
+impl From<&Outcome> for Fate {
+    #[inline(always)]
+    fn from(outcome: &Outcome) -> Fate {
+        match outcome {
+            Outcome::Done => Fate::Done,
+            Outcome::Close => Fate::Close,
+            Outcome::Block(_) => Fate::Blocked,
+            Outcome::More(_) => Fate::More,
+        }
+    }
+}
+
 /// Answers one request, unless it has to wait.
-#[inline(always)]
+#[inline(never)]
 #[allow(clippy::too_many_arguments)] // each is a different owner's; bundling them would need a RefCell
 pub fn dispatch(
     env: Env<'_>,
@@ -69,37 +81,20 @@ pub fn dispatch(
     }
     let begin = out.position();
     let request = Request { found, source, hash, origin: Origin::Client };
-    let outcome = call::run_here(env, hands.reborrow(), batch, session, out, request);
+    let outcome = call::run(env, hands.reborrow(), batch, session, out, request);
     if call::is_monitored(env, found) {
         call::feed_monitors(env, &hands.local.redacted, session, source);
     }
-    let fate = match outcome {
-        Outcome::Done => Fate::Done,
-        Outcome::Close => Fate::Close,
-        Outcome::Block(_) => return Fate::Blocked,
-        Outcome::More(rest) => {
-            hands.local.rest = Some(rest);
-            Fate::More
-        }
-    };
+    let fate = Fate::from(&outcome);
+    match outcome {
+        Outcome::Block(_) => return fate,
+        Outcome::More(rest) => hands.local.rest = Some(rest),
+        Outcome::Done | Outcome::Close => {}
+    }
     if session.special {
         finish_special(session, out, found, begin);
     }
     fate
-}
-
-/// The same for one whose key was not looked at ahead, out of line: the other one is for the request path.
-#[inline(never)]
-pub fn dispatch_apart(
-    env: Env<'_>,
-    hands: Hands<'_>,
-    batch: &Batch<'_>,
-    session: &mut Session,
-    out: &mut OutBuf,
-    lookup: Lookup,
-    source: Source<'_>,
-) -> Fate {
-    dispatch(env, hands, batch, session, out, lookup, source, None)
 }
 
 /// What becomes of a request that does not just run, or None if it does after all.

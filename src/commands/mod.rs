@@ -55,6 +55,7 @@ pub mod set;
 pub mod slowlog;
 pub mod sort;
 pub mod sorted_set;
+pub mod streak;
 pub mod stream;
 mod stream_args;
 mod stream_entries;

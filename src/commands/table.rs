@@ -47,6 +47,13 @@ impl Found {
     pub fn is_plain(self) -> bool {
         self.facts.plain
     }
+
+    /// Whether with so many arguments it is plain, takes so many, is sure to be short, and locks one key in a fixed
+    /// place: then nothing is to be asked about it before it runs.
+    #[inline(always)]
+    pub fn is_simple(self, args: usize) -> bool {
+        args >= usize::from(self.facts.simple_from) && args <= usize::from(self.facts.simple_to)
+    }
 }
 
 /// What a request names.
@@ -74,6 +81,9 @@ impl Lookup {
 /// What the request path asks about a command, derived once.
 #[derive(Clone, Copy)]
 struct Facts {
+    /// See [`Found::is_simple`]: no number is between these if it never is.
+    simple_from: u8,
+    simple_to: u8,
     /// With more arguments than these it gets clock readings of its own.
     short_args: u8,
     /// Argument index of the only key, if there is exactly one and its place is fixed.
@@ -98,13 +108,15 @@ struct Kin {
 struct Place {
     /// The name, lower-cased by OR 0x20.
     word: u64,
-    /// Its command; [`EMPTY`] for none.
-    id: u16,
+    /// Its command; None for none.
+    found: Option<Found>,
     /// Length of the name.
     len: u8,
     /// Letters alone, so that the word decides.
     exact: bool,
 }
+
+const _: () = assert!(size_of::<Place>() == 32, "two to a cache line");
 
 struct Table {
     all: Vec<&'static Command>,
@@ -117,8 +129,7 @@ struct Table {
 }
 
 const SLOTS: usize = 1024;
-const EMPTY: u16 = u16::MAX;
-const NO_PLACE: Place = Place { word: 0, id: EMPTY, len: 0, exact: false };
+const NO_PLACE: Place = Place { word: 0, found: None, len: 0, exact: false };
 
 /// `rename-command`: old and new names; an empty new name takes the command away.
 static RENAMES: OnceLock<Vec<(Vec<u8>, Vec<u8>)>> = OnceLock::new();
@@ -181,16 +192,26 @@ impl Table {
     }
 
     fn add(&mut self, command: &'static Command, container: Option<u16>) -> u16 {
-        let id = u16::try_from(self.all.len()).unwrap_or(EMPTY);
+        let id = u16::try_from(self.all.len()).unwrap_or(u16::MAX);
         self.all.push(command);
         self.spelled.push(command.name.as_bytes());
+        let plain = !matches!(command.access, Access::Whole | Access::Queued)
+            && command.access_of.is_none()
+            && !command.flags.contains(Flags::PROTECTED);
+        let (short_args, single_key) = (short_args(command), single_key_of(command));
+        let (least, most) = match command.arity {
+            Arity::Exactly(n) => (n, n.min(short_args.into())),
+            Arity::AtLeast(n) => (n, short_args.into()),
+        };
+        let named = single_key.is_some_and(|key| u16::from(key.get()) < least);
+        let (simple_from, simple_to) = if plain && named { (least, most) } else { (1, 0) };
         let facts = Facts {
-            short_args: short_args(command),
-            single_key: single_key_of(command),
+            simple_from: u8::try_from(simple_from).unwrap_or(u8::MAX),
+            simple_to: u8::try_from(simple_to).unwrap_or(0),
+            short_args,
+            single_key,
             words: if container.is_some() { 2 } else { 1 },
-            plain: !matches!(command.access, Access::Whole | Access::Queued)
-                && command.access_of.is_none()
-                && !command.flags.contains(Flags::PROTECTED),
+            plain,
         };
         self.found.push(Found { command, id, facts });
         self.kin.push(Kin { container, first_sub: 0 });
@@ -204,28 +225,27 @@ impl Table {
         }
         if let Some(word) = word_of(name) {
             let mut slot = slot_of(word);
-            while self.short[slot].id != EMPTY {
+            while self.short[slot].found.is_some() {
                 slot = (slot + 1) % SLOTS;
             }
             let exact = name.iter().all(u8::is_ascii_alphabetic);
-            self.short[slot] = Place { word, id, len: name.len() as u8, exact };
+            let found = Some(self.found[usize::from(id)]);
+            self.short[slot] = Place { word, found, len: name.len() as u8, exact };
         } else {
             self.long.insert(name.to_ascii_lowercase(), id);
         }
     }
 
     #[inline(always)]
-    fn find(&self, name: &[u8]) -> Option<u16> {
+    fn find(&self, name: &[u8]) -> Option<Found> {
         let Some(word) = word_of(name) else { return self.find_long(name) };
         let mut slot = slot_of(word);
         loop {
-            let place = self.short[slot % SLOTS];
-            if place.word == word && usize::from(place.len) == name.len() {
-                if place.exact || self.is_spelled(place.id, name) {
-                    return Some(place.id);
-                }
-            } else if place.id == EMPTY {
-                return None;
+            let place = &self.short[slot % SLOTS];
+            let found = place.found?;
+            let same = place.word == word && usize::from(place.len) == name.len();
+            if same && (place.exact || self.is_spelled(found.id, name)) {
+                return Some(found);
             }
             slot += 1;
         }
@@ -237,12 +257,12 @@ impl Table {
     }
 
     #[cold]
-    fn find_long(&self, name: &[u8]) -> Option<u16> {
+    fn find_long(&self, name: &[u8]) -> Option<Found> {
         // Longer than any command: do not copy it.
         if name.len() > 64 {
             return None;
         }
-        self.long.get(&name.to_ascii_lowercase()).copied()
+        self.long.get(&name.to_ascii_lowercase()).map(|&id| self.found(id))
     }
 
     #[inline(always)]
@@ -293,23 +313,38 @@ fn single_key_of(command: &Command) -> Option<NonZeroU8> {
 
 /// The command of this name (no subcommand).
 pub fn lookup(name: &[u8]) -> Option<Found> {
-    TABLE.find(name).map(|id| TABLE.found(id))
+    TABLE.find(name)
+}
+
+/// All names, at hand for the requests of a batch.
+#[derive(Clone, Copy)]
+pub struct Names(&'static Table);
+
+/// All names.
+#[inline]
+pub fn names() -> Names {
+    Names(&TABLE)
+}
+
+impl Names {
+    /// What a request of `n` arguments names; `at` gives its arguments.
+    #[inline(always)]
+    pub fn lookup<'x>(self, at: impl Fn(usize) -> &'x [u8], n: usize) -> Lookup {
+        if n == 0 {
+            return Lookup::Unknown;
+        }
+        let Some(found) = self.0.find(at(0)) else { return Lookup::Unknown };
+        // A container is not simple; alone it is an arity error of the container.
+        if found.is_simple(n) || found.command.subcommands.is_empty() || n < 2 {
+            return Lookup::Found(found);
+        }
+        subcommand(found, at(1))
+    }
 }
 
 /// What a request of `n` arguments names; `at` gives its arguments.
-#[inline]
 pub fn lookup_request<'x>(at: impl Fn(usize) -> &'x [u8], n: usize) -> Lookup {
-    if n == 0 {
-        return Lookup::Unknown;
-    }
-    let table = &*TABLE;
-    let Some(id) = table.find(at(0)) else { return Lookup::Unknown };
-    let found = table.found(id);
-    // A container alone is an arity error of the container.
-    if found.command.subcommands.is_empty() || n < 2 {
-        return Lookup::Found(found);
-    }
-    subcommand(found, at(1))
+    names().lookup(at, n)
 }
 
 #[cold]

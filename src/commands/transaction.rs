@@ -189,7 +189,8 @@ impl Transaction {
             let keys = std::mem::replace(&mut first, entry.end)..entry.end;
             let source = match &entry.words {
                 Words::Packed(span) => {
-                    Source::Buffer { buf: &self.text, requests: &self.requests, span: *span }
+                    let requests = &self.requests;
+                    Source::Buffer { buf: &self.text, requests, words: requests.args_of(span) }
                 }
                 Words::Kept(words) => Source::Owned(words),
             };

@@ -95,7 +95,10 @@ pub struct Keys<'a, 'k> {
     /// Values to drop once the locks are released.
     graveyard: &'a mut Graveyard,
     now: u64,
+    /// How the running command's accesses are recorded.
     policy: Touch,
+    /// How those of its client are, unless the command says otherwise.
+    usual: Touch,
     /// How the first access to a new key is recorded.
     fresh: Touch,
     /// Any key, or fields of one, expired during this command?
@@ -133,23 +136,42 @@ impl<'a, 'k> Keys<'a, 'k> {
     /// A view without keys; see [`push`](Self::push).
     #[inline]
     pub fn new(
-        guards: Guards<'a>,
         expiry: &'a mut Expiry,
         graveyard: &'a mut Graveyard,
         now: u64,
-        policy: Touch,
+        usual: Touch,
+        fresh: Touch,
     ) -> Keys<'a, 'k> {
         Keys {
-            guards,
+            guards: Guards::None,
             slots: Slots::new(),
             expiry,
             graveyard,
             now,
-            policy,
-            fresh: policy,
+            policy: usual,
+            usual,
+            fresh,
             any_expired: false,
             expired_fields: 0,
         }
+    }
+
+    /// Another command's only key, whose shard `guard` holds, where nothing is left of the last command's.
+    #[inline(always)]
+    pub(crate) fn begin(&mut self, guard: ShardGuard<'a>, db: DbId, hash: KeyHash, key: &'k [u8]) {
+        debug_assert!(matches!(self.guards, Guards::None) && self.slots.is_light(), "something is left");
+        // What stood there owns nothing; else the compiler would ask.
+        std::mem::forget(std::mem::replace(&mut self.guards, Guards::One(guard)));
+        self.slots.begin(Slot::new(db, hash, Cow::Borrowed(key)));
+        self.policy = self.usual;
+        self.any_expired = false;
+        self.expired_fields = 0;
+    }
+
+    /// The view of a command that left more behind than [`release`](Self::release) takes away is empty again.
+    pub(crate) fn end(&mut self) {
+        self.guards = Guards::None;
+        self.slots = Slots::new();
     }
 
     /// Releases the lock of an only key. Whether nothing is left to drop then.
@@ -205,9 +227,9 @@ impl<'a, 'k> Keys<'a, 'k> {
         }
     }
 
-    /// How accesses are recorded.
+    /// How accesses of clients without NO-TOUCH are recorded.
     pub(crate) fn touch(&self) -> Touch {
-        self.policy
+        self.fresh
     }
 
     /// What a command run inside this one needs.

@@ -59,6 +59,14 @@ impl<'k> Slots<'k> {
         Slots { len: 0, first: Slot::new(0, KeyHash(0), Cow::Borrowed(&[])), more: Vec::new() }
     }
 
+    /// An only one, in the place of another one.
+    #[inline(always)]
+    pub fn begin(&mut self, only: Slot<'k>) {
+        // That owned nothing; else the compiler would ask.
+        std::mem::forget(std::mem::replace(&mut self.first, only));
+        self.len = 1;
+    }
+
     #[inline(always)]
     pub fn push(&mut self, slot: Slot<'k>) -> usize {
         if self.len == 0 {

@@ -6,7 +6,7 @@
 use crate::error::Error;
 use crate::eviction::access::fresh;
 use crate::keys::slots::Found;
-use crate::keys::{Guards, Keys, Look, NewString, Ttl, look, text};
+use crate::keys::{Guards, Keys, Look, NewString, Ttl, look};
 use crate::keyspace::{Content, Meta, Taken};
 use crate::values::{Blob, Kind, Value};
 
@@ -40,29 +40,6 @@ impl<'k> Keys<'_, 'k> {
             NewString::Raw(b) => self.put(i, Content::Bytes(b), true, ttl),
             NewString::Blob(b) => self.put(i, Content::Value(Value::Str(b)), false, ttl),
         }
-    }
-
-    /// Puts the string that `f` makes of the one at key `i` in its place; the deadline stays. Nearly
-    /// always that is a packed string whose entry keeps its size: found once, and written over.
-    #[inline]
-    pub fn remake_string<'v>(
-        &mut self,
-        i: usize,
-        f: impl FnOnce(Option<&[u8]>) -> Result<&'v [u8], Error>,
-    ) -> Result<(), Error> {
-        let slot = &mut self.slots[i];
-        if let (Guards::One(guard), Found::Unknown) = (&mut self.guards, slot.found)
-            && let Look::Here(pos, entry) = look(guard, slot, self.now, self.policy)
-        {
-            slot.found = Found::At(pos);
-            let new = f(Some(&text(entry)?))?;
-            if guard.rewrite(pos, new, true) {
-                return Ok(());
-            }
-            return self.put(i, Content::Bytes(new), false, Ttl::Keep);
-        }
-        let new = self.string(i, |old| f(old.as_deref()))??;
-        self.put(i, Content::Bytes(new), false, Ttl::Keep)
     }
 
     /// Overwrites the packed string at the only key of the view if it keeps its size and no

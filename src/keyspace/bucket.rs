@@ -55,6 +55,9 @@ const CAPACITY: [u16; 32] = {
     c
 };
 
+const _: () =
+    assert!(CAPACITY[0] as usize >= BUCKETS, "each block has the buckets that a hash chooses among");
+
 /// A block as a shard's header has it: address and class.
 pub(super) type Word = *mut Bucket;
 
@@ -298,6 +301,14 @@ impl<'a> BlockView<'a> {
     #[inline(always)]
     pub fn bucket(self, index: usize) -> &'a Bucket {
         &self.buckets()[index]
+    }
+
+    /// The bucket that a hash chooses. Every block has all of these, whatever its class.
+    #[inline(always)]
+    pub fn front(self, index: usize) -> &'a Bucket {
+        debug_assert!(index < BUCKETS);
+        // SAFETY: the smallest class has BUCKETS buckets, allocated and zeroed; they live for 'a.
+        unsafe { self.base.add(index % BUCKETS).as_ref() }
     }
 
     /// The buckets of a chain with their indexes, the one in front first.

@@ -304,5 +304,5 @@ pub(super) fn bucket_hint<'a>(
     view: impl Fn(Word) -> Option<BlockView<'a>>,
 ) -> Option<&'a super::bucket::Bucket> {
     let (engine, shard) = engines.choose(hash);
-    Some(view(shard.word())?.bucket(engine.bucket(hash)))
+    Some(view(shard.word())?.front(engine.bucket(hash)))
 }

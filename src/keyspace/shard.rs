@@ -206,8 +206,8 @@ impl<'b> ShardGuard<'b> {
         debug_assert!(self.covers(hash), "the hash belongs to another shard");
         let block = self.locked.block()?;
         let mut index = self.engine.bucket(hash);
+        let mut bucket = block.front(index);
         loop {
-            let bucket = block.bucket(index);
             let mut bits = bucket.matching(hash.tag());
             while bits != 0 {
                 let slot = bits.trailing_zeros() as usize;
@@ -220,6 +220,7 @@ impl<'b> ShardGuard<'b> {
                 }
             }
             index = bucket.overflow()?;
+            bucket = block.bucket(index);
         }
     }
 

@@ -74,6 +74,66 @@ fn any_number(text: &[u8]) -> Option<i64> {
     if negative { 0i64.checked_sub_unsigned(value) } else { i64::try_from(value).ok() }
 }
 
+/// A signed integer as text.
+#[derive(Clone, Copy)]
+pub struct Digits {
+    /// With something behind the digits: whoever copies them copies all, which is no call.
+    text: [u8; DIGITS_MAX],
+    len: usize,
+}
+
+/// Characters of the longest: a sign and 19 digits.
+pub const DIGITS_MAX: usize = 20;
+
+impl Digits {
+    /// The text of a number.
+    #[inline(always)]
+    pub fn of(n: i64) -> Digits {
+        match u64::try_from(n) {
+            Ok(short) if short < 100_000_000 => Self::of_short(short),
+            _ => Self::of_any(n),
+        }
+    }
+
+    /// One of up to eight digits: all of them at once, by products instead of divisions.
+    #[inline(always)]
+    fn of_short(n: u64) -> Digits {
+        // Fours, then pairs, then digits, the first one lowest: each step divides all parts of the word by the same number.
+        let fours = (n / 10_000) | ((n % 10_000) << 32);
+        let hundreds = fours.wrapping_mul(10_486) >> 20 & 0x7f_0000_007f;
+        let pairs = hundreds | fours.wrapping_sub(hundreds.wrapping_mul(100)) << 16;
+        let tens = pairs.wrapping_mul(103) >> 10 & 0x000f_000f_000f_000f;
+        let digits = tens | pairs.wrapping_sub(tens.wrapping_mul(10)) << 8;
+        // The last one stands, also if it is zero.
+        let zeros = (digits | 1 << 56).trailing_zeros() / 8;
+        let word = (digits | 0x3030_3030_3030_3030) >> (8 * zeros);
+        let mut text = [0; DIGITS_MAX];
+        text[..8].copy_from_slice(&word.to_le_bytes());
+        Digits { text, len: 8_usize.wrapping_sub(usize::try_from(zeros).unwrap_or(0)) }
+    }
+
+    #[inline(never)]
+    fn of_any(n: i64) -> Digits {
+        let mut buffer = itoa::Buffer::new();
+        let digits = buffer.format(n).as_bytes();
+        let mut text = [0; DIGITS_MAX];
+        text[..digits.len()].copy_from_slice(digits);
+        Digits { text, len: digits.len() }
+    }
+
+    /// The text.
+    #[inline(always)]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.text[..self.len]
+    }
+
+    /// The text, and something behind it.
+    #[inline(always)]
+    pub fn padded(&self) -> &[u8; DIGITS_MAX] {
+        &self.text
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -92,6 +152,22 @@ mod tests {
         fn every_short_number_is_read(n in 0..100_000_000_i64, digits in 0..9_u32) {
             let n = n % 10_i64.pow(digits);
             proptest::prop_assert_eq!(short_number(n.to_string().as_bytes()), Some(n));
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn digits_are_those_of_the_number(n in proptest::num::i64::ANY, digits in 0..20_u32) {
+            let n = if digits < 19 { n % 10_i64.pow(digits) } else { n };
+            proptest::prop_assert_eq!(Digits::of(n).as_bytes().to_vec(), n.to_string().into_bytes());
+        }
+    }
+
+    #[test]
+    fn digits_of_numbers_at_the_edges() {
+        let powers = (0..19).map(|e| 10_i64.pow(e));
+        for n in powers.flat_map(|p| [p - 1, p, p + 1, -p]).chain([i64::MIN, i64::MAX]).chain(0..20_000) {
+            assert_eq!(Digits::of(n).as_bytes(), n.to_string().as_bytes());
         }
     }
 

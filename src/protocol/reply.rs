@@ -17,6 +17,7 @@
 //! write CR, LF and NUL as spaces, and they are the only ones that write lines of text.
 
 use crate::protocol::float::format_double;
+use crate::protocol::number::{DIGITS_MAX, Digits};
 use crate::protocol::outbuf::{BLOB_REFERENCE_MIN, OutBuf};
 use crate::values::Blob;
 
@@ -72,6 +73,12 @@ impl<'a> Reply<'a> {
         self.out.position()
     }
 
+    /// See [`OutBuf::written`].
+    #[inline(always)]
+    pub fn written(&self) -> usize {
+        self.out.written()
+    }
+
     /// Takes back everything written since `position`.
     pub fn truncate_to(&mut self, position: usize) {
         self.out.truncate_to(position);
@@ -103,12 +110,9 @@ impl<'a> Reply<'a> {
         self.number_line(b':', n);
     }
 
-    /// `:n`, by the digits of `n` and its sign.
-    ///
-    /// # Panics
-    /// If they are more than an `i64` has.
-    #[inline]
-    pub fn int_of_digits(&mut self, digits: &[u8]) {
+    /// `:n`, by the text of `n`.
+    #[inline(always)]
+    pub fn int_of_digits(&mut self, digits: &Digits) {
         self.digits_line(b':', digits);
     }
 
@@ -282,15 +286,15 @@ impl<'a> Reply<'a> {
     }
 
     fn number_line(&mut self, kind: u8, n: i64) {
-        self.digits_line(kind, itoa::Buffer::new().format(n).as_bytes());
+        self.digits_line(kind, &Digits::of(n));
     }
 
     #[inline(always)]
-    fn digits_line(&mut self, kind: u8, digits: &[u8]) {
+    fn digits_line(&mut self, kind: u8, digits: &Digits) {
         // Put together in one place first: a line is one append of a fixed length, of which what is too much is cut off.
         let mut line = [kind; 24];
-        let end = 1 + digits.len();
-        line[1..end].copy_from_slice(digits);
+        line[1..1 + DIGITS_MAX].copy_from_slice(digits.padded());
+        let end = 1 + digits.as_bytes().len();
         line[end..end + 2].copy_from_slice(b"\r\n");
         let out = self.out.bytes_mut();
         let end = out.len() + end + 2;

@@ -85,22 +85,6 @@ impl RequestSpan {
     pub fn len(&self) -> usize {
         widen(self.count)
     }
-
-    /// The index of its n-th argument in [`Requests::ranges`].
-    ///
-    /// # Panics
-    /// If it has not so many.
-    #[inline(always)]
-    pub fn index(&self, n: usize) -> usize {
-        assert!(n < widen(self.count), "an argument beyond the request");
-        widen(self.first) + n
-    }
-
-    /// What follows its first `n` arguments.
-    pub fn behind(self, n: usize) -> RequestSpan {
-        let n = narrow(n).min(self.count);
-        RequestSpan { first: self.first + n, count: self.count - n, end: self.end }
-    }
 }
 
 /// What one call of [`Parser::parse`] found. One per worker, reused.
@@ -138,7 +122,7 @@ impl Requests {
     }
 
     /// The ranges of one request.
-    #[inline]
+    #[inline(always)]
     pub fn args_of(&self, span: &RequestSpan) -> &[ArgRange] {
         let first = widen(span.first);
         &self.ranges[first..first + widen(span.count)]
@@ -333,8 +317,7 @@ fn ordinary(buf: &[u8], pos: usize, out: &mut Requests) -> Option<usize> {
     let (count, mut at) = short_length(buf, pos, b'*')?;
     // Put together here first: with a fixed place for each there is no vector to ask whether it has room.
     let mut ranges = [ArgRange { start: 0, len: 0 }; ORDINARY_ARGS_MAX];
-    let ranges = ranges.get_mut(..count)?;
-    for range in ranges.iter_mut() {
+    for range in ranges.get_mut(..count)? {
         let (len, body) = short_length(buf, at, b'$')?;
         // No overflow: `body` is at most the length of the buffer, and `len` has two digits.
         let end = body.wrapping_add(len);
@@ -348,7 +331,9 @@ fn ordinary(buf: &[u8], pos: usize, out: &mut Requests) -> Option<usize> {
         return None;
     }
     let first = out.ranges.len();
-    out.ranges.extend_from_slice(ranges);
+    // All of them, and what is too much is cut off: a copy of a fixed length is no call.
+    out.ranges.extend_from_slice(&ranges);
+    out.ranges.truncate(first.wrapping_add(count));
     out.spans.push(RequestSpan { first: narrow(first), count: narrow(count), end: narrow(at) });
     Some(at)
 }
@@ -410,19 +395,20 @@ fn large(
 /// else, also near the end of the buffer, is for the careful functions below.
 #[inline(always)]
 fn short_length(buf: &[u8], at: usize, kind: u8) -> Option<(usize, usize)> {
+    // One load: taken apart by shifts, as bytes of an array would be loaded one by one.
     let head = u64::from_le_bytes(*buf.get(at..)?.first_chunk()?);
-    let [_, tens, ones, ..] = head.to_le_bytes();
-    let (tens, ones) = (tens.wrapping_sub(b'0'), ones.wrapping_sub(b'0'));
+    let digit = |i: u32| (head >> (8 * i) & 0xff).wrapping_sub(u64::from(b'0'));
     // Everything but the digits in one comparison.
     let kind = u64::from(kind);
-    if head & 0xffff_00ff == CRLF << 16 | kind && tens <= 9 {
-        return Some((usize::from(tens), at.wrapping_add(4)));
-    }
-    if head & 0xff_ff00_00ff == CRLF << 24 | kind && ones <= 9 && (1..=9).contains(&tens) {
-        // No overflow: these bytes are in the buffer.
-        return Some((usize::from(tens) * 10 + usize::from(ones), at.wrapping_add(5)));
-    }
-    None
+    let (len, line) = if head & 0xffff_00ff == CRLF << 16 | kind && digit(1) <= 9 {
+        (digit(1), 4)
+    } else if head & 0xff_ff00_00ff == CRLF << 24 | kind && (1..=9).contains(&digit(1)) && digit(2) <= 9 {
+        (digit(1).wrapping_mul(10).wrapping_add(digit(2)), 5)
+    } else {
+        return None;
+    };
+    // No overflow: these bytes are in the buffer.
+    Some((usize::try_from(len).ok()?, at.wrapping_add(line)))
 }
 
 /// The `*n` line at `at`: the number of arguments (0 for none and for "nil") and the offset

@@ -6,6 +6,7 @@
 
 mod expire;
 mod memory;
+mod part;
 mod timed;
 
 use std::rc::Rc;
@@ -17,25 +18,23 @@ use crate::blocking::Waiter;
 use crate::clock;
 use crate::commands::args::Source;
 use crate::commands::call::Env;
-use crate::commands::dispatch::{Fate, dispatch, dispatch_apart};
+use crate::commands::dispatch::{Fate, dispatch};
 use crate::commands::local::Lane;
 use crate::commands::rest::Sources;
 use crate::commands::session::Session;
-use crate::commands::table::{self, Lookup};
-use crate::commands::{outbox, timing, waiting};
+use crate::commands::{outbox, table, waiting};
 use crate::config::{Config, EvictionPolicy};
 use crate::eviction::access::Touch;
-use crate::keyspace::{Batch, DbId, KeyHash, Participant};
+use crate::keyspace::{Batch, Participant};
 use crate::protocol::OutBuf;
 use crate::protocol::request::{BATCH_MAX, Requests};
 use crate::shared::Shared;
 use crate::values::Blob;
+use part::{Part, Resolved, UNRESOLVED};
 use timed::{Segment, add_tally, record};
 
 /// Microseconds of maintenance that a worker does after a batch when inserts outrun the helper.
 const HELP_US: u64 = 100;
-/// With a slow log threshold below this, every command is timed alone.
-const EXACT_BELOW_US: i64 = 1_000;
 
 /// What a worker needs to run commands.
 pub struct Runner {
@@ -75,15 +74,6 @@ impl Moment {
     }
 }
 
-/// A request that was looked up.
-#[derive(Clone, Copy)]
-struct Resolved {
-    lookup: Lookup,
-    hash: Option<KeyHash>,
-}
-
-const UNRESOLVED: Resolved = Resolved { lookup: Lookup::Unknown, hash: None };
-
 /// Requests to run, wherever their bytes are.
 #[derive(Clone, Copy)]
 pub enum Work<'r> {
@@ -110,7 +100,9 @@ impl<'r> Work<'r> {
     #[inline]
     fn source(&self, i: usize) -> Source<'r> {
         match self {
-            Work::Parsed { buf, requests } => Source::Buffer { buf, requests, span: requests.spans[i] },
+            Work::Parsed { buf, requests } => {
+                Source::Buffer { buf, requests, words: requests.args_of(&requests.spans[i]) }
+            }
             Work::Kept(list) => Source::Owned(&list[i]),
         }
     }
@@ -321,31 +313,6 @@ fn bury(shared: &Shared, graveyard: &mut crate::expiry::Graveyard) {
     }
 }
 
-/// Looks the commands up, hashes single keys, and prefetches where they will be found.
-#[inline(always)]
-fn resolve(batch: &Batch<'_>, db: DbId, work: Work<'_>, begin: usize, resolved: &mut [Resolved]) {
-    let ahead = if resolved.len() > 1 { batch.ahead(db) } else { None };
-    for (i, place) in resolved.iter_mut().enumerate() {
-        let source = work.source(begin + i);
-        let n = source.len();
-        let lookup = table::lookup_request(|i| source.at(i), n);
-        let key = lookup.found().and_then(table::Found::single_key).filter(|key| *key < n);
-        let hash = key.map(|key| batch.hash_key(source.at(key)));
-        if let (Some(ahead), Some(hash)) = (ahead, hash) {
-            ahead.shard(hash);
-        }
-        *place = Resolved { lookup, hash };
-    }
-    let Some(ahead) = ahead else { return };
-    let mut spots = [None; BATCH_MAX];
-    for (spot, resolved) in spots.iter_mut().zip(resolved.iter()) {
-        *spot = resolved.hash.and_then(|hash| ahead.bucket(hash));
-    }
-    for spot in spots.iter().take(resolved.len()).flatten() {
-        ahead.entry(*spot);
-    }
-}
-
 /// The parts of a worker that one run of requests borrows.
 struct Turn<'r> {
     participant: &'r mut Participant,
@@ -366,56 +333,27 @@ impl Turn<'_> {
         at: &mut usize,
         segment: &mut Segment,
     ) -> Option<Fate> {
-        let batch = self.participant.enter();
-        let begin = *at;
-        let end = work.len().min(begin + BATCH_MAX);
-        resolve(&batch, session.db, work, begin, &mut self.resolved[..end - begin]);
-        let exact = every_command_alone(env.config);
-        let large_reply = timing::large_reply(env.config);
-        let large_request = timing::may_have_large_requests(env.config, work.buffer());
-        while *at < end {
-            let Resolved { lookup, hash } = self.resolved[*at - begin];
-            let source = work.source(*at);
-            let alone = exact || lookup.found().is_none_or(|f| f.timed_alone(source.len()));
-            if alone {
-                record(self.lane, env, session, segment, None);
+        let Turn { participant, lane, resolved } = self;
+        let batch = participant.enter();
+        let part = Part::new(env, &batch, work, *at, session.db, resolved);
+        while *at < part.end() {
+            let before = *at;
+            let mut fate = part.streak(lane, session, out, at, segment);
+            if *at == before {
+                fate = part.one(lane, session, out, at, segment);
             }
-            let before = out.written();
-            let fate = dispatch(env, self.lane.hands(), &batch, session, out, lookup, source, hash);
+            if matches!(fate, Fate::Gate | Fate::Paused(_)) {
+                return Some(fate);
+            }
+            if lane.local.signalled {
+                serve(lane, env, session, out, &batch, segment);
+            }
             match fate {
-                Fate::Gate | Fate::Paused(_) => return Some(fate),
-                Fate::Done | Fate::Close | Fate::Refused | Fate::Blocked | Fate::More => {}
-            }
-            // One that waits counts when it is answered.
-            let ran = !matches!(fate, Fate::Refused | Fate::Blocked);
-            if let Some(found) = lookup.found().filter(|_| ran) {
-                let replied = out.written().saturating_sub(before);
-                if replied >= large_reply || large_request {
-                    let ran = timing::Ran { found, source, redacted: &self.lane.local.redacted };
-                    if large_request {
-                        timing::requested(env, session, ran);
-                    }
-                    if replied >= large_reply {
-                        timing::replied(env, session, replied, ran);
-                    }
-                }
-                segment.add(found.id);
-                if alone {
-                    record(self.lane, env, session, segment, Some((source, found)));
-                }
-            }
-            *at += 1;
-            if self.lane.local.signalled {
-                serve(self.lane, env, session, out, &batch, segment);
-            }
-            if fate == Fate::Blocked {
-                return Some(fate);
-            }
-            if fate == Fate::Close || session.killed() {
-                return Some(Fate::Close);
-            }
-            if fate == Fate::More {
-                return Some(fate);
+                Fate::Blocked => return Some(fate),
+                Fate::Close => return Some(fate),
+                _ if session.killed() => return Some(Fate::Close),
+                Fate::More => return Some(fate),
+                _ => {}
             }
         }
         None
@@ -433,7 +371,7 @@ impl Turn<'_> {
         let batch = self.participant.enter_exclusive();
         segment.began_ns = clock::mono_ns();
         let lookup = table::lookup_request(|i| source.at(i), source.len());
-        let fate = dispatch_apart(env, self.lane.hands(), &batch, session, out, lookup, source);
+        let fate = dispatch(env, self.lane.hands(), &batch, session, out, lookup, source, None);
         if let (Fate::Done | Fate::Close | Fate::More, Some(found)) = (fate, lookup.found()) {
             segment.add(found.id);
             record(self.lane, env, session, segment, Some((source, found)));
@@ -462,10 +400,6 @@ fn serve(
     }
     outbox::serve(env, lane.hands(), batch);
     segment.began_ns = clock::mono_ns();
-}
-
-fn every_command_alone(config: &Config) -> bool {
-    (0..EXACT_BELOW_US).contains(&config.slowlog_log_slower_than)
 }
 
 fn touch(shared: &Shared, config: &Config) -> Touch {

@@ -7,6 +7,7 @@ use crate::commands::number;
 use crate::effects::Class;
 use crate::error::Error;
 use crate::keys::{NewString, Ttl};
+use crate::protocol::number::Digits;
 use crate::values::Kind;
 
 /// INCR
@@ -35,17 +36,13 @@ pub fn decrby(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
 }
 
 fn add(ctx: &mut Ctx<'_, '_>, by: i64) -> Result<Outcome, Error> {
-    let mut buffer = itoa::Buffer::new();
-    let reply = &mut ctx.reply;
-    ctx.keys.remake_string(0, |old| {
-        let old = old.map_or(Some(0), number::parse_i64).ok_or(Error::NotInteger)?;
-        let new = old.checked_add(by).ok_or(Error::IncrOverflow)?;
-        let digits = buffer.format(new).as_bytes();
-        // The same digits for both. Should storing them fail, the reply is taken back.
-        reply.int_of_digits(digits);
-        Ok(digits)
-    })?;
+    let old = ctx.keys.string(0, |old| old.map_or(Some(0), |old| number::parse_i64(&old)))?;
+    let new = old.ok_or(Error::NotInteger)?.checked_add(by).ok_or(Error::IncrOverflow)?;
+    // The same for store and reply.
+    let digits = Digits::of(new);
+    ctx.keys.put_string(0, NewString::Bytes(digits.as_bytes()), Ttl::Keep)?;
     ctx.fx.changed(0, Class::STRING, "incrby");
+    ctx.reply.int_of_digits(&digits);
     Ok(Outcome::Done)
 }
 

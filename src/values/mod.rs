@@ -17,6 +17,7 @@
 //! geo         places as scores of a sorted set
 //! hll         HyperLogLog on the bytes of a string
 //! packed      listpack, intset: small collections as one run of bytes
+//! model       tests: each type beside a plain model, with copies and renewals between its writes
 //! ```
 
 pub mod blob;
@@ -24,6 +25,8 @@ pub mod geo;
 pub mod hash;
 pub mod hll;
 pub mod list;
+#[cfg(test)]
+mod model;
 pub mod packed;
 pub mod random;
 pub mod set;

@@ -1,18 +1,21 @@
-//! Many connections use all types while the tables grow and shrink without a pause. Every reply is compared with that
-//! of a model, and at the end no key is lost and none invented.
+//! Many connections use all types while the tables grow and shrink without a pause and what stands out of line is moved
+//! about. Every reply is compared with that of a model, and at the end no key is lost and none invented. Beside them keys
+//! expire, SCAN goes round, and a client waits for what another one pushes.
 //!
-//! `TANDEM_SOAK_SECONDS` says for how long; `TANDEM_SEED` makes another run of it.
+//! `TANDEM_SOAK_SECONDS` says for how long (ten minutes by hand); `TANDEM_SEED` makes another run of it.
 #![allow(clippy::disallowed_methods, reason = "a test of real time, for as long as it is told")]
 
+mod beside;
 #[path = "../common/mod.rs"]
 mod common;
+mod further;
 mod model;
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-use common::{Client, Options, Server, env_number, wait_until};
+use common::{Client, Options, Server, Value, env_number, wait_until};
 use model::{Model, Step};
 
 const CONNECTIONS: usize = 8;
@@ -27,9 +30,17 @@ fn exchange(client: &mut Client, steps: &[Step]) {
     let bytes: Vec<u8> = steps.iter().flat_map(|step| common::resp::encode(&step.args)).collect();
     client.send_raw(&bytes).expect("send");
     for step in steps {
-        let reply = client.read().expect("a reply").value;
+        let mut reply = client.read().expect("a reply").value;
+        let mut expected = step.expected.clone();
+        if step.any_order {
+            for value in [&mut reply, &mut expected] {
+                if let Value::Array(items) = value {
+                    items.sort();
+                }
+            }
+        }
         let shown = || -> Vec<String> { step.args.iter().map(|arg| common::resp::escape(arg)).collect() };
-        assert_eq!(reply, step.expected, "{:?}", shown());
+        assert_eq!(reply, expected, "{:?}", shown());
     }
 }
 
@@ -46,7 +57,7 @@ fn play(server: &Server, connection: usize, seed: u64, end: Instant) -> Model {
         if !growing {
             steps.extend(model.drop_beyond(40));
         }
-        steps.extend((0..PIPELINE).map(|_| model.step()));
+        steps.extend((0..PIPELINE).flat_map(|_| model.steps()));
         exchange(&mut client, &steps);
         round += 1;
     }
@@ -82,25 +93,38 @@ fn all_names(client: &mut Client) -> Vec<Vec<u8>> {
 
 #[test]
 fn no_reply_is_wrong_and_no_key_lost_or_invented_while_engines_come_and_go() {
-    let seconds = env_number("TANDEM_SOAK_SECONDS", 20);
+    let seconds = env_number("TANDEM_SOAK_SECONDS", 60);
     let seed = env_number("TANDEM_SEED", 1);
-    let server = Options::tandem().workers(3).set("enable-debug-command", "yes").start();
+    let server = Options::tandem()
+        .workers(3)
+        .set("enable-debug-command", "yes")
+        // Whenever anything was freed.
+        .set("active-defrag-ignore-bytes", "1")
+        .set("active-defrag-threshold-lower", "0")
+        .start();
+    beside::store_lasting(&mut server.client());
     let end = Instant::now() + Duration::from_secs(seconds);
     let stop = AtomicBool::new(false);
     let models: Vec<Model> = std::thread::scope(|scope| {
         let (server, stop) = (&server, &stop);
-        let resizer = scope.spawn(move || resize(server, stop, seed));
+        let others = [
+            scope.spawn(move || resize(server, stop, seed)),
+            scope.spawn(move || beside::scan(server, stop)),
+            scope.spawn(move || beside::expire(server, seed, end)),
+            scope.spawn(move || beside::wait(server, stop)),
+        ];
         let players: Vec<_> =
             (0..CONNECTIONS).map(|n| scope.spawn(move || play(server, n, seed, end))).collect();
         let models = players.into_iter().map(|player| player.join()).collect::<Vec<_>>();
         stop.store(true, Relaxed);
-        resizer.join().expect("resizes");
+        others.into_iter().for_each(|other| other.join().expect("what runs beside"));
         models.into_iter().map(|model| model.expect("a connection")).collect()
     });
 
     let mut client = server.client();
-    let expected: BTreeSet<Vec<u8>> = models.iter().flat_map(Model::names).cloned().collect();
-    assert_eq!(expected.len(), models.iter().map(Model::len).sum::<usize>());
+    let lasting = (0..beside::LASTING).map(beside::lasting);
+    let expected: BTreeSet<Vec<u8>> = models.iter().flat_map(Model::names).cloned().chain(lasting).collect();
+    assert_eq!(expected.len(), models.iter().map(Model::len).sum::<usize>() + beside::LASTING);
     let names = all_names(&mut client);
     let found: BTreeSet<Vec<u8>> = names.iter().cloned().collect();
     let (lost, invented) = (expected.difference(&found).count(), found.difference(&expected).count());
@@ -110,7 +134,7 @@ fn no_reply_is_wrong_and_no_key_lost_or_invented_while_engines_come_and_go() {
     let done =
         engines.lines().find_map(|line| line.strip_prefix("engine_migrations_done:")).expect("the field");
     assert!(
-        done.trim().parse::<u64>().expect("a number") > seconds,
+        done.trim().parse::<u64>().expect("a number") > 10,
         "tables were resized all the time: {engines}"
     );
 }

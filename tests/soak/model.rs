@@ -5,59 +5,69 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use crate::common::Value;
 use crate::common::rng::Rng;
 
-type Bytes = Vec<u8>;
+pub type Bytes = Vec<u8>;
 
 /// A key's value.
 #[derive(Clone, Debug)]
-enum Object {
+pub enum Object {
     Str(Bytes),
     Hash(BTreeMap<Bytes, Bytes>),
     List(VecDeque<Bytes>),
     Set(BTreeSet<Bytes>),
     Sorted(BTreeMap<Bytes, i64>),
+    Stream(Stream),
+}
+
+/// Entries of one field, by the first half of their ids; the other half is 0.
+#[derive(Clone, Debug, Default)]
+pub struct Stream {
+    pub entries: BTreeMap<u64, Bytes>,
+    pub last: u64,
 }
 
 /// A command and the reply that it must get.
 pub struct Step {
     pub args: Vec<Bytes>,
     pub expected: Value,
+    /// The elements may come in any order.
+    pub any_order: bool,
 }
 
 /// The keys of one connection.
 pub struct Model {
     prefix: String,
-    rng: Rng,
-    keys: BTreeMap<Bytes, Object>,
+    pub rng: Rng,
+    pub keys: BTreeMap<Bytes, Object>,
     /// Keys that the numbers of names go up to; it swings, so that tables grow and shrink.
     span: usize,
 }
 
-fn ok() -> Value {
+pub fn ok() -> Value {
     Value::Simple("OK".into())
 }
 
-fn bulk(bytes: Option<&Bytes>) -> Value {
+pub fn bulk(bytes: Option<&Bytes>) -> Value {
     bytes.map_or(Value::Null, |bytes| Value::Bulk(bytes.clone()))
 }
 
-fn int(n: usize) -> Value {
+pub fn int(n: usize) -> Value {
     Value::Int(i64::try_from(n).expect("small"))
 }
 
-fn array<'a>(items: impl Iterator<Item = &'a Bytes>) -> Value {
+pub fn array<'a>(items: impl Iterator<Item = &'a Bytes>) -> Value {
     Value::Array(items.map(|item| Value::Bulk(item.clone())).collect())
 }
 
-fn wrong_type() -> Value {
+pub fn wrong_type() -> Value {
     Value::Error("WRONGTYPE Operation against a key holding the wrong kind of value".into())
 }
 
 /// The collection at a key of this kind, made if the key is absent; or the reply of the wrong type.
 macro_rules! collection {
     ($keys:expr, $key:expr, $kind:ident) => {
-        match $keys.entry($key.clone()).or_insert_with(|| Object::$kind(Default::default())) {
-            Object::$kind(inner) => Ok(inner),
-            _ => Err(wrong_type()),
+        match $keys.entry($key.clone()).or_insert_with(|| $crate::model::Object::$kind(Default::default())) {
+            $crate::model::Object::$kind(inner) => Ok(inner),
+            _ => Err($crate::model::wrong_type()),
         }
     };
 }
@@ -67,13 +77,15 @@ macro_rules! look {
     ($keys:expr, $key:expr, $kind:ident) => {
         match $keys.get_mut($key) {
             None => Ok(None),
-            Some(Object::$kind(inner)) => Ok(Some(inner)),
-            Some(_) => Err(wrong_type()),
+            Some($crate::model::Object::$kind(inner)) => Ok(Some(inner)),
+            Some(_) => Err($crate::model::wrong_type()),
         }
     };
 }
 
-fn or_error(result: Result<Value, Value>) -> Value {
+pub(crate) use {collection, look};
+
+pub fn or_error(result: Result<Value, Value>) -> Value {
     result.unwrap_or_else(|error| error)
 }
 
@@ -98,11 +110,11 @@ impl Model {
         self.span = span;
     }
 
-    fn name(&mut self) -> Bytes {
+    pub fn name(&mut self) -> Bytes {
         format!("{}{}", self.prefix, self.rng.below(self.span)).into_bytes()
     }
 
-    fn value(&mut self) -> Bytes {
+    pub fn value(&mut self) -> Bytes {
         let len = match self.rng.below(40) {
             0 => 1000 + self.rng.below(4000),
             1 => 0,
@@ -112,7 +124,7 @@ impl Model {
         vec![byte; len]
     }
 
-    fn element(&mut self) -> Bytes {
+    pub fn element(&mut self) -> Bytes {
         let n = if self.rng.chance(3) { 400 } else { 12 };
         format!("e{}", self.rng.below(n)).into_bytes()
     }
@@ -132,11 +144,20 @@ impl Model {
         let expected = int(victims.len());
         let verb = if self.rng.chance(50) { "DEL" } else { "UNLINK" };
         let args = std::iter::once(verb.as_bytes().to_vec()).chain(victims).collect();
-        Some(Step { args, expected })
+        Some(Step { args, expected, any_order: false })
     }
 
-    /// The next command.
-    pub fn step(&mut self) -> Step {
+    /// The next command, or a transaction.
+    pub fn steps(&mut self) -> Vec<Step> {
+        match self.rng.below(100) {
+            0..60 => vec![self.usual()],
+            60..96 => vec![self.further()],
+            _ => self.transaction(),
+        }
+    }
+
+    /// One of the usual commands, whose replies are in order.
+    pub fn usual(&mut self) -> Step {
         match self.rng.below(100) {
             0..40 => self.string(),
             40..52 => self.hash(),
@@ -147,8 +168,12 @@ impl Model {
         }
     }
 
-    fn done(words: &[&[u8]], expected: Value) -> Step {
-        Step { args: words.iter().map(|word| word.to_vec()).collect(), expected }
+    pub fn done(words: &[&[u8]], expected: Value) -> Step {
+        Step { args: words.iter().map(|word| word.to_vec()).collect(), expected, any_order: false }
+    }
+
+    pub fn in_any_order(words: &[&[u8]], expected: Value) -> Step {
+        Step { any_order: true, ..Self::done(words, expected) }
     }
 
     fn string(&mut self) -> Step {
@@ -309,6 +334,7 @@ impl Model {
                     Some(Object::List(_)) => "list",
                     Some(Object::Set(_)) => "set",
                     Some(Object::Sorted(_)) => "zset",
+                    Some(Object::Stream(_)) => "stream",
                 };
                 Self::done(&[b"TYPE", &key], Value::Simple(kind.into()))
             }
@@ -351,13 +377,14 @@ impl Model {
         }
     }
 
-    fn forget_empty(&mut self, key: &Bytes) {
+    pub fn forget_empty(&mut self, key: &Bytes) {
         let empty = match self.keys.get(key) {
             Some(Object::Hash(hash)) => hash.is_empty(),
             Some(Object::List(list)) => list.is_empty(),
             Some(Object::Set(set)) => set.is_empty(),
             Some(Object::Sorted(sorted)) => sorted.is_empty(),
-            Some(Object::Str(_)) | None => false,
+            // A stream stays when its last entry is deleted.
+            Some(Object::Str(_) | Object::Stream(_)) | None => false,
         };
         if empty {
             self.keys.remove(key);

@@ -95,6 +95,13 @@ pub struct Counters {
     pub denied_auth: u64,
     /// How late keys expired by their timers, from their deadline to the event.
     pub lateness: Buckets,
+    /// CPU time from one slice of expiry to the next while more is due, and the longest: for so long nobody looks at the
+    /// sockets of a worker.
+    pub expiry_turns: Buckets,
+    pub expiry_turn_longest_ns: u64,
+    /// Slices of expiry that ended with more to do, and the CPU time of all.
+    pub expiry_cut_short: u64,
+    pub expiry_cpu_ns: u64,
     /// Critical sections of migrations.
     pub slices: Buckets,
 }
@@ -147,6 +154,10 @@ impl Counters {
         self.output_buffer_closed += o.output_buffer_closed;
         self.denied_auth += o.denied_auth;
         self.lateness.add(&o.lateness);
+        self.expiry_turns.add(&o.expiry_turns);
+        self.expiry_turn_longest_ns = self.expiry_turn_longest_ns.max(o.expiry_turn_longest_ns);
+        self.expiry_cut_short += o.expiry_cut_short;
+        self.expiry_cpu_ns += o.expiry_cpu_ns;
         self.slices.add(&o.slices);
     }
 }

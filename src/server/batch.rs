@@ -48,6 +48,8 @@ pub struct Runner {
     earlier: Rc<Notify>,
     /// The deadline for which the expiry task sleeps.
     sleeping_until: u64,
+    /// CPU time of this thread when the last slice of expiry began, if that left something to do.
+    expiry_turn_began: Option<u64>,
     moment: Moment,
     resolved: Box<[Resolved; BATCH_MAX]>,
 }
@@ -164,6 +166,7 @@ impl Runner {
             config: arc_swap::Cache::new(Arc::clone(&shared.config)),
             earlier,
             sleeping_until: u64::MAX,
+            expiry_turn_began: None,
             moment: Moment::default(),
             resolved: Box::new([UNRESOLVED; BATCH_MAX]),
             shared,

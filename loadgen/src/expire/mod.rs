@@ -19,6 +19,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::bed::{Bed, BedArgs};
 use crate::cli::{count, duration, rate};
+use crate::client::Client;
 use crate::clock::{now_ns, ns};
 use crate::closed;
 use crate::compare::{self, cpu::check};
@@ -251,6 +252,8 @@ impl<'a> Run<'a> {
         let mut outcome = Outcome::new(self, listener, used, took);
         outcome.worked_off_ms = (listener.heard.delivered == n)
             .then(|| listener.heard.last_event_ns as f64 / 1e6 - due_ms as f64);
+        let told = Client::connect(&self.server.target)?.info("stats", "expiry_turn_longest_usec");
+        outcome.longest_turn_us = told.ok();
         Ok(outcome)
     }
 }

@@ -27,6 +27,9 @@ pub struct Outcome {
     /// A burst: from the deadline to the last event.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub worked_off_ms: Option<f64>,
+    /// A burst: the longest CPU time from one slice of expiry to the next, where the server tells of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub longest_turn_us: Option<u64>,
     /// The other requests; with a burst, those due before it.
     pub requests: Latency,
     /// With a burst, the other requests due from then on.
@@ -63,6 +66,7 @@ impl Outcome {
             p999_ms: at(99.9),
             max_ms: at(100.0),
             worked_off_ms: None,
+            longest_turn_us: None,
             requests: Latency::of(&listener.before),
             requests_after: run.args.burst.map(|_| Latency::of(&listener.after)),
             cpu: cpu.used_ns as f64 / took_ns,
@@ -96,7 +100,7 @@ pub fn markdown(args: &ExpireArgs, outcomes: &[Outcome]) -> String {
     head.extend(requests);
     if args.burst.is_some() {
         head.extend(after);
-        head.push("worked off ms");
+        head.extend(["worked off ms", "longest turn µs"]);
     }
     head.extend(["CPU", "waited ms"]);
     let mut table = Table::new(head);
@@ -118,6 +122,7 @@ pub fn markdown(args: &ExpireArgs, outcomes: &[Outcome]) -> String {
         }
         if args.burst.is_some() {
             row.push(late(o.worked_off_ms));
+            row.push(o.longest_turn_us.map_or("–".to_owned(), |turn| turn.to_string()));
         }
         row.extend([format!("{:.0} %", o.cpu * 100.0), format!("{:.0}", o.waited_ms)]);
         table.row(row);

@@ -20,7 +20,9 @@ pub(super) fn stats(text: &mut Text, facts: &Facts<'_>) {
     text.field("expired_subkeys", c.expired_fields);
     text.field("expired_keys", c.expired_keys);
     text.field("expired_stale_perc", "0.00");
-    text.zeros(&["expired_time_cap_reached_count", "expire_cycle_cpu_milliseconds"]);
+    text.field("expired_time_cap_reached_count", c.expiry_cut_short);
+    text.field("expire_cycle_cpu_milliseconds", c.expiry_cpu_ns / 1_000_000);
+    text.field("expiry_turn_longest_usec", c.expiry_turn_longest_ns / 1000);
     text.field("evicted_keys", c.evicted_keys);
     text.field("evicted_clients", shared.clients.evicted());
     let (total, current) = shared.memory.exceeded_ms(crate::clock::mono_ms());

@@ -71,6 +71,9 @@ pub(super) static KEYS: &[Metric] = metrics! {
     Histogram "tandem_expiry_lateness_seconds" Seconds []
         "From the moment at which a key was due to its expiry by its timer; keys found due by a command are not in it."
         = |x, s| s.histogram(&[], &x.now.counters.lateness);
+    Histogram "tandem_expiry_turn_seconds" Seconds []
+        "While very many keys are due: CPU time from one slice of expiry to the next, what requests then wait for."
+        = |x, s| s.histogram(&[], &x.now.counters.expiry_turns);
     Counter "tandem_expired_fields_total" None [] "Fields of hashes removed because their time had come."
         = |x, s| s.one(x.now.counters.expired_fields);
     Counter "tandem_policy_hits_total" None ["policy"] "Keys that reads found while this policy was in force."

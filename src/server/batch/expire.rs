@@ -24,7 +24,8 @@ impl Runner {
             return false;
         }
         let shared = Arc::clone(&self.shared);
-        let begun = clock::mono_ns();
+        let (begun, cpu_begun) = (clock::mono_ns(), clock::thread_cpu_ns());
+        let turn = self.expiry_turn_began.take().map(|before| cpu_begun - before);
         let (mut keys, mut fields) = (0, 0);
         let mut lateness = Lateness::new();
         let more = {
@@ -42,8 +43,18 @@ impl Runner {
                 }
             })
         };
+        if more {
+            self.expiry_turn_began = Some(cpu_begun);
+        }
         if keys + fields > 0 {
+            let cpu_ns = clock::thread_cpu_ns() - cpu_begun;
             let mut counters = shared.stats.lane(self.lane.local.worker);
+            counters.expiry_cpu_ns += cpu_ns;
+            counters.expiry_cut_short += u64::from(more);
+            if let Some(turn) = turn {
+                counters.expiry_turns.record(turn);
+                counters.expiry_turn_longest_ns = counters.expiry_turn_longest_ns.max(turn);
+            }
             counters.expired_keys += keys;
             counters.expired_fields += fields;
             counters.dirty += keys + fields;

@@ -289,6 +289,17 @@ fn news_never_stands_within_a_reply_that_is_written_in_pieces() {
     let elements: Vec<String> = (0..5_000).map(|n| format!("element:{n}")).collect();
     let push: Vec<&str> = ["RPUSH", "list"].into_iter().chain(elements.iter().map(String::as_str)).collect();
     assert_eq!(other.call(&push).expect("RPUSH").value, Value::Int(5_000));
+    // Of its own change of a list that it has read.
+    other.command("COPY list own");
+    cache.command("LLEN own");
+    cache.send(&["LPOP", "own", "4999"]).expect("send");
+    let reply = next(&mut cache).items();
+    assert!(
+        reply.iter().map(Value::text).eq(elements[..4_999].iter().cloned()),
+        "there is something else in the reply"
+    );
+    assert_eq!(next_invalidated(&mut cache), ["own"]);
+    // Of changes by others.
     let stop = AtomicBool::new(false);
     thread::scope(|scope| {
         let writer = scope.spawn(|| {

@@ -18,11 +18,14 @@ pub fn has_errands(shared: &Shared) -> bool {
     shared.waiters.has_ready() || shared.outbox.has_pending()
 }
 
+/// How often one call goes round. What makes more work for longer is other workers, and this one has clients.
+const ROUNDS_MAX: usize = 8;
+
 /// Appends the entries of rules and serves the clients that wait; each may make work for the other. No key may be
 /// locked by the caller.
 #[cold]
 pub fn serve(env: Env<'_>, mut hands: Hands<'_>, batch: &Batch<'_>) {
-    loop {
+    for _ in 0..ROUNDS_MAX {
         let appended = append_all(env, hands.reborrow(), batch);
         waiting::serve(env, hands.reborrow(), batch);
         // What others are appending is theirs.
@@ -30,21 +33,26 @@ pub fn serve(env: Env<'_>, mut hands: Hands<'_>, batch: &Batch<'_>) {
             return;
         }
     }
+    if has_errands(env.shared) {
+        env.shared.errands.notify_one();
+    }
 }
 
-/// Appends what waits, in order. Whether there was anything.
+/// Appends what waits now, in order. Whether there was anything.
 fn append_all(env: Env<'_>, mut hands: Hands<'_>, batch: &Batch<'_>) -> bool {
     let outbox = &env.shared.outbox;
-    let mut any = false;
-    // Whoever adds an entry while the turn is given back finds it free, or is seen here.
-    while outbox.has_pending() {
-        let Some(_turn) = outbox.turn() else { break };
-        while let Some(entry) = outbox.take() {
-            any = true;
-            outbox.done(append(env, hands.reborrow(), batch, &entry));
-        }
+    if !outbox.has_pending() {
+        return false;
     }
-    any
+    let Some(turn) = outbox.turn() else { return false };
+    // No more than that: others may add entries as fast as they are appended here.
+    for _ in 0..outbox.len() {
+        let Some(entry) = outbox.take() else { break };
+        outbox.done(append(env, hands.reborrow(), batch, &entry));
+    }
+    drop(turn);
+    // Whoever adds an entry from now on finds the turn free; what came before is seen by the caller, who goes round.
+    true
 }
 
 /// Appends one entry by XADD, as a client would.

@@ -87,6 +87,11 @@ impl Outbox {
         self.pending.load(Relaxed) >= BACKLOG_MAX
     }
 
+    /// How many wait.
+    pub fn len(&self) -> usize {
+        self.queue.lock().len()
+    }
+
     /// The turn to append; none while somebody else has it, who then appends these entries as well. When very many
     /// wait, this waits for its turn, so that whoever makes entries is not faster than who appends them.
     pub fn turn(&self) -> Option<MutexGuard<'_, ()>> {

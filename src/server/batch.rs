@@ -349,7 +349,7 @@ impl Turn<'_> {
                 return Some(fate);
             }
             if lane.local.signalled {
-                serve(lane, env, session, out, &batch, segment);
+                serve(lane, env, session, out, &batch, segment, fate);
             }
             match fate {
                 Fate::Blocked => return Some(fate),
@@ -380,7 +380,7 @@ impl Turn<'_> {
             record(self.lane, env, session, segment, Some((source, found)));
         }
         if self.lane.local.signalled {
-            serve(self.lane, env, session, out, &batch, segment);
+            serve(self.lane, env, session, out, &batch, segment, fate);
         }
         fate
     }
@@ -396,9 +396,11 @@ fn serve(
     out: &mut OutBuf,
     batch: &Batch<'_>,
     segment: &mut Segment,
+    fate: Fate,
 ) {
     record(lane, env, session, segment, None);
-    if session.handle.has_mail() {
+    // Not where a reply goes on, or an answer to a wait may have come already.
+    if !matches!(fate, Fate::More | Fate::Blocked) && session.handle.has_mail() {
         out.append(&mut session.handle.take_mail());
     }
     outbox::serve(env, lane.hands(), batch);

@@ -328,7 +328,8 @@ async fn expire(worker: Rc<Worker>, alarm: Alarm) {
     }
 }
 
-/// Sees to what the helper thread cannot: clients that waited for keys which it dropped, and their entries in streams.
+/// Sees to what the helper thread cannot, and to what was too much for one worker at once: clients that waited for keys
+/// which are gone, and entries for streams.
 async fn run_errands(worker: Rc<Worker>) {
     loop {
         worker.shared.errands.notified().await;
@@ -338,8 +339,10 @@ async fn run_errands(worker: Rc<Worker>) {
             runner.after(clock::now_ms());
         }));
         if let Err(payload) = done {
-            tracing::error!("an errand of the helper thread ended in a panic: {}", panic_text(&*payload));
+            tracing::error!("an errand ended in a panic: {}", panic_text(&*payload));
         }
+        // The connections have their turn before the next one.
+        tokio::task::yield_now().await;
     }
 }
 

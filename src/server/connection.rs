@@ -31,6 +31,7 @@ use crate::protocol::OutBuf;
 use crate::protocol::owned::OwnedRequest;
 use crate::protocol::request::{Parser, Requests};
 use crate::server::batch::{Ran, Runner, Work};
+use crate::server::turns::MailTurns;
 use crate::shared::Shared;
 use crate::sys::readiness;
 use crate::sys::socket::Stream;
@@ -53,6 +54,8 @@ pub struct Desk {
     pub out: OutBuf,
     /// Told whenever a connection has ended.
     pub gone: Rc<Notify>,
+    /// Who may empty its mailbox now.
+    pub mail_turns: Rc<MailTurns>,
 }
 
 impl Desk {
@@ -194,7 +197,7 @@ impl Connection {
             let step = match self.wait().await {
                 Wake::Readable => self.readable().await,
                 Wake::Writable => self.sent(Self::flush),
-                Wake::Mail => self.sent(Self::mail),
+                Wake::Mail => self.mail_in_turn().await,
                 Wake::Resume => self.resume().await,
                 Wake::Gone => Err(End::Gone),
             };
@@ -207,6 +210,15 @@ impl Connection {
             end = self.linger().await;
         }
         self.finish(end);
+    }
+
+    /// Messages wait for their turn; an end does not.
+    async fn mail_in_turn(&mut self) -> Result<(), End> {
+        if !self.session.handle.state().intersects(State::ENDING) {
+            let turns = Rc::clone(&self.desk.borrow().mail_turns);
+            turns.take().await;
+        }
+        self.sent(Self::mail)
     }
 
     /// A step outside of a batch that may free what another thread allocated. The gauge hears of it at once: until then

@@ -14,6 +14,7 @@ mod process;
 mod start;
 pub mod sweep;
 pub mod tcp;
+mod turns;
 pub mod worker;
 
 pub use start::run;

@@ -20,6 +20,7 @@ use crate::protocol::{OutBuf, Requests};
 use crate::server::alarm::Alarm;
 use crate::server::batch::Runner;
 use crate::server::connection::{Connection, Desk, SCRATCH_BYTES, panic_text};
+use crate::server::turns::MailTurns;
 use crate::shared::Shared;
 use crate::sys::readiness;
 use crate::sys::socket::{Stream, UnixSocket};
@@ -83,6 +84,7 @@ async fn serve(shared: Arc<Shared>, index: u16, mut inlets: Inlets) -> io::Resul
         scratch: vec![0; SCRATCH_BYTES],
         out: OutBuf::default(),
         gone: Rc::clone(&gone),
+        mail_turns: Rc::new(MailTurns::new()),
     }));
     let worker = Rc::new(Worker { index, shared: Arc::clone(&shared), desk, earlier, gone });
     let mut accepting = JoinSet::new();
@@ -91,6 +93,8 @@ async fn serve(shared: Arc<Shared>, index: u16, mut inlets: Inlets) -> io::Resul
         accepting.spawn_local(accept_unix(Rc::clone(&worker), unix, inlets.outlets));
     }
     tokio::task::spawn_local(give_up_caches(Rc::clone(&worker)));
+    let turns = Rc::clone(&worker.desk.borrow().mail_turns);
+    tokio::task::spawn_local(async move { turns.run().await });
     tokio::task::spawn_local(expire(Rc::clone(&worker), Alarm::new()?));
     if index == 0 {
         tokio::task::spawn_local(run_errands(Rc::clone(&worker)));

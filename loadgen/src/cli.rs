@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::deaf::DeafArgs;
 use crate::expire::ExpireArgs;
 use crate::fanout::FanoutArgs;
 use crate::giveback::GivebackArgs;
@@ -60,6 +61,8 @@ pub enum Command {
     Giveback(GivebackArgs),
     /// One channel, one publisher, many subscribers: how long messages take
     Fanout(FanoutArgs),
+    /// What requests pay for subscribers who never read
+    Deaf(DeafArgs),
     /// Start a server and measure what it costs while nobody asks it anything
     Idle(IdleArgs),
     /// What it costs tandem to be scraped and looked at

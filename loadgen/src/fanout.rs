@@ -24,7 +24,8 @@ use crate::sizes::Sizes;
 use crate::subscriber::Subscriber;
 use crate::worker::Worker;
 
-const CHANNEL: &str = "fanout";
+/// The channel of [`Publish`].
+pub const CHANNEL: &str = "fanout";
 /// Digits at the front of a message: when it was sent, on this process' clock.
 const STAMP: usize = 16;
 /// Messages in flight at most.
@@ -114,7 +115,8 @@ pub struct Publish {
 }
 
 impl Publish {
-    fn new(size: usize) -> Self {
+    /// Messages of so many bytes.
+    pub fn new(size: usize) -> Self {
         let head = format!("*3\r\n$7\r\nPUBLISH\r\n${}\r\n{CHANNEL}\r\n${size}\r\n", CHANNEL.len());
         let mut frame = head.into_bytes();
         let stamp_at = frame.len();

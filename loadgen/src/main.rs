@@ -14,6 +14,7 @@ mod clock;
 mod closed;
 mod compare;
 mod conn;
+mod deaf;
 mod ending;
 mod expire;
 mod fanout;
@@ -62,6 +63,7 @@ fn main() -> ExitCode {
         Command::Hitratio(args) => hitratio::run(args),
         Command::Giveback(args) => giveback::run(args),
         Command::Fanout(args) => fanout::run(args),
+        Command::Deaf(args) => deaf::run(args),
         Command::Idle(args) => idle::run(args),
         Command::Watched(args) => watched::run(args),
         Command::Floor(args) => floor::serve(&args.unix, args.value_size),

@@ -150,6 +150,22 @@ fn expire_hears_of_every_key_once() {
 }
 
 #[test]
+fn deaf_subscribers_hear_nothing_and_the_others_everything() {
+    let Some(bench) = Bench::new() else { return };
+    let table = bench.ok(
+        "deaf --subscribers 20 --deaf 5 --messages 200 --ops 2k --rounds 1 -c 5 -d 500ms --json {dir}/r.json",
+        &["one", "two"],
+    );
+    assert!(table.contains("never read"), "{table}");
+    for line in bench.json("r.json").as_array().unwrap() {
+        let [deaf, published, heard] =
+            ["deaf", "published", "heard"].map(|name| line[name].as_u64().unwrap());
+        // What was published last may still be on its way.
+        assert!(heard <= published * (20 - deaf) && heard > 0, "{line}");
+    }
+}
+
+#[test]
 fn fanout_delivers_to_everybody() {
     let Some(bench) = Bench::new() else { return };
     let table = bench.ok(

@@ -46,7 +46,7 @@ fn append_all(env: Env<'_>, mut hands: Hands<'_>, batch: &Batch<'_>) -> bool {
     }
     let Some(turn) = outbox.turn() else { return false };
     // No more than that: others may add entries as fast as they are appended here.
-    for _ in 0..outbox.len() {
+    for _ in 0..outbox.waiting() {
         let Some(entry) = outbox.take() else { break };
         outbox.done(append(env, hands.reborrow(), batch, &entry));
     }

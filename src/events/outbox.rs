@@ -88,7 +88,7 @@ impl Outbox {
     }
 
     /// How many wait.
-    pub fn len(&self) -> usize {
+    pub fn waiting(&self) -> usize {
         self.queue.lock().len()
     }
 

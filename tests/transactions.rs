@@ -447,3 +447,44 @@ fn keys_cross_between_databases() {
         resizes.join().expect("no panic");
     });
 }
+
+#[test]
+fn within_a_packet_what_changes_the_client_counts_from_the_next_command_on() {
+    let server = server(1);
+    let mut client = server.client();
+    let packet = [
+        ("SET a 1", "+OK\r\n"),
+        ("INCR a", ":2\r\n"),
+        ("INCR b", ":1\r\n"),
+        ("SELECT 1", "+OK\r\n"),
+        ("INCR a", ":1\r\n"),
+        ("MULTI", "+OK\r\n"),
+        ("INCR a", "+QUEUED\r\n"),
+        ("GET a", "+QUEUED\r\n"),
+        ("EXEC", "*2\r\n:2\r\n$1\r\n2\r\n"),
+        ("INCR a", ":3\r\n"),
+        ("LPUSH l x", ":1\r\n"),
+        ("INCR l", "-WRONGTYPE Operation against a key holding the wrong kind of value\r\n"),
+        ("GET missing", "$-1\r\n"),
+        ("GET a b", "-ERR wrong number of arguments for 'get' command\r\n"),
+        ("CLIENT REPLY SKIP", ""),
+        ("INCR a", ""),
+        ("GET a", "$1\r\n4\r\n"),
+        ("GET missing", "$-1\r\n"),
+        ("QUIT", "+OK\r\n"),
+    ];
+    let mut bytes = Vec::new();
+    for (command, _) in packet {
+        bytes.extend(common::resp::encode(&command.split(' ').collect::<Vec<_>>()));
+    }
+    client.send_raw(&bytes).expect("sent");
+    let replies = client.read_to_end().expect("replies");
+    let expected: String = packet.iter().map(|(_, reply)| *reply).collect();
+    assert_eq!(String::from_utf8_lossy(&replies), expected);
+    let stats = server.client().command("INFO commandstats").text();
+    let line = |name: &str| stats.lines().find(|line| line.starts_with(name)).unwrap_or_default().to_owned();
+    let incr = line("cmdstat_incr:");
+    assert!(incr.contains("calls=7,") && incr.ends_with("rejected_calls=0,failed_calls=1"), "{incr}");
+    let get = line("cmdstat_get:");
+    assert!(get.contains("calls=4,") && get.ends_with("rejected_calls=1,failed_calls=0"), "{get}");
+}

@@ -20,7 +20,8 @@ pub struct Streak<'a, 'k> {
 }
 
 impl<'a, 'k> Streak<'a, 'k> {
-    /// Before the first one, which is `request`.
+    /// Before the first one, which is `request`. The client is in no special mode ([`Session::is_plain`]), and simple
+    /// commands do not change that.
     #[inline(always)]
     pub fn new(
         env: Env<'a>,
@@ -35,31 +36,39 @@ impl<'a, 'k> Streak<'a, 'k> {
         Streak { ctx: context(env, hands, batch, session, out, request) }
     }
 
-    /// Whether a simple command may just run, as far as its client and the process are concerned.
+    /// Whether a simple command may just run, as far as the process is concerned.
     #[inline(always)]
     pub fn takes(&mut self, found: Found, source: Source<'_>) -> bool {
         let Ctx { session, shared, local, .. } = &mut self.ctx;
-        session.is_plain()
-            && !shared.pause.is_set()
-            && shared.monitors.is_empty()
-            && local.room.has_budget(found, source)
+        debug_assert!(session.is_plain(), "a simple command changed the mode of its client");
+        !shared.pause.is_set() && shared.monitors.is_empty() && local.room.has_budget(found, source)
     }
 
-    /// Runs a command, whose only key is argument `key`.
+    /// Runs a command with its only key.
     #[inline(always)]
-    pub fn run(&mut self, found: Found, source: Source<'k>, key: usize, hash: KeyHash) -> Fate {
+    pub fn run(&mut self, found: Found, source: Source<'k>, key: &'k [u8], hash: KeyHash) -> Fate {
         let ctx = &mut self.ctx;
         let begin = ctx.reply.position();
         ctx.args = Args::new(source, found.words());
         (ctx.command, ctx.id) = (found.command, found.id);
-        ctx.keys.begin(ctx.batch.lock(ctx.db, hash), ctx.db, hash, source.at(key));
+        ctx.keys.begin(ctx.batch.lock(ctx.db, hash), ctx.db, hash, key);
         let outcome = conclude(ctx, begin);
         // Hardly ever is there anything to free, which the compiler's own way asks part by part, in calls.
         if ctx.keys.release() && ctx.fx.is_light() {
-            std::mem::forget(std::mem::take(&mut ctx.fx));
+            ctx.fx.clear();
         } else {
             Self::free(ctx);
         }
+        if matches!(outcome, Outcome::Done) {
+            std::mem::forget(outcome);
+            return Fate::Done;
+        }
+        Self::special(ctx, outcome)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn special(ctx: &mut Ctx<'_, '_>, outcome: Outcome) -> Fate {
         let fate = Fate::from(&outcome);
         if let Outcome::More(rest) = outcome {
             ctx.local.rest = Some(rest);

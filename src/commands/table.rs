@@ -13,14 +13,26 @@ use std::sync::{LazyLock, OnceLock};
 use crate::commands::command::{Access, Arity, BeginSearch, Command, FindKeys, Flags};
 use crate::protocol::number;
 
-/// A command and its dense number, under which it is counted.
+/// A row of the table: a command and its dense number, under which it is counted. A reference, so that it is handed on
+/// in one word.
 #[derive(Clone, Copy)]
-pub struct Found {
+pub struct Found(&'static Row);
+
+/// A command as the table has it.
+pub struct Row {
     /// The declaration.
     pub command: &'static Command,
     /// Index into [`all`].
     pub id: u16,
     facts: Facts,
+}
+
+impl std::ops::Deref for Found {
+    type Target = Row;
+    #[inline(always)]
+    fn deref(&self) -> &Row {
+        self.0
+    }
 }
 
 impl Found {
@@ -116,8 +128,6 @@ struct Place {
     exact: bool,
 }
 
-const _: () = assert!(size_of::<Place>() == 32, "two to a cache line");
-
 struct Table {
     all: Vec<&'static Command>,
     found: Vec<Found>,
@@ -185,7 +195,11 @@ impl Table {
                 table.add(sub, Some(id));
             }
         }
-        for (name, id) in names_of(&table.all, &table.kin, RENAMES.get().map_or(&[], Vec::as_slice)) {
+        let names = names_of(&table.all, &table.kin, RENAMES.get().map_or(&[], Vec::as_slice));
+        let mut names: Vec<(Vec<u8>, u16)> = names.into_iter().collect();
+        // Those of constant time find their place free, so that a look-up ends there: in each process, as a map has no order.
+        names.sort_unstable_by_key(|&(_, id)| (table.all[usize::from(id)].complexity != "O(1)", id));
+        for (name, id) in names {
             table.name(&name, id);
         }
         table
@@ -213,7 +227,8 @@ impl Table {
             words: if container.is_some() { 2 } else { 1 },
             plain,
         };
-        self.found.push(Found { command, id, facts });
+        // Once for each command in the life of the process.
+        self.found.push(Found(Box::leak(Box::new(Row { command, id, facts }))));
         self.kin.push(Kin { container, first_sub: 0 });
         id
     }
@@ -412,6 +427,31 @@ mod tests {
             }
         }
         assert!(lookup(b"").is_none());
+    }
+
+    #[test]
+    fn nothing_is_to_be_asked_about_simple_requests() {
+        for id in 0..u16::try_from(all().len()).unwrap() {
+            let found = by_id(id).unwrap();
+            for n in (0..300).filter(|&n| found.is_simple(n)) {
+                assert!(found.is_plain() && found.command.arity.accepts(n) && !found.timed_alone(n));
+                assert!(
+                    found.single_key().is_some_and(|key| key < n),
+                    "{} with {n} words",
+                    found.command.name
+                );
+            }
+        }
+        let simple = |name: &str, n| lookup(name.as_bytes()).is_some_and(|found| found.is_simple(n));
+        assert!(
+            simple("get", 2)
+                && simple("incr", 2)
+                && simple("set", 3)
+                && simple("set", 5)
+                && simple("lpush", 3)
+        );
+        assert!(!simple("get", 3) && !simple("set", 2) && !simple("lpush", 4) && !simple("mget", 2));
+        assert!(!simple("exec", 1) && !simple("lrange", 4) && !simple("object", 3) && !simple("ping", 1));
     }
 
     #[test]

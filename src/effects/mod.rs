@@ -126,6 +126,17 @@ impl Effects {
         self.rare.get_or_insert_default()
     }
 
+    /// Forgets what was stated, where there is nothing to free.
+    #[inline(always)]
+    pub(crate) fn clear(&mut self) {
+        debug_assert!(self.is_light());
+        self.dirty = 0;
+        self.events.clear();
+        if !self.ready.is_empty() {
+            self.ready.clear();
+        }
+    }
+
     /// Whether there is nothing to free in it.
     #[inline(always)]
     pub(crate) fn is_light(&self) -> bool {

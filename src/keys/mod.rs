@@ -111,13 +111,25 @@ pub struct Keys<'a, 'k> {
 #[inline(always)]
 fn look<'g>(guard: &'g ShardGuard<'_>, slot: &Slot<'_>, now: u64, policy: Touch) -> Look<'g> {
     let Some((pos, entry)) = guard.find_entry(slot.hash, &slot.key) else { return Look::Missing };
-    if entry.deadline().is_some_and(|d| crate::expiry::is_past(d, now)) {
+    if is_past(entry, now) {
         return Look::Past(pos);
     }
-    if policy != Touch::No && matches!(slot.found, Found::Unknown) {
-        entry.set_access(touched(policy, entry.access(), now));
+    if matches!(slot.found, Found::Unknown) {
+        note_access(entry, now, policy);
     }
     Look::Here(pos, entry)
+}
+
+#[inline(always)]
+fn is_past(entry: EntryRef<'_>, now: u64) -> bool {
+    entry.deadline().is_some_and(|d| crate::expiry::is_past(d, now))
+}
+
+#[inline(always)]
+fn note_access(entry: EntryRef<'_>, now: u64, policy: Touch) {
+    if policy != Touch::No {
+        entry.set_access(touched(policy, entry.access(), now));
+    }
 }
 
 /// What an entry holds, if it is a string.

@@ -6,8 +6,8 @@
 use crate::error::Error;
 use crate::eviction::access::fresh;
 use crate::keys::slots::Found;
-use crate::keys::{Guards, Keys, Look, NewString, Ttl, look};
-use crate::keyspace::{Content, Meta, Taken};
+use crate::keys::{Guards, Keys, NewString, Ttl, is_past, note_access};
+use crate::keyspace::{Content, InPlace, Meta, Taken};
 use crate::values::{Blob, Kind, Value};
 
 /// Edits a large string where it is, unless a reply that is under way refers to it.
@@ -30,8 +30,9 @@ impl<'k> Keys<'_, 'k> {
     /// Stores a string at key `i`, replacing what is there.
     #[inline]
     pub fn put_string(&mut self, i: usize, value: NewString<'_>, ttl: Ttl) -> Result<(), Error> {
-        if let NewString::Bytes(b) = value
-            && self.put_in_place(i, b, ttl)
+        if let (NewString::Bytes(b), Ttl::Clear | Ttl::Keep) = (&value, ttl)
+            && let Some(entry) = self.in_place(i)
+            && entry.rewrite(b, ttl == Ttl::Keep)
         {
             return Ok(());
         }
@@ -42,29 +43,27 @@ impl<'k> Keys<'_, 'k> {
         }
     }
 
-    /// Overwrites the packed string at the only key of the view if it keeps its size and no
-    /// timer is concerned: nearly every SET of a key that is there, and INCR.
-    #[inline]
-    fn put_in_place(&mut self, i: usize, bytes: &[u8], ttl: Ttl) -> bool {
+    /// The entry of an only key, to be written over: nearly every SET of a key that is there and INCR need nothing
+    /// else. None if it is not there, or its time has come, or there are other keys.
+    #[inline(always)]
+    pub fn in_place(&mut self, i: usize) -> Option<InPlace<'_>> {
         let slot = &mut self.slots[i];
-        let Guards::One(guard) = &mut self.guards else { return false };
-        let pos = match slot.found {
-            Found::Missing => return false,
-            Found::At(pos) => pos,
-            Found::Unknown => match look(guard, slot, self.now, self.policy) {
-                Look::Here(pos, _) => pos,
-                Look::Missing => {
+        let Guards::One(guard) = &mut self.guards else { return None };
+        match slot.found {
+            Found::Missing => None,
+            Found::At(pos) => Some(guard.in_place(pos)),
+            Found::Unknown => {
+                let Some((pos, entry)) = guard.find_in_place(slot.hash, &slot.key) else {
                     slot.found = Found::Missing;
-                    return false;
+                    return None;
+                };
+                if is_past(entry.entry(), self.now) {
+                    return None;
                 }
-                Look::Past(_) => return false,
-            },
-        };
-        slot.found = Found::At(pos);
-        match ttl {
-            Ttl::Clear => guard.rewrite(pos, bytes, false),
-            Ttl::Keep => guard.rewrite(pos, bytes, true),
-            Ttl::At(_) => false,
+                note_access(entry.entry(), self.now, self.policy);
+                slot.found = Found::At(pos);
+                Some(entry)
+            }
         }
     }
 

@@ -334,11 +334,12 @@ impl<'g> EntryRef<'g> {
     /// Whether this is the entry of `key`.
     #[inline(always)]
     pub(super) fn is(&self, hash: KeyHash, key: &[u8]) -> bool {
-        if self.raw.flags() & LONG != 0 {
-            let stored = self.slice(self.raw.key_at(), 8);
-            return stored == hash.0.to_ne_bytes() && self.key() == key;
+        let flags = self.raw.flags();
+        let key_at = header(flags & TTL != 0);
+        if flags & LONG != 0 {
+            return self.slice(key_at, 8) == hash.0.to_ne_bytes() && self.key() == key;
         }
-        self.raw.key_area() == key.len() && is_same(self.slice(self.raw.key_at(), key.len()), key)
+        self.raw.key_area() == key.len() && is_same(self.slice(key_at, key.len()), key)
     }
 
     /// The type of what the key holds.
@@ -356,7 +357,9 @@ impl<'g> EntryRef<'g> {
     /// The bytes of a packed string.
     #[inline]
     pub fn bytes(&self) -> Option<&'g [u8]> {
-        self.is_packed().then(|| self.slice(self.raw.key_at() + self.raw.key_area(), self.raw.value_area()))
+        let flags = self.raw.flags();
+        let value_at = header(flags & TTL != 0) + self.raw.key_area();
+        (flags & OUT == 0).then(|| self.slice(value_at, self.raw.value_area()))
     }
 
     /// The value that stands out of line.
@@ -522,6 +525,24 @@ fn key_hash(raw: Raw, hasher: &Hasher) -> KeyHash {
     hasher.hash(area)
 }
 
+/// An entry that may be written over where it stands.
+pub struct InPlace<'g>(pub(super) EntryMut<'g>);
+
+impl InPlace<'_> {
+    /// The key and what it holds.
+    #[inline(always)]
+    pub fn entry(&self) -> EntryRef<'_> {
+        self.0.view()
+    }
+
+    /// Overwrites a packed string if that changes neither the size of the entry nor its deadline
+    /// (`keep` leaves a deadline as it is); else nothing happens, and the answer is false.
+    #[inline(always)]
+    pub fn rewrite(&self, bytes: &[u8], keep: bool) -> bool {
+        self.0.rewrite_packed(bytes, keep)
+    }
+}
+
 /// An entry of a locked shard that may be changed.
 pub(super) struct EntryMut<'g> {
     raw: Raw,
@@ -537,6 +558,7 @@ impl<'g> EntryMut<'g> {
         EntryMut { raw: Raw(segments.address(place)), place, _lock: PhantomData }
     }
 
+    #[inline(always)]
     pub fn view(&self) -> EntryRef<'_> {
         EntryRef { raw: self.raw, _lock: PhantomData }
     }
@@ -577,7 +599,7 @@ impl<'g> EntryMut<'g> {
         if flags & (OUT | LONG) != 0 || (flags & TTL != 0 && !keep) {
             return false;
         }
-        let value_at = self.raw.key_at() + self.raw.key_area();
+        let value_at = header(flags & TTL != 0) + self.raw.key_area();
         let units = |value: usize| (value_at + value).div_ceil(UNIT);
         if bytes.len() > VALUE_PACKED_MAX || units(self.raw.value_area()) != units(bytes.len()) {
             return false;

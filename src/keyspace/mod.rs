@@ -51,7 +51,7 @@ mod work;
 mod tests;
 
 pub use batch::{Ahead, Batch, Participant, Spot};
-pub use entry::EntryRef;
+pub use entry::{EntryRef, InPlace};
 pub use figures::{Cell, EngineStats, FILL_CLASSES, Fills, KEYS_PER_SHARD, Memory, SegmentBytes, State};
 pub use hash::KeyHash;
 pub use journal::{Reason, Step, Totals};

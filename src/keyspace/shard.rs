@@ -10,7 +10,7 @@
 use super::batch::Batch;
 use super::bucket::{At, Block, BlockView, SLOTS, Word};
 use super::engines::{Engine, Engines, Space};
-use super::entry::{self, EntryMut, EntryRef, NewEntry, Owned, ValuePart};
+use super::entry::{self, EntryMut, EntryRef, InPlace, NewEntry, Owned, ValuePart};
 use super::hash::KeyHash;
 use super::header::{LIVE, MOVED, PENDING, Shard};
 use super::segment::Ref;
@@ -224,12 +224,17 @@ impl<'b> ShardGuard<'b> {
         }
     }
 
-    /// Overwrites a packed string if that changes neither the size of its entry nor its
-    /// deadline (`keep` leaves a deadline as it is); else nothing happens, and the answer is false.
+    /// Where a key stands, and its entry, to be written over. What was found just now need not be looked at again.
     #[inline(always)]
-    pub fn rewrite(&mut self, pos: Pos, bytes: &[u8], keep: bool) -> bool {
+    pub fn find_in_place(&mut self, hash: KeyHash, key: &[u8]) -> Option<(Pos, InPlace<'_>)> {
+        let (pos, _) = self.find_entry(hash, key)?;
+        Some((pos, InPlace(self.locked.entry_mut(pos.place))))
+    }
+
+    /// The entry, to be written over.
+    pub fn in_place(&mut self, pos: Pos) -> InPlace<'_> {
         let place = self.place(pos);
-        self.locked.entry_mut(place).rewrite_packed(bytes, keep)
+        InPlace(self.locked.entry_mut(place))
     }
 
     /// The key and what it holds.

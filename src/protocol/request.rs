@@ -60,10 +60,17 @@ impl ArgRange {
     /// The bytes, given the buffer that was parsed and the side buffer of the [`Requests`].
     #[inline(always)]
     pub fn bytes<'b>(self, buf: &'b [u8], side: &'b [u8]) -> &'b [u8] {
-        let (from, start) =
-            if self.start & SIDE == 0 { (buf, self.start) } else { (side, self.start & !SIDE) };
-        let start = widen(start);
-        &from[start..start + widen(self.len)]
+        if self.start & SIDE != 0 {
+            return self.unescaped(side);
+        }
+        let start = widen(self.start);
+        &buf[start..start + widen(self.len)]
+    }
+
+    #[cold]
+    fn unescaped(self, side: &[u8]) -> &[u8] {
+        let start = widen(self.start & !SIDE);
+        &side[start..start + widen(self.len)]
     }
 }
 

@@ -36,13 +36,37 @@ pub fn decrby(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
 }
 
 fn add(ctx: &mut Ctx<'_, '_>, by: i64) -> Result<Outcome, Error> {
-    let old = ctx.keys.string(0, |old| old.map_or(Some(0), |old| number::parse_i64(&old)))?;
-    let new = old.ok_or(Error::NotInteger)?.checked_add(by).ok_or(Error::IncrOverflow)?;
-    // The same for store and reply.
-    let digits = Digits::of(new);
+    // Nearly always the number stands in an entry that keeps its size.
+    if let Some(place) = ctx.keys.in_place(0)
+        && let Some(old) = place.entry().bytes()
+    {
+        let digits = sum(Some(old), by)?;
+        if place.rewrite(digits.as_bytes(), true) {
+            return added(ctx, &digits);
+        }
+    }
+    add_apart(ctx, by)
+}
+
+#[inline(never)]
+fn add_apart(ctx: &mut Ctx<'_, '_>, by: i64) -> Result<Outcome, Error> {
+    let digits = ctx.keys.string(0, |old| sum(old.as_deref(), by))??;
     ctx.keys.put_string(0, NewString::Bytes(digits.as_bytes()), Ttl::Keep)?;
+    added(ctx, &digits)
+}
+
+/// The text of a number to which something was added.
+#[inline(always)]
+fn sum(old: Option<&[u8]>, by: i64) -> Result<Digits, Error> {
+    let old = old.map_or(Some(0), number::parse_i64).ok_or(Error::NotInteger)?;
+    old.checked_add(by).map(Digits::of).ok_or(Error::IncrOverflow)
+}
+
+/// States the change. The reply has the same text.
+#[inline(always)]
+fn added(ctx: &mut Ctx<'_, '_>, digits: &Digits) -> Result<Outcome, Error> {
     ctx.fx.changed(0, Class::STRING, "incrby");
-    ctx.reply.int_of_digits(&digits);
+    ctx.reply.int_of_digits(digits);
     Ok(Outcome::Done)
 }
 

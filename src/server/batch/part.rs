@@ -25,8 +25,7 @@ pub(super) enum Resolved {
     /// A simple command ([`Found::is_simple`]).
     Simple {
         found: Found,
-        /// Index of its only key, and the hash of that.
-        key: usize,
+        /// Of its only key.
         hash: KeyHash,
     },
     /// Any other.
@@ -119,21 +118,21 @@ impl<'r> Part<'r> {
     ) -> Fate {
         let mut rest = self.resolved[*at - self.begin..].iter();
         let mut fate = Fate::Done;
-        let Some(Resolved::Simple { found, .. }) =
-            rest.as_slice().first().filter(|_| !self.exact && !self.large_request)
-        else {
+        let Some(Resolved::Simple { found, .. }) = rest.as_slice().first() else { return fate };
+        if self.exact || self.large_request || !session.is_plain() {
             return fate;
-        };
+        }
         let first =
             Request { found: *found, source: self.work.source(*at), hash: None, origin: Origin::Client };
         let mut streak = Streak::new(self.env, lane.hands(), self.batch, session, out, first);
-        while let Some(&Resolved::Simple { found, key, hash }) = rest.next() {
+        while let Some(&Resolved::Simple { found, hash }) = rest.next() {
             let source = self.work.source(*at);
             if !streak.takes(found, source) {
                 break;
             }
             *at += 1;
             let before = streak.written();
+            let key = found.single_key().map_or(&[][..], |key| source.at(key));
             fate = streak.run(found, source, key, hash);
             // One that waits counts when it is answered.
             if fate == Fate::Blocked {
@@ -202,20 +201,21 @@ impl<'r> Part<'r> {
 fn resolve(batch: &Batch<'_>, db: DbId, work: Work<'_>, begin: usize, resolved: &mut [Resolved]) {
     let names = table::names();
     let ahead = if resolved.len() > 1 { batch.ahead(db) } else { None };
+    let (mut hashes, mut n) = ([KeyHash(0); BATCH_MAX], 0);
     for (i, place) in resolved.iter_mut().enumerate() {
         *place = look_up(batch, names, work.source(begin + i));
         if let (Some(ahead), Some(hash)) = (ahead, place.hash()) {
             ahead.shard(hash);
+            hashes[n] = hash;
+            n += 1;
         }
     }
     let Some(ahead) = ahead else { return };
     let mut spots = [None; BATCH_MAX];
-    for (spot, resolved) in spots.iter_mut().zip(resolved.iter()) {
-        *spot = resolved.hash().and_then(|hash| ahead.bucket(hash));
+    for (spot, hash) in spots.iter_mut().zip(&hashes[..n]) {
+        *spot = ahead.bucket(*hash);
     }
-    for spot in spots.iter().take(resolved.len()).flatten() {
-        ahead.entry(*spot);
-    }
+    spots[..n].iter().flatten().for_each(|spot| ahead.entry(*spot));
 }
 
 #[inline(always)]
@@ -229,7 +229,7 @@ fn look_up(batch: &Batch<'_>, names: table::Names, source: Source<'_>) -> Resolv
     };
     let hash = batch.hash_key(source.at(key));
     if found.is_simple(n) {
-        Resolved::Simple { found, key, hash }
+        Resolved::Simple { found, hash }
     } else {
         Resolved::Other { lookup, hash: Some(hash) }
     }

@@ -31,7 +31,9 @@ impl Segment {
     #[inline(always)]
     pub(super) fn add(&mut self, id: u16) {
         if id != self.last {
-            self.note_run();
+            if self.run > 0 {
+                self.note_run();
+            }
             self.last = id;
         }
         self.run += 1;
@@ -43,8 +45,7 @@ impl Segment {
         let run = std::mem::take(&mut self.run);
         match self.each.iter_mut().find(|(other, _)| *other == self.last) {
             Some((_, calls)) => *calls += run,
-            None if run > 0 => self.each.push((self.last, run)),
-            None => {}
+            None => self.each.push((self.last, run)),
         }
     }
 
@@ -65,7 +66,9 @@ pub(super) fn record(
     segment: &mut Segment,
     alone: Option<(Source<'_>, table::Found)>,
 ) {
-    segment.note_run();
+    if segment.run > 0 {
+        segment.note_run();
+    }
     let calls = segment.each.iter().map(|(_, calls)| calls).sum::<u32>();
     if calls == 0 {
         if lane.local.tally.reads > 0 {

@@ -24,6 +24,7 @@ mod collections;
 mod compare;
 mod coverage;
 mod generate;
+mod large;
 mod newer;
 mod server;
 mod sorted;

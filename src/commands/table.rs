@@ -115,16 +115,16 @@ struct Kin {
     first_sub: u16,
 }
 
-/// A place of the table of short names.
+/// A place of the table of names.
 #[derive(Clone, Copy)]
 struct Place {
-    /// The name, lower-cased by OR 0x20.
+    /// The name, or its first eight bytes, lower-cased by OR 0x20.
     word: u64,
     /// Its command; None for none.
     found: Option<Found>,
     /// Length of the name.
     len: u8,
-    /// Letters alone, so that the word decides.
+    /// Eight letters at most and nothing else, so that the word decides.
     exact: bool,
 }
 
@@ -134,8 +134,7 @@ struct Table {
     kin: Vec<Kin>,
     /// By id, the name under which a request finds the command.
     spelled: Vec<&'static [u8]>,
-    short: Box<[Place; SLOTS]>,
-    long: HashMap<Vec<u8>, u16>,
+    places: Box<[Place; SLOTS]>,
 }
 
 const SLOTS: usize = 1024;
@@ -185,8 +184,7 @@ impl Table {
             found: Vec::new(),
             kin: Vec::new(),
             spelled: Vec::new(),
-            short: Box::new([NO_PLACE; SLOTS]),
-            long: HashMap::new(),
+            places: Box::new([NO_PLACE; SLOTS]),
         };
         for command in crate::commands::FAMILIES.iter().copied().flatten() {
             let id = table.add(command, None);
@@ -238,25 +236,24 @@ impl Table {
             // Once for each renamed command in the life of the process.
             self.spelled[usize::from(id)] = Box::leak(name.into());
         }
-        if let Some(word) = word_of(name) {
-            let mut slot = slot_of(word);
-            while self.short[slot].found.is_some() {
-                slot = (slot + 1) % SLOTS;
-            }
-            let exact = name.iter().all(u8::is_ascii_alphabetic);
-            let found = Some(self.found[usize::from(id)]);
-            self.short[slot] = Place { word, found, len: name.len() as u8, exact };
-        } else {
-            self.long.insert(name.to_ascii_lowercase(), id);
+        let Some(word) = word_of(name) else { return };
+        let mut slot = slot_of(word);
+        while self.places[slot].found.is_some() {
+            slot = (slot + 1) % SLOTS;
         }
+        let exact = name.len() <= 8 && name.iter().all(u8::is_ascii_alphabetic);
+        let found = Some(self.found[usize::from(id)]);
+        // A name of more bytes than this can say, which only `rename-command` gives, is not found.
+        let len = u8::try_from(name.len()).unwrap_or(0);
+        self.places[slot] = Place { word, found, len, exact };
     }
 
     #[inline(always)]
     fn find(&self, name: &[u8]) -> Option<Found> {
-        let Some(word) = word_of(name) else { return self.find_long(name) };
+        let word = word_of(name)?;
         let mut slot = slot_of(word);
         loop {
-            let place = &self.short[slot % SLOTS];
+            let place = &self.places[slot % SLOTS];
             let found = place.found?;
             let same = place.word == word && usize::from(place.len) == name.len();
             if same && (place.exact || self.is_spelled(found.id, name)) {
@@ -266,18 +263,9 @@ impl Table {
         }
     }
 
-    #[cold]
+    #[inline(never)]
     fn is_spelled(&self, id: u16, name: &[u8]) -> bool {
         self.spelled.get(usize::from(id)).is_some_and(|spelled| spelled.eq_ignore_ascii_case(name))
-    }
-
-    #[cold]
-    fn find_long(&self, name: &[u8]) -> Option<Found> {
-        // Longer than any command: do not copy it.
-        if name.len() > 64 {
-            return None;
-        }
-        self.long.get(&name.to_ascii_lowercase()).map(|&id| self.found(id))
     }
 
     #[inline(always)]
@@ -286,10 +274,14 @@ impl Table {
     }
 }
 
-/// Up to eight bytes as a word, lower-cased.
+/// Up to eight bytes as a word, lower-cased; of more the first eight.
 #[inline(always)]
 fn word_of(name: &[u8]) -> Option<u64> {
-    number::word_of(name).map(|word| word | 0x2020_2020_2020_2020)
+    let word = match name.first_chunk() {
+        Some(front) => u64::from_le_bytes(*front),
+        None => number::word_of(name)?,
+    };
+    Some(word | 0x2020_2020_2020_2020)
 }
 
 #[inline]

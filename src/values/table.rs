@@ -31,7 +31,7 @@ use crate::memory::Renewal;
 use bucket::{Bucket, Code, New, Span};
 use slab::Slab;
 use smallvec::SmallVec;
-use std::hash::BuildHasher;
+use std::hash::{BuildHasher, Hasher};
 use std::sync::LazyLock;
 
 /// Entries per bucket on average above which one bucket is divided.
@@ -47,7 +47,10 @@ static HASHER: LazyLock<std::hash::RandomState> = LazyLock::new(std::hash::Rando
 /// cannot aim at one bucket.
 #[inline]
 pub fn hash(key: &[u8]) -> u64 {
-    HASHER.hash_one(key)
+    // The bytes alone: their number, which a slice's own hash begins with, is in the function's end anyway.
+    let mut hasher = HASHER.build_hasher();
+    hasher.write(key);
+    hasher.finish()
 }
 
 /// An entry as it is stored.

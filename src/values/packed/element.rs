@@ -246,8 +246,7 @@ pub fn decode(b: &[u8]) -> Option<(Elem<'_>, usize)> {
 }
 
 /// The length without the back length, without looking at the body.
-#[inline]
-pub fn entry_len(b: &[u8]) -> usize {
+fn entry_len(b: &[u8]) -> usize {
     let first = b[0];
     match first {
         0..STR6 => 1,
@@ -261,6 +260,23 @@ pub fn entry_len(b: &[u8]) -> usize {
         INT64 => 9,
         _ => unreachable!("invariant: a listpack is validated before it is walked"),
     }
+}
+
+/// The length with the back length: all that a walk over elements needs. Nearly all are short.
+#[inline(always)]
+pub fn span_at(b: &[u8]) -> usize {
+    match b[0] {
+        0..STR6 => 2,
+        first @ STR6..INT13 => 2 + usize::from(first & 0x3F),
+        INT13..STR12 => 3,
+        _ => long_span_at(b),
+    }
+}
+
+#[inline(never)]
+fn long_span_at(b: &[u8]) -> usize {
+    let len = entry_len(b);
+    len + back_len(len)
 }
 
 /// Bytes that the back length of an element of `len` bytes takes.

@@ -165,10 +165,9 @@ impl Listpack {
     }
 
     /// The position behind the element at `pos`.
-    #[inline]
+    #[inline(always)]
     pub fn next(&self, pos: usize) -> usize {
-        let len = element::entry_len(&self.0[pos..]);
-        pos + len + element::back_len(len)
+        pos + element::span_at(&self.0[pos..])
     }
 
     /// The position of the element before `pos`.

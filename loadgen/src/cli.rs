@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::churn::ChurnArgs;
 use crate::deaf::DeafArgs;
 use crate::expire::ExpireArgs;
 use crate::fanout::FanoutArgs;
@@ -59,6 +60,8 @@ pub enum Command {
     Hitratio(HitRatioArgs),
     /// A random 95 % of the keys go: resident memory, beside a fresh process with the others
     Giveback(GivebackArgs),
+    /// Keys are overwritten, expire and change their sizes: bytes beyond key and value, and bytes copied for that
+    Churn(ChurnArgs),
     /// One channel, one publisher, many subscribers: how long messages take
     Fanout(FanoutArgs),
     /// What requests pay for subscribers who never read

@@ -13,6 +13,8 @@ use crate::target::Target;
 /// A reply must come within this time.
 const TIMEOUT: Duration = Duration::from_secs(60);
 const READ_BYTES: usize = 64 << 10;
+/// Bytes of requests sent before their replies are read.
+const PIPELINE_BYTES: usize = 32 << 10;
 /// A reply longer than this is not one that is asked for here.
 const REPLY_MAX: usize = 64 << 20;
 
@@ -58,6 +60,30 @@ impl Client {
             Reply::Error(e) => bail!("{} was refused: {e}", words.join(" ")),
             reply => Ok(reply),
         }
+    }
+
+    /// Sends the commands that `write` writes for each key, some KiB at a time; it says how many. No reply may be an error.
+    pub fn send_all(
+        &mut self,
+        keys: impl Iterator<Item = u64>,
+        mut write: impl FnMut(u64, &mut Vec<u8>) -> usize,
+    ) -> Result<()> {
+        let mut out = Vec::new();
+        let mut waiting = 0_usize;
+        let mut keys = keys.peekable();
+        while let Some(n) = keys.next() {
+            waiting += write(n, &mut out);
+            if out.len() >= PIPELINE_BYTES || keys.peek().is_none() {
+                self.send(&out)?;
+                out.clear();
+                for _ in 0..std::mem::take(&mut waiting) {
+                    if let Reply::Error(e) = self.reply()? {
+                        bail!("refused: {e}");
+                    }
+                }
+            }
+        }
+        Ok(())
     }
 
     pub fn integer(&mut self, words: &[&str]) -> Result<i64> {

@@ -8,6 +8,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod bed;
+mod churn;
 mod cli;
 mod client;
 mod clock;
@@ -62,6 +63,7 @@ fn main() -> ExitCode {
         Command::Expire(args) => expire::run(args),
         Command::Hitratio(args) => hitratio::run(args),
         Command::Giveback(args) => giveback::run(args),
+        Command::Churn(args) => churn::run(args),
         Command::Fanout(args) => fanout::run(args),
         Command::Deaf(args) => deaf::run(args),
         Command::Idle(args) => idle::run(args),

@@ -1,25 +1,23 @@
 //! `loadgen giveback`: how much memory a server still holds when a random 95 % of its keys are
 //! gone, beside a fresh process of the same server with the keys that are left.
 
-mod data;
+pub mod data;
 
 use std::time::Duration;
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Result, ensure};
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
 use crate::bed::{Bed, BedArgs};
 use crate::cli::{count, duration};
-use crate::client::{Client, Reply};
+use crate::client::Client;
 use crate::clock::{now_ns, wall};
 use crate::compare::{self, Table};
 use crate::report;
 use crate::server::{Server, ServerSpec};
 use data::Shape;
 
-/// Bytes of requests sent before their replies are read.
-const PIPELINE_BYTES: usize = 32 << 10;
 /// A server may take this long to drop what is expired or evicted.
 const PATIENCE_NS: u64 = 120_000_000_000;
 /// Keys made per second at least, to guess a time by which all are there.
@@ -132,7 +130,7 @@ fn measure(
         if way == Way::Flushed {
             client.call(&["SELECT", "1"])?;
         }
-        send(&mut client, (0..keys).filter(|&n| data::stays(n)), |n, out| shape.make(n, &[], out))?;
+        client.send_all((0..keys).filter(|&n| data::stays(n)), |n, out| shape.make(n, &[], out))?;
         drop(client);
         settled(&mut server, args)?
     };
@@ -153,16 +151,16 @@ fn fill_and_empty(server: &mut Server, shape: Shape, way: Way, keys: u64) -> Res
     match way {
         Way::Flushed => {
             client.call(&["SELECT", "1"])?;
-            send(&mut client, (0..keys).filter(|&n| data::stays(n)), |n, out| shape.make(n, &[], out))?;
+            client.send_all((0..keys).filter(|&n| data::stays(n)), |n, out| shape.make(n, &[], out))?;
             client.call(&["SELECT", "0"])?;
-            send(&mut client, leaving(), |n, out| shape.make(n, &[], out))?;
+            client.send_all(leaving(), |n, out| shape.make(n, &[], out))?;
         }
         Way::Expired | Way::Evicted => {
             let far = (due + 86_400_000).to_string();
             let at = if way == Way::Expired { &due_text } else { &far };
             let with_time: Vec<&str> =
                 with_time.iter().map(|w| if *w == due_text { at } else { *w }).collect();
-            send(&mut client, 0..keys, |n, out| {
+            client.send_all(0..keys, |n, out| {
                 let goes = !data::stays(n);
                 let made = shape.make(n, if goes { &with_time } else { &[] }, out);
                 let timed = goes && with_time.is_empty();
@@ -172,11 +170,11 @@ fn fill_and_empty(server: &mut Server, shape: Shape, way: Way, keys: u64) -> Res
                 ensure!(unix_ms() < due, "loading took longer than the keys live: {due_text}");
             }
         }
-        Way::Deleted => send(&mut client, 0..keys, |n, out| shape.make(n, &[], out))?,
+        Way::Deleted => client.send_all(0..keys, |n, out| shape.make(n, &[], out))?,
     }
     let full_kib = server.resident_kib()?;
     match way {
-        Way::Deleted => send(&mut client, leaving(), |n, out| data::command(&["DEL", &data::name(n)], out))?,
+        Way::Deleted => client.send_all(leaving(), |n, out| data::command(&["DEL", &data::name(n)], out))?,
         Way::Flushed => {
             client.call(&["FLUSHDB"])?;
             client.call(&["SELECT", "1"])?;
@@ -222,30 +220,6 @@ fn settled(server: &mut Server, args: &GivebackArgs) -> Result<u64> {
 fn unix_ms() -> u64 {
     let now = wall().duration_since(std::time::UNIX_EPOCH);
     now.map_or(0, |d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX))
-}
-
-/// Sends the commands that `write` writes for each key, some KiB at a time; it says how many.
-fn send(
-    client: &mut Client,
-    keys: impl Iterator<Item = u64>,
-    mut write: impl FnMut(u64, &mut Vec<u8>) -> usize,
-) -> Result<()> {
-    let mut out = Vec::new();
-    let mut waiting = 0_usize;
-    let mut keys = keys.peekable();
-    while let Some(n) = keys.next() {
-        waiting += write(n, &mut out);
-        if out.len() >= PIPELINE_BYTES || keys.peek().is_none() {
-            client.send(&out)?;
-            out.clear();
-            for _ in 0..std::mem::take(&mut waiting) {
-                if let Reply::Error(e) = client.reply()? {
-                    bail!("refused: {e}");
-                }
-            }
-        }
-    }
-    Ok(())
 }
 
 fn name(way: Way) -> &'static str {

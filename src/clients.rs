@@ -17,6 +17,7 @@ use atomic_waker::AtomicWaker;
 use parking_lot::{Mutex, MutexGuard, RwLock};
 
 use crate::config::{BufferLimit, Config};
+use crate::memory::allocator;
 use crate::protocol::{OutBuf, Reply};
 
 /// Channel on which a subscriber hears that it was too slow.
@@ -156,8 +157,11 @@ pub struct ClientHandle {
     mail: Mutex<OutBuf>,
     has_mail: AtomicBool,
     mail_bytes: AtomicUsize,
-    /// Of what was allocated for the mailbox, what no eviction should be made for, as it is on its way.
+    /// Of what was allocated for the mailbox, what no eviction should be made for, as it is on its way. Changed under the
+    /// mailbox's lock.
     in_transit: AtomicUsize,
+    /// The same of what the owner took out of it and has not yet tried to send.
+    taken: AtomicUsize,
     /// Messages that were dropped and that it was not told of.
     lost: AtomicU64,
     /// Those of all clients, ever.
@@ -251,24 +255,25 @@ impl ClientHandle {
             return 0;
         }
         self.append(self.mail.lock(), |mail| {
-            let before = mail.capacity();
+            // To the byte as the allocator counts: what is missing here would be evicted for, once for each client.
+            let before = allocator::of_this_thread();
             write(mail);
-            let grown = mail.capacity() - before;
-            // In this order, so that the sum never falls below what `arrived` takes from it.
+            let grown = usize::try_from(allocator::of_this_thread() - before).unwrap_or(0);
             self.ledger.in_transit.fetch_add(grown, Relaxed);
-            self.in_transit.fetch_add(grown, Release);
+            self.in_transit.fetch_add(grown, Relaxed);
         })
     }
 
-    /// Whether something was on its way; one load for each sending.
+    /// Whether something was taken that was on its way; one load for each sending.
     #[inline]
     pub fn has_in_transit(&self) -> bool {
-        self.in_transit.load(Relaxed) != 0
+        self.taken.load(Relaxed) != 0
     }
 
-    /// What was on its way is sent, or waits in the connection's buffer and counts as any other reply. The owner calls this.
+    /// What was on its way is sent, or waits in the connection's buffer and counts as any other reply. The owner calls
+    /// this, once the gauge knows what was freed by that.
     pub fn arrived(&self) {
-        self.ledger.in_transit.fetch_sub(self.in_transit.swap(0, Acquire), Relaxed);
+        self.ledger.in_transit.fetch_sub(self.taken.swap(0, Relaxed), Relaxed);
     }
 
     /// The same with a message of a channel. A subscriber of `~lost` that is too slow for it loses it.
@@ -375,6 +380,7 @@ impl ClientHandle {
         let mut mail = self.mail.lock();
         self.has_mail.store(false, Relaxed);
         self.mail_bytes.store(0, Relaxed);
+        self.taken.fetch_add(self.in_transit.swap(0, Relaxed), Relaxed);
         std::mem::take(&mut *mail)
     }
 
@@ -385,6 +391,7 @@ impl ClientHandle {
             return;
         }
         let mut mail = self.mail.lock();
+        self.in_transit.fetch_add(self.taken.swap(0, Relaxed), Relaxed);
         taken.append(&mut mail);
         *mail = taken;
         self.mail_bytes.store(mail.len(), Relaxed);
@@ -440,6 +447,7 @@ impl ClientHandle {
 
 impl Drop for ClientHandle {
     fn drop(&mut self) {
+        self.take_mail();
         self.arrived();
     }
 }
@@ -559,6 +567,7 @@ impl Clients {
             has_mail: AtomicBool::new(false),
             mail_bytes: AtomicUsize::new(0),
             in_transit: AtomicUsize::new(0),
+            taken: AtomicUsize::new(0),
             lost: AtomicU64::new(0),
             all_lost: Arc::clone(&self.lost),
             messages_max: AtomicUsize::new(usize::MAX),

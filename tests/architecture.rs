@@ -93,7 +93,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ),
     ("scripting", &["shared", "commands", "protocol", "config", "security"]),
     // What the workers know of each other's connections.
-    ("clients", &["config", "protocol"]),
+    ("clients", &["config", "memory", "protocol"]),
     // Who waits for which key, and with what; commands run them.
     ("blocking", &["clients", "keyspace", "protocol", "values"]),
     ("protocol", &["values"]),

@@ -242,6 +242,37 @@ fn a_lower_limit_takes_effect_without_requests() {
 }
 
 #[test]
+fn a_lower_limit_holds_before_the_next_reply() {
+    // Without a bound on the time that a command may be held up; the helper thread may have been first.
+    let server = Options::tandem()
+        .set("maxmemory-policy", "allkeys-lru")
+        .set("maxmemory-eviction-tenacity", "100")
+        .workers(1)
+        .start();
+    let mut client = server.client();
+    pipeline(&mut client, (0..2_000).map(|i| set(&format!("k{i}"), 1_000)));
+    let used = info(&mut client, "used_memory");
+    client.command(&format!("CONFIG SET maxmemory {}", used - (1 << 20)));
+    assert!(info(&mut client, "evicted_keys") > 500);
+}
+
+#[test]
+fn nothing_is_evicted_for_what_a_flush_has_yet_to_free() {
+    for (count, size) in [(50, 100_000), (2_000, 2_500)] {
+        let server = Options::tandem().set("maxmemory-policy", "allkeys-lru").start();
+        let mut client = server.client();
+        limit_above(&mut client, 8 << 20);
+        for round in 0..10 {
+            let verb = if round % 2 == 0 { "FLUSHDB" } else { "FLUSHALL" };
+            assert_eq!(client.command(verb).text(), "OK");
+            assert!(all_ok(&pipeline(&mut client, (0..count).map(|i| set(&format!("k{i}"), size)))));
+            assert_eq!(client.command("DBSIZE").int(), Some(count), "{verb}");
+        }
+        assert_eq!(info(&mut client, "evicted_keys"), 0);
+    }
+}
+
+#[test]
 fn large_values_count_and_go() {
     let server = Options::tandem().set("maxmemory-policy", "allkeys-arc").start();
     let mut client = server.client();

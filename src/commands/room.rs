@@ -35,6 +35,8 @@ const SLACK_MAX: u64 = 8192;
 pub struct Room {
     /// The limit when the batch began; 0 is none.
     pub limit: u64,
+    /// The limit for which this worker has looked at the gauge.
+    looked: u64,
     budget: i64,
     tap: Tap,
     random: fastrand::Rng,
@@ -42,7 +44,7 @@ pub struct Room {
 
 impl Default for Room {
     fn default() -> Self {
-        Room { limit: 0, budget: 0, tap: Tap::default(), random: fastrand::Rng::new() }
+        Room { limit: 0, looked: 0, budget: 0, tap: Tap::default(), random: fastrand::Rng::new() }
     }
 }
 
@@ -59,7 +61,18 @@ enum Made {
 
 /// What counts against the limit; `live` are the bytes of entries.
 fn in_use(shared: &Shared, live: usize) -> u64 {
-    shared.memory.used(live).saturating_sub(shared.clients.in_transit())
+    // Others push and send meanwhile: what is in one of the two sums only must not be taken for memory in use.
+    let apart = || shared.clients.in_transit() + shared.keyspace.leaving_bytes() as u64;
+    let before = apart();
+    let used = shared.memory.used(live);
+    used.saturating_sub(before.max(apart()))
+}
+
+/// A worker hears of a limit, or of another one, before it runs a request: then that finds memory within it, as it does in
+/// Redis, where every command looks first.
+#[cold]
+pub fn first_look(env: Env<'_>, hands: &mut Hands<'_>, batch: &Batch<'_>) {
+    look(env, hands, batch);
 }
 
 /// Whether there is no room for this command, and none can be made. What it adds is counted already.
@@ -203,6 +216,12 @@ impl Room {
             shared.helper.ask_eviction();
             shared.keyspace.wake_helper();
         }
+    }
+
+    /// Whether there is a limit for which the gauge was not looked at yet; it is now.
+    #[inline]
+    pub fn is_new(&mut self) -> bool {
+        self.limit != std::mem::replace(&mut self.looked, self.limit) && self.limit != 0
     }
 
     /// Follows the limit.

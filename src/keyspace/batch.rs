@@ -334,7 +334,8 @@ impl<'p> Batch<'p> {
         assert!(self.is_exclusive(), "invariant: flushing wants the gate");
         let keys = self.len(db);
         if self.engines(db).is_some() {
-            self.keyspace.dbs[usize::from(db)].replace(None, &self.pin);
+            let out_of_line = super::sizes::out_of_line(self, db);
+            self.keyspace.dbs[usize::from(db)].replace(None, out_of_line, &self.pin);
             self.keyspace.work.wake();
         }
         keys

@@ -293,7 +293,7 @@ impl Keyspace {
     }
 
     fn replace_engines(&self, batch: &Batch<'_>, db: DbId, new: Box<Engines>) {
-        self.dbs[usize::from(db)].replace(Some(new), batch.pin());
+        self.dbs[usize::from(db)].replace(Some(new), 0, batch.pin());
     }
 
     /// A place for a worker.
@@ -451,6 +451,18 @@ impl Keyspace {
         if first {
             self.work.wake();
         }
+    }
+
+    /// Bytes that are handed out by the allocator, but gone as far as eviction is concerned: retired blocks and values,
+    /// and what emptied databases held out of line.
+    #[inline]
+    pub fn leaving_bytes(&self) -> usize {
+        self.reclaim.trash.leaving()
+    }
+
+    /// What the helper thread has freed is no longer among what is handed out.
+    pub fn settle_freed(&self) {
+        self.reclaim.trash.settle();
     }
 
     /// The part of [`memory`](Self::memory) that needs no batch.

@@ -20,8 +20,8 @@ use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 /// Something that waits to be freed.
 pub(super) enum Garbage {
     Block(Block),
-    /// With the engines and the space that only it still holds.
-    Engines(#[expect(dead_code, reason = "dropped for what it owns")] Box<Engines>),
+    /// With the engines and the space that only it still holds, and about what their values take out of line.
+    Engines(#[expect(dead_code, reason = "dropped for what it owns")] Box<Engines>, usize),
     Value(Value),
 }
 
@@ -29,7 +29,7 @@ impl Garbage {
     fn bytes(&self) -> usize {
         match self {
             Garbage::Block(block) => block.bytes(),
-            Garbage::Engines(_) => 0,
+            Garbage::Engines(_, bytes) => *bytes,
             Garbage::Value(value) => value.memory(),
         }
     }
@@ -42,12 +42,16 @@ pub(super) struct Trash {
     /// Retired, but some batch may still look.
     pending: AtomicUsize,
     bytes: AtomicUsize,
+    /// The same, with what has been freed since the helper thread last reported its frees.
+    leaving: AtomicUsize,
+    /// What that is.
+    freed: AtomicUsize,
 }
 
 impl Trash {
     /// For what nobody else can see.
     pub fn push(&self, item: Garbage) {
-        self.bytes.fetch_add(item.bytes(), Ordering::Relaxed);
+        self.count(&item);
         self.items.lock().push(item);
     }
 
@@ -65,6 +69,23 @@ impl Trash {
         self.bytes.load(Ordering::Relaxed)
     }
 
+    fn count(&self, item: &Garbage) {
+        let bytes = item.bytes();
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.leaving.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Bytes that wait, or were freed by a thread that has not yet reported that.
+    pub fn leaving(&self) -> usize {
+        self.leaving.load(Ordering::Relaxed)
+    }
+
+    /// What was freed has been reported.
+    pub fn settle(&self) {
+        let freed = self.freed.swap(0, Ordering::Relaxed);
+        self.leaving.fetch_sub(freed, Ordering::Relaxed);
+    }
+
     /// Frees up to `limit` items; true if there are more.
     pub fn empty(&self, limit: usize) -> bool {
         let (batch, more) = {
@@ -73,8 +94,10 @@ impl Trash {
             (items.split_off(from), from > 0)
         };
         for item in batch {
-            self.bytes.fetch_sub(item.bytes(), Ordering::Relaxed);
+            let bytes = item.bytes();
+            self.bytes.fetch_sub(bytes, Ordering::Relaxed);
             drop(item);
+            self.freed.fetch_add(bytes, Ordering::Relaxed);
         }
         more
     }
@@ -114,7 +137,7 @@ impl<'p> Pin<'p> {
     pub fn retire(&self, item: Garbage) {
         self.retired.set(true);
         self.trash.pending.fetch_add(1, Ordering::Relaxed);
-        self.trash.bytes.fetch_add(item.bytes(), Ordering::Relaxed);
+        self.trash.count(&item);
         let trash = Arc::clone(self.trash);
         let item = Box::new(item);
         // SAFETY: the closure owns all it touches, and may run on any thread: `Garbage` is Send.
@@ -184,13 +207,13 @@ impl<T> Protected<T> {
 }
 
 impl Protected<Engines> {
-    /// Replaces it and retires what was there.
-    pub fn replace(&self, new: Option<Box<Engines>>, pin: &Pin<'_>) {
+    /// Replaces it and retires what was there; of that, `bytes` of values out of line go with it.
+    pub fn replace(&self, new: Option<Box<Engines>>, bytes: usize, pin: &Pin<'_>) {
         let new = new.map_or(std::ptr::null_mut(), Box::into_raw);
         let old = self.pointer.swap(new, Ordering::AcqRel);
         if !old.is_null() {
             // SAFETY: a box that nobody can reach from now on but those who are pinned.
-            pin.retire(Garbage::Engines(unsafe { Box::from_raw(old) }));
+            pin.retire(Garbage::Engines(unsafe { Box::from_raw(old) }, bytes));
         }
     }
 }

@@ -12,6 +12,8 @@ const SIZE_CLASSES: usize = 65;
 
 /// Parts of hash space from which a large database is estimated, evenly apart.
 const PARTS: usize = 64;
+/// Keys by which the memory of a database that is emptied is estimated.
+const WEIGHED_MAX: usize = 512;
 /// Cursors of SCAN are below this.
 const CURSORS: u64 = 1 << 44;
 /// Steps in which all of a small database is looked at; a table that has just been emptied may need many.
@@ -86,6 +88,30 @@ impl Sizes {
             (kind.name(), there.map(class).collect())
         })
     }
+}
+
+/// Bytes that the values of a database take out of line: all of them, or estimated from a few hundred keys.
+pub(super) fn out_of_line(batch: &Batch<'_>, db: DbId) -> usize {
+    let (mut seen, mut bytes) = (0_usize, 0_usize);
+    let mut add = |entry: EntryRef<'_>| {
+        seen += 1;
+        bytes += entry.value().map_or(0, Value::memory);
+    };
+    let keys = batch.len(db);
+    if keys <= WEIGHED_MAX {
+        let mut cursor = 0;
+        for _ in 0..STEPS_MAX {
+            cursor = batch.scan(db, cursor, WEIGHED_MAX, &mut add);
+            if cursor == 0 {
+                break;
+            }
+        }
+        return bytes;
+    }
+    for part in 0..PARTS as u64 {
+        batch.scan(db, part * (CURSORS / PARTS as u64), WEIGHED_MAX / PARTS, &mut add);
+    }
+    (bytes as f64 / seen.max(1) as f64 * keys as f64) as usize
 }
 
 /// Bytes of a string, elements of a collection.

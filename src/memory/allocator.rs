@@ -85,6 +85,15 @@ impl ThreadBytes {
     }
 }
 
+/// What this thread has allocated less what it has freed.
+#[inline]
+pub fn of_this_thread() -> i64 {
+    thread_local! {
+        static BYTES: ThreadBytes = ThreadBytes::default();
+    }
+    BYTES.with(ThreadBytes::net)
+}
+
 /// `jemalloc-5.3.0`
 pub fn name() -> &'static str {
     static NAME: LazyLock<String> = LazyLock::new(|| {

@@ -234,8 +234,11 @@ impl Runner {
         }
         let mut env = Env { shared, config, now: moment.wall_us / 1000, touch: touch(shared, config) };
         lane.local.touch = env.touch;
-        lane.local.room.begin(shared.memory.limit());
         lane.expiry.begin(env.now, shared.pause.active(env.now).is_none());
+        lane.local.room.begin(shared.memory.limit());
+        if lane.local.room.is_new() {
+            crate::commands::room::first_look(env, &mut lane.hands(), &participant.enter());
+        }
         let mut turn = Turn { participant, lane, resolved };
         let mut segment = Segment::new(moment.mono_ns);
         let mut at = 0;

@@ -226,7 +226,9 @@ impl Connection {
     fn sent(&mut self, step: fn(&mut Connection) -> Result<(), End>) -> Result<(), End> {
         self.desk.borrow_mut().runner.report_memory();
         let result = step(self);
-        self.desk.borrow_mut().runner.report_memory();
+        let mut desk = self.desk.borrow_mut();
+        desk.runner.report_memory();
+        self.note_arrival(&mut desk);
         result
     }
 
@@ -418,7 +420,9 @@ impl Connection {
         }
         self.note_buffers(true);
         self.collect(&mut desk.out);
-        self.send()
+        let sent = self.send();
+        self.note_arrival(desk);
+        sent
     }
 
     /// Others pushed something, or want the connection to end.

@@ -253,6 +253,8 @@ fn work(shared: &Shared) {
         let (began, moving) = (Reading::now(), shared.keyspace.is_migrating());
         let slice_us = pace.begin(began, moving);
         let more = evicts | shared.keyspace.maintain(&mut participant, slice_us, clock::now_ms(), &mut purge);
+        room.report(shared);
+        shared.keyspace.settle_freed();
         // Keys that went may have been waited for, or belong into a stream: a worker sees to that.
         if outbox::has_errands(shared) {
             shared.errands.notify_one();

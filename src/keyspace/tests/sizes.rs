@@ -56,3 +56,34 @@ fn a_large_database_is_estimated_from_a_part_of_it() {
         assert!(sum.abs_diff(n.into()) <= 1, "{sum}");
     }
 }
+
+/// Until nothing waits to be freed.
+fn tidy(keyspace: &Keyspace, who: &mut Participant) {
+    while keyspace.maintain(who, 1000, 0, &mut Keep) || !keyspace.reclaim.trash.is_empty() {}
+}
+
+#[test]
+fn what_an_emptied_database_held_out_of_line_leaves_at_once() {
+    for (count, spread) in [(50, 1), (3_000, 3)] {
+        let keyspace = keyspace();
+        let mut who = keyspace.register_helper();
+        for n in 0..count * spread {
+            // Of the larger database only each third value is out of line.
+            let size = if n % spread == 0 { 10_000 } else { 8 };
+            let content = vec![b'x'; size];
+            set(&who.enter(), 0, format!("{n}").as_bytes(), Content::Bytes(&content), Meta::default());
+        }
+        tidy(&keyspace, &mut who);
+        keyspace.settle_freed();
+        assert_eq!(keyspace.leaving_bytes(), 0);
+        who.enter_exclusive().flush(0);
+        let (least, most) = if spread == 1 { (10, 11) } else { (7, 14) };
+        let (least, most) = (count * least * 1000, count * most * 1000);
+        let leaving = keyspace.leaving_bytes();
+        assert!((least..=most).contains(&leaving), "{leaving} of {least} to {most}");
+        tidy(&keyspace, &mut who);
+        assert_eq!(keyspace.leaving_bytes(), leaving, "freed, but nobody has reported that yet");
+        keyspace.settle_freed();
+        assert_eq!(keyspace.leaving_bytes(), 0);
+    }
+}

@@ -49,14 +49,21 @@ impl Connection {
             write_all(&self.io, &mut desk.out, &self.session.handle, &self.shared.stats)?;
         }
         self.collect(&mut desk.out);
-        self.send()
+        let sent = self.send();
+        self.note_arrival(desk);
+        sent
+    }
+
+    /// Mail that was taken is sent as far as that went: once the gauge knows, it counts as any other reply.
+    pub(super) fn note_arrival(&self, desk: &mut Desk) {
+        if self.session.handle.has_in_transit() {
+            desk.runner.report_memory();
+            self.session.handle.arrived();
+        }
     }
 
     pub(super) fn send(&mut self) -> Result<(), End> {
         let sent = self.send_pending();
-        if self.session.handle.has_in_transit() {
-            self.session.handle.arrived();
-        }
         if self.session.handle.has_lost() {
             self.session.handle.report_lost();
         }

@@ -31,7 +31,7 @@ impl<'k> Keys<'_, 'k> {
     #[inline]
     pub fn put_string(&mut self, i: usize, value: NewString<'_>, ttl: Ttl) -> Result<(), Error> {
         if let (NewString::Bytes(b), Ttl::Clear | Ttl::Keep) = (&value, ttl)
-            && let Some(entry) = self.in_place(i)
+            && let Some(mut entry) = self.in_place(i)
             && entry.rewrite(b, ttl == Ttl::Keep)
         {
             return Ok(());

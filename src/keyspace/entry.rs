@@ -538,7 +538,7 @@ impl InPlace<'_> {
     /// Overwrites a packed string if that changes neither the size of the entry nor its deadline
     /// (`keep` leaves a deadline as it is); else nothing happens, and the answer is false.
     #[inline(always)]
-    pub fn rewrite(&self, bytes: &[u8], keep: bool) -> bool {
+    pub fn rewrite(&mut self, bytes: &[u8], keep: bool) -> bool {
         self.0.rewrite_packed(bytes, keep)
     }
 }

@@ -37,7 +37,7 @@ pub fn decrby(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
 
 fn add(ctx: &mut Ctx<'_, '_>, by: i64) -> Result<Outcome, Error> {
     // Nearly always the number stands in an entry that keeps its size.
-    if let Some(place) = ctx.keys.in_place(0)
+    if let Some(mut place) = ctx.keys.in_place(0)
         && let Some(old) = place.entry().bytes()
     {
         let digits = sum(Some(old), by)?;

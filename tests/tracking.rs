@@ -327,6 +327,22 @@ fn news_never_stands_within_a_reply_that_is_written_in_pieces() {
     });
 }
 
+#[test]
+fn a_flush_forgets_what_those_read_who_track_no_more() {
+    let server = Options::tandem().workers(2).start();
+    let mut cache = tracking(&server, "");
+    for flush in ["FLUSHALL", "FLUSHDB"] {
+        for n in 0..1000 {
+            cache.command(&format!("GET k{n}"));
+        }
+        cache.command("CLIENT TRACKING OFF");
+        cache.command(flush);
+        cache.command("CLIENT TRACKING ON");
+        assert_eq!(figure(&server, "tracking_total_keys"), 0);
+        assert_eq!(figure(&server, "tracking_total_items"), 0);
+    }
+}
+
 /// A cache as a client library keeps it: what came by GET, until it is told otherwise.
 struct Cache {
     client: Client,

@@ -549,6 +549,7 @@ fn flush(ctx: &mut Ctx<'_, '_>, db: DbId) {
     state_replaced(ctx, db, None);
     let dropped = ctx.keyspace().flush(db);
     ctx.keys.database_flushed(db);
+    crate::commands::tracking::forget_if_nobody_tracks(ctx.shared);
     ctx.fx.database(db, dropped as u64);
 }
 

@@ -82,6 +82,19 @@ pub fn end(session: &mut Session, shared: &Shared) {
     session.note_special();
 }
 
+/// A database is emptied. Where clients track, the news of it takes away what is remembered. What those left who track no
+/// more would be swept away later, or stay if one of them tracks again by then.
+pub fn forget_if_nobody_tracks(shared: &Shared) {
+    if !shared.tracking.is_idle() {
+        return;
+    }
+    let forgotten = shared.tracking.forget_all();
+    if !forgotten.is_empty() {
+        shared.helper.discard(Box::new(forgotten));
+        shared.keyspace.wake_helper();
+    }
+}
+
 /// CLIENT TRACKING
 pub fn client_tracking(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
     let switch = ctx.args.next()?;

@@ -222,6 +222,11 @@ impl Tracking {
         (told_itself, forgotten)
     }
 
+    /// Forgets all keys without telling anybody, as nobody tracks; what is to be dropped where that may take time.
+    pub fn forget_all(&self) -> Vec<Keys> {
+        self.table.take_all()
+    }
+
     /// Follows `tracking-table-max-keys`. Whether there is more to forget than was forgotten at once.
     pub fn set_keys_max(&self, keys: u64) -> bool {
         self.keys_max.store(usize::try_from(keys).unwrap_or(usize::MAX), Relaxed);

@@ -312,10 +312,9 @@ impl Keyspace {
         self.work.is_for_workers()
     }
 
-    /// The helper thread sleeps here until there may be something to maintain, or `timeout_ms`
-    /// have passed. An idle process is not woken by anything else.
-    pub fn wait_for_work(&self, timeout_ms: Option<u64>) {
-        let limit = timeout_ms.map(Duration::from_millis);
+    /// The helper thread sleeps here until there may be something to maintain, or the limit
+    /// has passed. An idle process is not woken by anything else.
+    pub fn wait_for_work(&self, limit: Option<Duration>) {
         let at_most = |d: Duration| Some(limit.map_or(d, |l| l.min(d)));
         if self.work.is_for_helper() {
             return;

@@ -17,8 +17,9 @@ use crate::memory::{Renewal, allocator, process};
 use crate::shared::Shared;
 use crate::sys::startup;
 
-/// Longest slice of a walk, of which each lock takes a small part.
-const SLICE_US: u64 = 1_000;
+/// Longest slice of a walk, of which each lock takes a small part. Where the helper thread has its core together with a
+/// worker, that may have to wait for so long.
+const SLICE_US: u64 = 200;
 /// Looks at the figures are at least so far apart, as each takes some ten microseconds.
 const BETWEEN_LOOKS_NS: u64 = 200_000_000;
 /// Bytes of segments given back after which pages of code go too; and the size above which they do not matter.
@@ -76,6 +77,8 @@ pub struct Defragger {
     state: State,
     renewal: Renewal,
     walks: u32,
+    /// When the rest after the last slice ends. The helper thread is woken for other things meanwhile.
+    rests_until_ns: u64,
     /// No look before this time.
     next_look_ns: u64,
     /// Bytes of segments given back when code was last let go of.
@@ -106,6 +109,10 @@ impl Defragger {
             self.next_look_ns = now + BETWEEN_LOOKS_NS;
             shared.helper.fragmented.stop();
         }
+        let now = clock::mono_ns();
+        if now < self.rests_until_ns {
+            return Some(Duration::from_nanos(self.rests_until_ns - now));
+        }
         let config = shared.config.load();
         let figures = allocator::figures();
         let percent = shared.defrag.percent(&figures, &effort(&config)).filter(|_| config.activedefrag);
@@ -118,7 +125,7 @@ impl Defragger {
                 shared.caches.notify_waiters();
                 allocator::flush_thread();
                 self.state = State::Flushing;
-                Some(FLUSH)
+                Some(self.rest_for(FLUSH))
             }
             State::Flushing => {
                 self.walks = 0;
@@ -134,11 +141,15 @@ impl Defragger {
                 if !goes_on {
                     self.walked(shared);
                 }
-                Some(Duration::from_nanos(
-                    took * u64::from(100 - percent.min(100)) / u64::from(percent.max(1)),
-                ))
+                let rest = took * u64::from(100 - percent.min(100)) / u64::from(percent.max(1));
+                Some(self.rest_for(Duration::from_nanos(rest)))
             }
         }
+    }
+
+    fn rest_for(&mut self, rest: Duration) -> Duration {
+        self.rests_until_ns = clock::mono_ns() + u64::try_from(rest.as_nanos()).unwrap_or(u64::MAX);
+        rest
     }
 
     /// A walk is at its end.

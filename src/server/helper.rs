@@ -278,10 +278,7 @@ fn work(shared: &Shared) {
                 allocator::flush_thread();
             }
             let rest = defragger.step(shared, &mut participant, tidied);
-            // A wait of less than a millisecond is none.
-            shared
-                .keyspace
-                .wait_for_work(rest.map(|rest| u64::try_from(rest.as_millis()).unwrap_or(u64::MAX)));
+            shared.keyspace.wait_for_work(rest);
         }
     }
 }

@@ -90,16 +90,16 @@ pub struct Defragger {
 impl Defragger {
     /// A slice, if there is something to do; how long to rest before the next one.
     pub fn step(&mut self, shared: &Shared, who: &mut Participant, tidied: bool) -> Option<Duration> {
+        let now = clock::mono_ns();
         if tidied {
             shared.helper.fragmented.ring();
             let given = shared.keyspace.totals().given_back_bytes;
             if given.saturating_sub(self.given_bytes) >= GIVEN_MUCH {
                 self.given_bytes = given;
-                self.let_go_ns = Some(clock::mono_ns() + QUIET_NS);
+                self.let_go_ns = Some(now + QUIET_NS);
             }
         }
         if matches!(self.state, State::AtRest) {
-            let now = clock::mono_ns();
             if !shared.helper.fragmented.rings() {
                 return self.let_go(now);
             }
@@ -109,7 +109,6 @@ impl Defragger {
             self.next_look_ns = now + BETWEEN_LOOKS_NS;
             shared.helper.fragmented.stop();
         }
-        let now = clock::mono_ns();
         if now < self.rests_until_ns {
             return Some(Duration::from_nanos(self.rests_until_ns - now));
         }
@@ -118,7 +117,7 @@ impl Defragger {
         let percent = shared.defrag.percent(&figures, &effort(&config)).filter(|_| config.activedefrag);
         let Some(percent) = percent else {
             self.rest(shared, &figures);
-            return self.let_go(clock::mono_ns());
+            return self.let_go(now);
         };
         match &mut self.state {
             State::AtRest => {

@@ -55,14 +55,15 @@ impl Pace {
         Pace { cores: cores as f64, crowded_until_ns: 0, from: Reading::default(), moving: false }
     }
 
-    /// A slice begins, of moving keys or of something else; how many microseconds it may take.
-    pub fn begin(&mut self, now: Reading, moving: bool) -> u64 {
-        if moving && !self.moving {
+    /// A slice begins, of moving keys at that reading, or of something else; how many microseconds it may take.
+    pub fn begin(&mut self, moves: Option<Reading>) -> u64 {
+        let begins = !std::mem::replace(&mut self.moving, moves.is_some());
+        let Some(now) = moves else { return SLICE_US };
+        if begins {
             self.from = now;
             self.crowded_until_ns = self.crowded_until_ns.max(now.mono_ns + FIRST_NS);
         }
-        self.moving = moving;
-        if moving && self.is_crowded(now) { SLICE_CROWDED_US } else { SLICE_US }
+        if self.is_crowded(now) { SLICE_CROWDED_US } else { SLICE_US }
     }
 
     fn is_crowded(&self, now: Reading) -> bool {
@@ -113,7 +114,7 @@ mod tests {
         let mut settled = now;
         while now.mono_ns < 400 * MS {
             let began = now;
-            let computed = pace.begin(now, true) * 1000;
+            let computed = pace.begin(Some(now)) * 1000;
             pass(&mut now, computed + waited_us * 1000);
             now.own_ns += computed;
             now.process_ns += computed;
@@ -155,10 +156,10 @@ mod tests {
     fn a_migration_begins_carefully_and_other_work_is_not_slowed_down() {
         let mut pace = Pace::new(4);
         let now = Reading { mono_ns: 7 * MS, own_ns: 0, process_ns: 0 };
-        assert_eq!(pace.begin(now, false), SLICE_US);
-        assert_eq!(pace.begin(now, true), SLICE_CROWDED_US);
+        assert_eq!(pace.begin(None), SLICE_US);
+        assert_eq!(pace.begin(Some(now)), SLICE_CROWDED_US);
         let later = Reading { mono_ns: 13 * MS, own_ns: 6 * MS, process_ns: 6 * MS };
         assert_eq!(pace.end(now, later, 25), Duration::ZERO);
-        assert_eq!(pace.begin(later, true), SLICE_US);
+        assert_eq!(pace.begin(Some(later)), SLICE_US);
     }
 }

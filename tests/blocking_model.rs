@@ -6,22 +6,14 @@
 //! `serve` and `attempt` as in `src/commands/waiting.rs`.
 #![allow(dead_code, unreachable_pub)] // the table offers more than a model uses
 
+#[path = "common/loom_mutex.rs"]
+mod loom_mutex;
+
 mod sync {
     //! Loom's types with the interface that the table uses.
+    pub use super::loom_mutex::Mutex;
     pub use loom::sync::Arc;
     pub use loom::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
-
-    pub struct Mutex<T>(loom::sync::Mutex<T>);
-
-    impl<T> Mutex<T> {
-        pub fn new(value: T) -> Mutex<T> {
-            Mutex(loom::sync::Mutex::new(value))
-        }
-
-        pub fn lock(&self) -> loom::sync::MutexGuard<'_, T> {
-            self.0.lock().expect("no panic elsewhere")
-        }
-    }
 }
 
 #[path = "../src/blocking/table.rs"]

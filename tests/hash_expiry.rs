@@ -6,6 +6,7 @@ mod common;
 use std::collections::HashMap;
 use std::time::Duration;
 
+use common::lines::{short, table};
 use common::{Client, HOUR_MS, Options, Server, Value, now_ms, step_clock, wait_until};
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -43,26 +44,6 @@ fn events(listener: &mut Client, writer: &mut Client) -> Vec<String> {
             return seen;
         }
         seen.push(format!("{name} {key}"));
-    }
-}
-
-/// A reply in short: `[1,-2]`, `"text"`, `nil`, `!error`.
-fn short(value: &Value) -> String {
-    match value {
-        Value::Int(n) => n.to_string(),
-        Value::Null => "nil".to_owned(),
-        Value::Error(line) => format!("!{line}"),
-        Value::Array(items) => format!("[{}]", items.iter().map(short).collect::<Vec<_>>().join(",")),
-        other => other.text(),
-    }
-}
-
-/// Runs lines of `command => reply`, in order. `@` in a command is the Unix time in seconds.
-fn table(client: &mut Client, lines: &str) {
-    for line in lines.lines().map(str::trim).filter(|l| !l.is_empty()) {
-        let (command, want) = line.split_once("=>").expect("a reply");
-        let command = command.trim().replace('@', &(now_ms() / 1000).to_string());
-        assert_eq!(short(&client.command(&command)), want.trim(), "{command}");
     }
 }
 
@@ -309,8 +290,9 @@ fn due_fields_go_before_their_hash_is_copied_or_renamed() {
         c.command("HSET h stays v");
         c.command("HSETEX h EX 1000 FIELDS 1 later v");
         c.command("HSETEX h PX 1 FIELDS 2 a 1 b 2");
+        let due = now_ms() + 1;
         events(&mut heard, &mut c);
-        std::thread::sleep(Duration::from_millis(10));
+        wait_until("two fields are due", PATIENCE, || now_ms() > due);
         assert!(!matches!(c.command(command), Value::Error(_)), "{command}");
         assert_eq!(events(&mut heard, &mut c), ["hexpired h"], "{command}");
         let (db, name) = match command {

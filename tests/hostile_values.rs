@@ -3,26 +3,8 @@
 
 mod common;
 
-use common::{Client, Options, Value};
-
-/// A reply in short: `[1,a]`, `nil`, `!error`.
-fn short(value: &Value) -> String {
-    match value {
-        Value::Int(n) => n.to_string(),
-        Value::Null => "nil".to_owned(),
-        Value::Error(line) => format!("!{line}"),
-        Value::Array(items) => format!("[{}]", items.iter().map(short).collect::<Vec<_>>().join(",")),
-        other => other.text(),
-    }
-}
-
-/// Runs lines of `command => reply`, in order.
-fn table(client: &mut Client, lines: &str) {
-    for line in lines.lines().map(str::trim).filter(|line| !line.is_empty()) {
-        let (command, want) = line.split_once("=>").expect("a reply");
-        assert_eq!(short(&client.command(command.trim())), want.trim(), "{command}");
-    }
-}
+use common::{Options, Value};
+use common::lines::table;
 
 #[test]
 fn numbers_at_their_ends() {

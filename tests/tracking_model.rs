@@ -6,24 +6,15 @@
 //! `src/events/tracking/mod.rs`, both under that lock; `end` and `sweep` as in the registry of tracking clients.
 #![allow(dead_code, unreachable_pub)] // the table offers more than a model uses
 
+#[path = "common/loom_mutex.rs"]
+mod loom_mutex;
+
 mod sync {
     //! Loom's types with the interface that the table uses.
+    pub use super::loom_mutex::Mutex;
     pub use loom::sync::atomic::{AtomicUsize, Ordering};
 
     pub const PARTS: usize = 2;
-
-    #[derive(Default)]
-    pub struct Mutex<T>(loom::sync::Mutex<T>);
-
-    impl<T> Mutex<T> {
-        pub fn new(value: T) -> Mutex<T> {
-            Mutex(loom::sync::Mutex::new(value))
-        }
-
-        pub fn lock(&self) -> loom::sync::MutexGuard<'_, T> {
-            self.0.lock().expect("no panic elsewhere")
-        }
-    }
 }
 
 #[path = "../src/events/tracking/table.rs"]

@@ -6,6 +6,7 @@
 #![allow(clippy::disallowed_methods, reason = "tests measure real time and have no src/clock.rs")]
 
 pub mod http;
+pub mod lines;
 pub mod rdb;
 pub mod resp;
 pub mod rng;

@@ -1,10 +1,8 @@
 //! The rows of lists, sets and hashes.
 
 use crate::compare::Compare::{Exact, Scan, Shape, Unordered};
-use crate::generate::Generator;
-use crate::table::{On, Template, row};
+use crate::table::{G, On, Template, row};
 
-type G<'a, 't> = &'a mut Generator<'t>;
 type Args = Vec<Vec<u8>>;
 
 /// A key of one kind, rarely of any kind.
@@ -33,7 +31,8 @@ fn list(g: G) -> Vec<u8> {
 fn set(g: G) -> Vec<u8> {
     key_of(g, "set")
 }
-fn hash(g: G) -> Vec<u8> {
+/// A hash of those that all rows of hashes use, or something else.
+pub fn hash(g: G) -> Vec<u8> {
     key_of(g, "hash")
 }
 fn index(g: G) -> Vec<u8> {
@@ -41,7 +40,7 @@ fn index(g: G) -> Vec<u8> {
 }
 
 /// An element, a member or a field: few enough that commands meet them again.
-fn member(g: G) -> Vec<u8> {
+pub fn member(g: G) -> Vec<u8> {
     match g.rng.below(20) {
         0 => g.value(),
         1 => vec![b'm'; 60 + g.rng.below(10)],

@@ -3,30 +3,11 @@
 //! Where Redis 8 has a command too, tandem has its error texts and its events, which differ: so both servers must refuse the
 //! same calls, in their own words, and events are left to tests/hash_expiry.rs.
 
+use crate::collections::{hash, member};
 use crate::compare::Compare::{EachNear, Near, Refused};
-use crate::generate::Generator;
-use crate::table::{Template, lifetime_option, none, row};
+use crate::table::{G, Template, lifetime_option, none, row};
 
-type G<'a, 't> = &'a mut Generator<'t>;
 type Args = Vec<Vec<u8>>;
-
-/// A hash of those that the rows of hashes use, or something else.
-fn hash(g: G) -> Vec<u8> {
-    match g.rng.below(18) {
-        0 => g.key(),
-        1 => b"missing".to_vec(),
-        _ => format!("hash{}", g.rng.below(4)).into_bytes(),
-    }
-}
-
-/// A field of those that the rows of hashes use.
-fn field(g: G) -> Vec<u8> {
-    match g.rng.below(20) {
-        0 => vec![b'm'; 60 + g.rng.below(10)],
-        1..=8 => g.rng.range(-3, 15).to_string().into_bytes(),
-        _ => format!("m{}", g.rng.below(12)).into_bytes(),
-    }
-}
 
 /// `FIELDS n field …`, with `values` for each, now and then with another count than it says.
 fn fields(g: G, args: &mut Args, values: bool) {
@@ -37,7 +18,7 @@ fn fields(g: G, args: &mut Args, values: bool) {
         _ => n.to_string().into_bytes(),
     });
     for _ in 0..n {
-        args.push(field(g));
+        args.push(member(g));
         if values {
             args.push(g.value());
         }

@@ -1,10 +1,8 @@
 //! The rows of HyperLogLogs, sorted sets and geo indexes.
 
 use crate::compare::Compare::{Exact, Numbers, Scan, Shape};
-use crate::generate::Generator;
-use crate::table::{Template, none, row};
+use crate::table::{G, Template, none, row};
 
-type G<'a, 't> = &'a mut Generator<'t>;
 type Args = Vec<Vec<u8>>;
 
 /// A key of one kind, rarely of any kind.

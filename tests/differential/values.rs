@@ -2,10 +2,8 @@
 
 use crate::common::rdb::seal;
 use crate::compare::Compare::{Exact, Shape, Unordered};
-use crate::generate::Generator;
-use crate::table::{Template, row};
+use crate::table::{G, Template, row};
 
-type G<'a, 't> = &'a mut Generator<'t>;
 type Args = Vec<Vec<u8>>;
 
 /// An element that weights can be found for.

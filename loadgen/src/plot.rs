@@ -5,7 +5,9 @@ use std::path::Path;
 
 use anyhow::{Result, anyhow};
 use hdrhistogram::Histogram;
+use plotters::chart::MeshStyle;
 use plotters::coord::Shift;
+use plotters::coord::ranged1d::ValueFormatter;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
@@ -125,30 +127,40 @@ fn time_label(us: f64) -> String {
     }
 }
 
+/// A chart with the margins that all of them have.
+fn chart_on<'a, 'b>(body: &'a Area<'b>) -> ChartBuilder<'a, 'b, SVGBackend<'b>> {
+    let mut chart = ChartBuilder::on(body);
+    chart.margin_right(14).x_label_area_size(30).y_label_area_size(62);
+    chart
+}
+
+/// Lines and labels that stay behind what is shown.
+fn plain<'a, 'b, 'c, X, Y>(
+    mesh: &'c mut MeshStyle<'a, 'b, X, Y, SVGBackend<'a>>,
+) -> &'c mut MeshStyle<'a, 'b, X, Y, SVGBackend<'a>>
+where
+    X: Ranged + ValueFormatter<X::ValueType>,
+    Y: Ranged + ValueFormatter<Y::ValueType>,
+{
+    let label = (FONT, 12).into_font().color(&FAINT);
+    mesh.light_line_style(TRANSPARENT).bold_line_style(GRID).axis_style(FRAME).label_style(label)
+}
+
 fn latency_panel(area: &Area<'_>, track: &Track<'_>, end: f64, range: Range<f64>) -> Result<()> {
     let (head, body) = area.split_vertically(26);
     text(&head, track.name, (62, 13), 15, INK, HPos::Left)?;
     let keys = [("p50", P50), ("p99", P99), ("p99.9", P999), ("max", MAX)];
     legend(&head, 13, head.dim_in_pixel().0 as i32 - 14, &keys)?;
-    let mut chart = ChartBuilder::on(&body)
-        .margin_right(14)
-        .x_label_area_size(30)
-        .y_label_area_size(62)
-        .build_cartesian_2d(0.0..end, range.clone().log_scale())
-        .map_err(failed)?;
+    let mut chart =
+        chart_on(&body).build_cartesian_2d(0.0..end, range.clone().log_scale()).map_err(failed)?;
     for (from, to, colour) in bands(track.points) {
         chart
             .draw_series([Rectangle::new([(from, range.start), (to, range.end)], colour.filled())])
             .map_err(failed)?;
     }
-    chart
-        .configure_mesh()
-        .light_line_style(TRANSPARENT)
-        .bold_line_style(GRID)
-        .axis_style(FRAME)
+    plain(&mut chart.configure_mesh())
         .y_label_formatter(&|us| time_label(*us))
         .x_label_formatter(&|s| format!("{s:.0} s"))
-        .label_style((FONT, 12).into_font().color(&FAINT))
         .draw()
         .map_err(failed)?;
     let lines: [(Figure, RGBColor); 4] =
@@ -190,21 +202,11 @@ fn memory_panel(area: &Area<'_>, tracks: &[Track<'_>], end: f64) -> Result<()> {
     legend(&head, 13, head.dim_in_pixel().0 as i32 - 14, &keys)?;
     let top =
         tracks.iter().flat_map(|t| t.points).map(|p| p.resident_mib.max(p.data_mib)).fold(1.0, f64::max);
-    let mut chart = ChartBuilder::on(&body)
-        .margin_right(14)
-        .x_label_area_size(30)
-        .y_label_area_size(62)
-        .build_cartesian_2d(0.0..end, 0.0..top * 1.05)
-        .map_err(failed)?;
-    chart
-        .configure_mesh()
-        .light_line_style(TRANSPARENT)
-        .bold_line_style(GRID)
-        .axis_style(FRAME)
+    let mut chart = chart_on(&body).build_cartesian_2d(0.0..end, 0.0..top * 1.05).map_err(failed)?;
+    plain(&mut chart.configure_mesh())
         .y_labels(6)
         .y_label_formatter(&|mib| format!("{mib:.0}"))
         .x_label_formatter(&|s| format!("{s:.0} s"))
-        .label_style((FONT, 12).into_font().color(&FAINT))
         .draw()
         .map_err(failed)?;
     // What is stored is the same for all of them as long as they keep up.
@@ -234,21 +236,12 @@ pub fn curves(path: &Path, title: &str, caption: &str, lines: &[Curve<'_>]) -> R
         names_of(&head, names)?;
         let end = lines.iter().flat_map(|l| l.points).map(|p| p.0).fold(1.0, f64::max);
         let range = 0.1..decade_above(end * 1e3) / 1e3;
-        let mut chart = ChartBuilder::on(&body)
-            .margin_right(14)
-            .x_label_area_size(30)
-            .y_label_area_size(62)
-            .build_cartesian_2d(range.clone().log_scale(), 0.0..101.0)
-            .map_err(failed)?;
-        chart
-            .configure_mesh()
-            .light_line_style(TRANSPARENT)
-            .bold_line_style(GRID)
-            .axis_style(FRAME)
+        let mut chart =
+            chart_on(&body).build_cartesian_2d(range.clone().log_scale(), 0.0..101.0).map_err(failed)?;
+        plain(&mut chart.configure_mesh())
             .y_labels(5)
             .y_label_formatter(&|share| format!("{share:.0} %"))
             .x_label_formatter(&|ms| time_label(ms * 1e3))
-            .label_style((FONT, 12).into_font().color(&FAINT))
             .draw()
             .map_err(failed)?;
         for (i, line) in lines.iter().enumerate() {
@@ -298,21 +291,12 @@ fn percentile_panel(area: &Area<'_>, panel: &Panel<'_>, nines: f64, range: Range
     let (head, body) = area.split_vertically(26);
     text(&head, panel.name, (62, 13), 15, INK, HPos::Left)?;
     names_of(&head, panel.lines.iter().map(|l| l.0))?;
-    let mut chart = ChartBuilder::on(&body)
-        .margin_right(14)
-        .x_label_area_size(30)
-        .y_label_area_size(62)
-        .build_cartesian_2d(0.0..nines, range.clone().log_scale())
-        .map_err(failed)?;
-    chart
-        .configure_mesh()
-        .light_line_style(TRANSPARENT)
-        .bold_line_style(GRID)
-        .axis_style(FRAME)
+    let mut chart =
+        chart_on(&body).build_cartesian_2d(0.0..nines, range.clone().log_scale()).map_err(failed)?;
+    plain(&mut chart.configure_mesh())
         .x_labels(nines.ceil() as usize + 1)
         .y_label_formatter(&|us| time_label(*us))
         .x_label_formatter(&|nines| percentile_label(*nines))
-        .label_style((FONT, 12).into_font().color(&FAINT))
         .draw()
         .map_err(failed)?;
     for (i, (_, latency)) in panel.lines.iter().enumerate() {

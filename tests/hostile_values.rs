@@ -3,8 +3,8 @@
 
 mod common;
 
-use common::{Options, Value};
 use common::lines::table;
+use common::{Options, Value};
 
 #[test]
 fn numbers_at_their_ends() {

@@ -17,7 +17,7 @@ use super::engines::{BITS_MAX, Engine, Engines, Migration};
 use super::header::{LIVE, MOVED, PENDING, Shard};
 use super::journal::{Reason, Step};
 use super::reclaim::Garbage;
-use super::segment::Ref;
+use super::segment::{Arena, Ref};
 use super::shard::Locked;
 use super::{DbId, Keyspace, Purge};
 use smallvec::SmallVec;
@@ -88,6 +88,22 @@ fn by_keys(keyspace: &Keyspace, keys: usize, bits: u8) -> u8 {
         return (0..bits).find(|&b| fits(b, usize::midpoint(grow, shrink))).unwrap_or(bits);
     }
     bits
+}
+
+/// Whether the load of the whole table is likely to ask for another size, where one shard's does. In a table of any size the
+/// load of shards differs by some percent, so near a threshold a third of all inserts come upon a shard that is beyond it, and
+/// each look wakes the helper thread. The arena, an eighth of the keys, is asked first: the caller has just counted there.
+pub(super) fn is_worth_a_look(batch: &Batch<'_>, engines: &Engines, arena: &Arena) -> bool {
+    let (keyspace, space, bits) = (batch.keyspace(), &engines.space, engines.active.bits());
+    let asked_by = |keys: usize| match by_keys(keyspace, keys, bits) {
+        size if size > bits => true,
+        // It has more shards than its keys need, and is looked at once a second for that.
+        size => size < bits && !keyspace.work.is_watching(),
+    };
+    let arenas = space.arenas.len();
+    // If the whole is beyond a threshold, some arena is; in a table with fewer shards, others fill this one too.
+    let arena_tells = 1 << bits >= arenas;
+    (!arena_tells || asked_by(arena.keys() * arenas)) && asked_by(space.keys())
 }
 
 /// Begins a migration, unless one is running.

@@ -13,7 +13,8 @@ use super::engines::{Engine, Engines, Space};
 use super::entry::{self, EntryMut, EntryRef, InPlace, NewEntry, Owned, ValuePart};
 use super::hash::KeyHash;
 use super::header::{LIVE, MOVED, PENDING, Shard};
-use super::segment::Ref;
+use super::migrate;
+use super::segment::{Arena, Ref};
 use super::{Content, Meta, OutOfSpace, Taken};
 use crate::values::{Blob, Kind, Value};
 use std::mem::ManuallyDrop;
@@ -374,7 +375,7 @@ impl<'b> ShardGuard<'b> {
         let used = self.locked.used() + 1;
         self.locked.set_used(used);
         if used >= self.batch.grow_mark() {
-            self.request_check();
+            self.request_check(self.locked.space.arena(hash));
         }
         Ok(Pos { at, place })
     }
@@ -418,10 +419,11 @@ impl<'b> ShardGuard<'b> {
         Some(())
     }
 
+    /// Has the load looked at if this shard, which is fuller or emptier than a table should be, is not the only one.
     #[cold]
     #[inline(never)]
-    fn request_check(&self) {
-        if self.engines.growing.is_none() {
+    fn request_check(&self, arena: &Arena) {
+        if self.engines.growing.is_none() && migrate::is_worth_a_look(self.batch, self.engines, arena) {
             self.locked.space.request_check();
         }
     }
@@ -506,14 +508,14 @@ impl<'b> ShardGuard<'b> {
         block.bucket(pos.at.bucket.into()).clear(pos.at.slot.into());
         let used = self.locked.used() - 1;
         self.locked.set_used(used);
-        if used <= self.batch.shrink_mark() && self.engine.bits() > 0 {
-            self.request_check();
-        }
         let space = self.locked.space;
         let arena = &space.arenas[space.segments.arena_of(place)];
         let mut held = arena.lock(&space.segments);
         let value = self.locked.entry_mut(place).kill(&mut held);
         drop(held);
+        if used <= self.batch.shrink_mark() && self.engine.bits() > 0 {
+            self.request_check(arena);
+        }
         self.batch.released(arena);
         value
     }

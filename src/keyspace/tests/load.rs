@@ -183,3 +183,31 @@ fn whoever_has_to_wait_counts_that_and_asks_for_a_look() {
     assert!(ks.needs_help());
     assert_eq!(ks.totals().contended_locks, 1);
 }
+
+#[test]
+fn shards_beyond_a_mark_have_nobody_look_while_the_table_is_not() {
+    let ks = keyspace_for(1);
+    let mut who = ks.register_helper();
+    let shards_wanted = if cfg!(miri) { 4 } else { 64 };
+    let slots = (shards_wanted * KEYS_PER_SHARD) as u32;
+    who.enter().prepare(0, slots as usize / 2);
+    // Around the threshold above: half of the shards are beyond the mark.
+    let nearly = slots * 84 / 100;
+    fill(&mut who, 0..nearly);
+    settle(&ks, &mut who, 0, &mut Keep);
+    assert_eq!(shards(&mut who), shards_wanted);
+    let fills = who.enter().fills(0).expect("used").0;
+    let mut asked = 0;
+    for i in 0..slots / 16 {
+        drop_keys(&mut who, i..i + 1);
+        fill(&mut who, nearly + i..nearly + i + 1);
+        asked += u32::from(ks.needs_help());
+        settle(&ks, &mut who, 0, &mut Keep);
+    }
+    assert_eq!(asked, 0, "{fills:?}");
+    // Beyond it one is enough.
+    fill(&mut who, 2 * slots..2 * slots + slots / 50);
+    assert!(ks.needs_help());
+    settle(&ks, &mut who, 0, &mut Keep);
+    assert_eq!(shards(&mut who), 2 * shards_wanted);
+}

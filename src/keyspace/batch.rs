@@ -1,5 +1,6 @@
 //! Participants, and the batches in which they use the keyspace.
 
+use super::arena::Arena;
 use super::bucket::{self, Block, SHARD_SLOTS};
 use super::engines::{Engine, Engines, Space, bucket_hint};
 use super::gate::{Raised, Slot};
@@ -7,7 +8,6 @@ use super::hash::{Hasher, KeyHash};
 use super::header::LIVE;
 use super::locks::LockSet;
 use super::reclaim::{Garbage, Pin};
-use super::segment::Arena;
 use super::shard::{Locked, ShardGuard, peek};
 use super::{Cell, DbId, EngineStats, EntryRef, Fills, Keyspace, Memory, Sizes, compact, migrate, scan};
 use crossbeam_epoch::LocalHandle;

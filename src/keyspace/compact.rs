@@ -6,9 +6,10 @@
 //! refers to it; if none does it has died since. A walk goes on for a few KiB and is put back.
 
 use super::DbId;
+use super::arena::{Arena, Victim};
 use super::batch::Batch;
 use super::entry;
-use super::segment::{Arena, UNIT, Victim};
+use super::segment::UNIT;
 use std::sync::atomic::Ordering::Relaxed;
 
 /// Dead bytes, of those in use, from which on a database is compacted at once.

@@ -16,13 +16,14 @@
 //! Whoever meets MOVED in what was thought to be the newest engine has an old `Engines` and
 //! loads the pointer again. A retired engine is never used again.
 
+use super::arena::Arena;
 use super::bucket::{BlockView, SHARD_SLOTS, Word};
 use super::contention::{Contention, LOOK_EACH};
 use super::figures::SHARDS_PER_CELL;
 use super::hash::KeyHash;
 use super::header::{LIVE, PENDING, Shard};
 use super::journal::{Journal, Reason, Tally};
-use super::segment::{Arena, Segments};
+use super::segment::Segments;
 use super::shard::drop_block;
 use super::work::Work;
 use super::{Cell, EngineStats, Fills, State};

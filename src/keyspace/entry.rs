@@ -22,8 +22,9 @@
 //! A living entry owns its value and its key's box. A dead one owns nothing.
 #![allow(unsafe_code)] // typed access to raw places
 
+use super::arena::{ArenaGuard, Delta};
 use super::hash::{Hasher, KeyHash};
-use super::segment::{ArenaGuard, Delta, Ref, Segments, UNIT};
+use super::segment::{Ref, Segments, UNIT};
 use super::{Meta, OutOfSpace};
 use crate::memory::Renewal;
 use crate::values::{Kind, Value};

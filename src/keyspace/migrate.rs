@@ -11,13 +11,14 @@
 //! The helper thread drives it. Workers owe a unit per [`INSERTS_PER_UNIT`] inserts, so a
 //! migration ends before the table has grown by another third even if the helper never runs.
 
+use super::arena::Arena;
 use super::batch::{Batch, Participant};
 use super::bucket::{BUCKETS, Block, SHARD_SLOTS, SLOTS, prefetch};
 use super::engines::{BITS_MAX, Engine, Engines, Migration};
 use super::header::{LIVE, MOVED, PENDING, Shard};
 use super::journal::{Reason, Step};
 use super::reclaim::Garbage;
-use super::segment::{Arena, Ref};
+use super::segment::Ref;
 use super::shard::Locked;
 use super::{DbId, Keyspace, Purge};
 use smallvec::SmallVec;

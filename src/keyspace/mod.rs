@@ -6,7 +6,7 @@
 //! locks     several keys at once
 //! header    a shard's 16 bytes, the byte lock        shard  the guard: find, insert, replace, remove
 //! bucket    12 tags and 32-bit references in a cache line     entry  a key and its value, packed
-//! segment   the mapping behind entries, arenas, free stacks
+//! segment   the mapping behind entries          arena    places in its segments, free stacks
 //! engines   the tables of a database          migrate  from one into the other
 //! compact   segments with holes are emptied   scan     walking in hash order, random keys
 //! contention  waits for locks as a part of the load
@@ -25,6 +25,7 @@
 //! migration drops what is past its deadline, and says so), RESP, sockets, settings, clocks other than
 //! to measure slices and to date migrations.
 
+mod arena;
 mod batch;
 mod bucket;
 mod compact;

@@ -7,6 +7,7 @@
 //! 3. A reference into an entry is never kept beyond the lock: it borrows the guard.
 #![allow(unsafe_code)] // entries and blocks are reached through raw places
 
+use super::arena::Arena;
 use super::batch::Batch;
 use super::bucket::{At, Block, BlockView, SLOTS, Word};
 use super::engines::{Engine, Engines, Space};
@@ -14,7 +15,7 @@ use super::entry::{self, EntryMut, EntryRef, InPlace, NewEntry, Owned, ValuePart
 use super::hash::KeyHash;
 use super::header::{LIVE, MOVED, PENDING, Shard};
 use super::migrate;
-use super::segment::{Arena, Ref};
+use super::segment::Ref;
 use super::{Content, Meta, OutOfSpace, Taken};
 use crate::values::{Blob, Kind, Value};
 use std::mem::ManuallyDrop;

@@ -106,6 +106,10 @@ fn look(env: Env<'_>, hands: &mut Hands<'_>, batch: &Batch<'_>) -> Made {
     let limit = hands.local.room.limit;
     let used = in_use(shared, batch.live_bytes());
     let full = batch.keyspace().is_nearly_full();
+    // Holes are not in use, but they are resident: with them the limit is kept too, as far as compaction can.
+    if used + batch.dead_bytes() as u64 > limit {
+        batch.keyspace().memory_is_short();
+    }
     if used <= limit && !full {
         hands.local.room.grant(limit - used, shared.workers);
         shared.memory.note_exceeded(false, clock::mono_ms);

@@ -17,8 +17,9 @@
 
 use super::OutOfSpace;
 use super::segment::{CLOSED, EVACUATING, OPEN, Ref, SEGMENT_UNITS, Segments, UNIT, UNITS_MAX, first_unit};
+use super::unrest::{Mood, Unrest};
 use parking_lot::{Mutex, MutexGuard};
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
 
 /// Items that one free stack keeps; further holes are left to compaction.
 const STACK_ITEMS_MAX: usize = 4096;
@@ -43,6 +44,8 @@ pub(super) struct Arena {
     unfinished: AtomicBool,
     /// Some free stacks should be looked through.
     stale: AtomicBool,
+    /// Before this time no victim is looked for: there was none.
+    search_after_ms: AtomicU64,
 }
 
 #[derive(Default)]
@@ -58,6 +61,9 @@ struct Inner {
     inserts: u32,
     /// Stacks that may hold places of segments that are gone; they are looked through one by one.
     stale_stacks: usize,
+    unrest: Unrest,
+    /// Segments visited since the last victim was found, or since the arena was last not still.
+    vain: usize,
 }
 
 /// How a change alters the counts of a database.
@@ -80,6 +86,7 @@ impl Arena {
             live: AtomicUsize::new(0),
             unfinished: AtomicBool::new(false),
             stale: AtomicBool::new(false),
+            search_after_ms: AtomicU64::new(0),
         }
     }
 
@@ -112,6 +119,16 @@ impl Arena {
     /// Whether an evacuation was begun and not ended.
     pub fn is_evacuating(&self) -> bool {
         self.unfinished.load(Relaxed)
+    }
+
+    /// The time before which there is no use in looking for a victim.
+    pub fn search_after_ms(&self) -> u64 {
+        self.search_after_ms.load(Relaxed)
+    }
+
+    /// No victim was found: not before this time again.
+    pub fn search_after(&self, ms: u64) {
+        self.search_after_ms.store(ms, Relaxed);
     }
 
     /// Whether free stacks hold what compaction has made void.
@@ -167,6 +184,7 @@ impl ArenaGuard<'_> {
     /// A place of `units`, counted as living. It must be written before the guard goes.
     #[inline]
     pub fn reserve(&mut self, units: usize) -> Result<Ref, OutOfSpace> {
+        self.inner.unrest.note(units);
         if let Some(stack) = self.inner.stacks.get_mut(units) {
             while let Some((place, generation)) = stack.pop() {
                 let meta = self.segments.meta(place.segment());
@@ -243,8 +261,19 @@ impl ArenaGuard<'_> {
                 add32(&meta.generation, 1);
             }
             CLOSED | OPEN => self.push(place, units, meta.generation.load(Relaxed)),
-            _ => {}
+            // What compaction itself copies is no unrest.
+            _ => return,
         }
+        self.inner.unrest.note(units);
+    }
+
+    /// How much changes in this arena.
+    pub fn mood(&mut self, now_ms: u64) -> Mood {
+        let mood = self.inner.unrest.look(self.arena.used.load(Relaxed), now_ms);
+        if mood != Mood::Still {
+            self.inner.vain = 0;
+        }
+        mood
     }
 
     fn push(&mut self, place: Ref, units: usize, generation: u32) {
@@ -279,6 +308,7 @@ impl ArenaGuard<'_> {
             self.inner.evacuating = true;
             return Some(victim);
         }
+        self.inner.vain = self.inner.vain.saturating_add(visits);
         for _ in 0..visits.min(self.inner.segments.len()) {
             self.inner.sweep += 1;
             if self.inner.sweep >= self.inner.segments.len() {
@@ -296,11 +326,17 @@ impl ArenaGuard<'_> {
                 meta.state.store(EVACUATING, Relaxed);
                 add32(&meta.generation, 1);
                 self.inner.evacuating = true;
+                self.inner.vain = 0;
                 self.arena.unfinished.store(true, Relaxed);
                 return Some(Victim { segment, unit: first_unit(segment) });
             }
         }
         None
+    }
+
+    /// Whether each segment of a still arena was looked at since the last victim: there is no other.
+    pub fn has_searched_all(&self) -> bool {
+        self.inner.vain >= self.inner.segments.len()
     }
 
     /// Puts a victim back, to go on later; released if all of it was walked.

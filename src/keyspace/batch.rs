@@ -200,9 +200,8 @@ impl<'p> Batch<'p> {
     /// A place of this arena died.
     #[inline]
     pub(super) fn released(&self, arena: &Arena) {
-        if arena.wants_compaction(compact::PERCENT_IDLE, compact::SLACK_IDLE) {
-            let busy = arena.wants_compaction(compact::PERCENT, compact::SLACK);
-            self.keyspace.work.request_compaction(busy);
+        if arena.wants_compaction(compact::PERCENT_STILL, compact::SLACK_STILL) {
+            self.keyspace.work.request_compaction();
         }
     }
 
@@ -375,6 +374,11 @@ impl<'p> Batch<'p> {
     /// Bytes of living entries, their values out of line apart.
     pub fn live_bytes(&self) -> usize {
         (0..self.keyspace.databases()).filter_map(|db| self.engines(db)).map(|e| e.space.live_bytes()).sum()
+    }
+
+    /// Bytes of dead entries whose places are neither filled nor given back yet.
+    pub fn dead_bytes(&self) -> usize {
+        (0..self.keyspace.databases()).filter_map(|db| self.engines(db)).map(|e| e.space.dead_bytes()).sum()
     }
 
     /// One key at random; false if there is none. Call again with another `rnd` for another key.

@@ -8,7 +8,8 @@
 //! bucket    12 tags and 32-bit references in a cache line     entry  a key and its value, packed
 //! segment   the mapping behind entries          arena    places in its segments, free stacks
 //! engines   the tables of a database          migrate  from one into the other
-//! compact   segments with holes are emptied   scan     walking in hash order, random keys
+//! compact   segments with holes are emptied   unrest   how fast an arena changes
+//! scan     walking in hash order, random keys
 //! contention  waits for locks as a part of the load
 //! reclaim   epochs and the trash              work     what the helper thread is woken for
 //! renew     what stands out of line is moved together
@@ -46,6 +47,7 @@ mod segment;
 mod shard;
 mod sizes;
 mod sync;
+mod unrest;
 mod work;
 
 #[cfg(test)]
@@ -63,6 +65,7 @@ pub use sizes::Sizes;
 
 use crate::memory::Renewal;
 use crate::values::Value;
+use compact::{Haste, Outcome};
 use engines::Engines;
 use reclaim::{Garbage, Protected, Reclaim};
 use segment::Segments;
@@ -316,17 +319,19 @@ impl Keyspace {
     /// The helper thread sleeps here until there may be something to maintain, or the limit
     /// has passed. An idle process is not woken by anything else.
     pub fn wait_for_work(&self, limit: Option<Duration>) {
-        let at_most = |d: Duration| Some(limit.map_or(d, |l| l.min(d)));
+        let looks_in = self.work.until_compaction(crate::clock::mono_ms());
         if self.work.is_for_helper() {
             return;
         }
+        let at_most = |d: Duration| {
+            [limit, looks_in].into_iter().flatten().min().map_or(Some(d), |other| Some(other.min(d)))
+        };
         if !self.reclaim.trash.is_empty() || self.segments.wants_discard(false) {
             self.work.sleep(at_most(RETRY));
-        } else if self.work.wants_settling() || self.segments.wants_discard(true) {
+        } else if looks_in.is_some() || self.segments.wants_discard(true) {
             // Who wants to be woken earlier has something else to do: that is no quiet.
             let quiet = limit.is_none_or(|l| l >= QUIET);
             if !self.work.sleep(at_most(QUIET)) && quiet {
-                self.work.take_settling();
                 self.work.settle(true);
             }
         } else if self.work.is_watching() {
@@ -385,14 +390,21 @@ impl Keyspace {
     /// What only the helper thread does.
     fn tidy(&self, who: &mut Participant) -> bool {
         let settling = self.work.is_settling();
-        let urgent = self.work.take_compaction();
+        let asked = self.work.take_compaction();
         {
             let batch = who.enter();
-            if (urgent || settling) && compact::step(&batch, settling) {
-                if urgent {
-                    self.work.request_compaction(true);
+            if asked || settling {
+                let now_ms = crate::clock::mono_ms();
+                match compact::step(&batch, self.haste(settling, now_ms), now_ms) {
+                    Outcome::Worked => {
+                        if asked {
+                            self.work.go_on_compacting();
+                        }
+                        return true;
+                    }
+                    Outcome::Waits => self.work.compact_later(now_ms + compact::SEARCH_MS),
+                    Outcome::Nothing => {}
                 }
-                return true;
             }
             self.work.settle(false);
             if !self.reclaim.trash.is_empty() {
@@ -401,6 +413,21 @@ impl Keyspace {
         }
         self.reclaim.trash.empty(TRASH_STEP)
             || self.segments.wants_discard(settling) && self.segments.discard(DISCARD_STEP, settling) > 0
+    }
+
+    fn haste(&self, settling: bool, now_ms: u64) -> Haste {
+        if self.work.is_memory_short(now_ms) || self.segments.is_nearly_full() {
+            Haste::Short
+        } else if settling {
+            Haste::Idle
+        } else {
+            Haste::None
+        }
+    }
+
+    /// Memory is short: for a while holes are compacted at once, also where they may be filled or grow soon.
+    pub fn memory_is_short(&self) {
+        self.work.memory_is_short(crate::clock::mono_ms());
     }
 
     /// Goes on with a walk over what stands out of line, for about so long; false when it is at its end. Not while keys
@@ -425,7 +452,8 @@ impl Keyspace {
     /// the helper thread; it takes as long as it takes.
     pub fn purge(&self, who: &mut Participant, now_ms: u64, purge: &mut dyn Purge) {
         while self.maintain(who, 10_000, now_ms, purge) {}
-        while compact::step(&who.enter(), true) {}
+        let now = crate::clock::mono_ms();
+        while compact::step(&who.enter(), Haste::Now, now) == Outcome::Worked {}
         for _ in 0..8 {
             who.enter().pin().collect();
             while self.reclaim.trash.empty(TRASH_STEP) {}

@@ -4,25 +4,30 @@
 //! it once per batch with one relaxed load; the helper thread sleeps until a flag comes up.
 
 use parking_lot::{Condvar, Mutex};
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 /// A database's load should be looked at.
 const CHECK: u32 = 1 << 31;
 /// The same, left to the helper thread.
 const CHECK_LATER: u32 = 1 << 27;
-/// An arena has too many dead bytes; and, less urgent, more than it need have.
+/// An arena has more dead bytes than it need have; and that was seen, and can wait a little.
 const COMPACT: u32 = 1 << 30;
-const SETTLE: u32 = 1 << 29;
+const COMPACT_LATER: u32 = 1 << 29;
 /// The helper is tidying up because it was quiet.
 const SETTLING: u32 = 1 << 28;
 const OWED_MAX: u32 = 0xffff;
+/// How long memory is short after somebody has said so.
+const SHORT_MS: u64 = 1000;
 
 #[derive(Default)]
 pub(super) struct Work {
     word: AtomicU32,
     /// Databases that are being resized.
     pub migrating: AtomicUsize,
+    /// When the helper looks again at what can wait, and until when memory is short; monotonic milliseconds.
+    look_at_ms: AtomicU64,
+    short_until_ms: AtomicU64,
     /// Some database has more shards than its keys need, and should be looked at now and then.
     watching: AtomicBool,
     woken: Mutex<bool>,
@@ -99,20 +104,53 @@ impl Work {
         self.take(CHECK) | (helper && self.take(CHECK_LATER))
     }
 
-    pub fn request_compaction(&self, urgent: bool) {
-        self.raise(if urgent { COMPACT } else { SETTLE });
+    /// There are holes. Nothing happens if the helper knows and waits for calm.
+    #[inline]
+    pub fn request_compaction(&self) {
+        if self.word.load(Relaxed) & (COMPACT | COMPACT_LATER) == 0 {
+            self.raise(COMPACT);
+        }
+    }
+
+    /// The helper was at it and is not at the end.
+    pub fn go_on_compacting(&self) {
+        self.word.fetch_or(COMPACT, Relaxed);
     }
 
     pub fn take_compaction(&self) -> bool {
         self.take(COMPACT)
     }
 
-    pub fn wants_settling(&self) -> bool {
-        self.word.load(Relaxed) & SETTLE != 0
+    /// The helper looks again at this time.
+    pub fn compact_later(&self, at_ms: u64) {
+        self.look_at_ms.store(at_ms, Relaxed);
+        self.word.fetch_or(COMPACT_LATER, Relaxed);
     }
 
-    pub fn take_settling(&self) -> bool {
-        self.take(SETTLE)
+    /// The time until that, if it waits for it; when it is over, compaction is due.
+    pub fn until_compaction(&self, now_ms: u64) -> Option<Duration> {
+        if self.word.load(Relaxed) & COMPACT_LATER == 0 {
+            return None;
+        }
+        let left = self.look_at_ms.load(Relaxed).saturating_sub(now_ms);
+        if left == 0 {
+            self.word.fetch_or(COMPACT, Relaxed);
+            self.word.fetch_and(!COMPACT_LATER, Relaxed);
+        }
+        Some(Duration::from_millis(left))
+    }
+
+    /// For a second, holes do not wait for calm.
+    pub fn memory_is_short(&self, now_ms: u64) {
+        if self.short_until_ms.load(Relaxed) < now_ms + SHORT_MS / 2 {
+            self.short_until_ms.store(now_ms + SHORT_MS, Relaxed);
+            self.look_at_ms.store(now_ms, Relaxed);
+            self.wake();
+        }
+    }
+
+    pub fn is_memory_short(&self, now_ms: u64) -> bool {
+        now_ms < self.short_until_ms.load(Relaxed)
     }
 
     pub fn settle(&self, on: bool) {

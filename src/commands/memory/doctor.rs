@@ -147,7 +147,7 @@ fn holes(p: &Patient, found: &mut Vec<String>) {
         };
         found.push(format!("Fragmentation: resident memory is {spread:.2} times what is in use: {cause}."));
     }
-    if p.dead > p.segments / 5 && p.dead > MIB {
+    if p.dead > p.segments / 5 * 3 && p.dead > MIB {
         found.push(format!(
             "Dead entries: {:.0} % of the segments wait to be compacted, more than the helper thread keeps up with. It needs CPU \
              time: look at the quota of the container.",
@@ -234,7 +234,7 @@ mod tests {
             (Patient { peak: 200 * MIB, ..well() }, "Peak: 200 MiB", "MEMORY PURGE"),
             (Patient { resident: 200 * MIB, ..well() }, "Fragmentation", "MEMORY PURGE"),
             (Patient { resident: 200 * MIB, active: 60 * MIB, ..well() }, "Fragmentation", "many sizes"),
-            (Patient { dead: 40 * MIB, ..well() }, "Dead entries: 50 %", "CPU"),
+            (Patient { dead: 60 * MIB, ..well() }, "Dead entries: 75 %", "CPU"),
             (Patient { unfreed: 5_000, ..well() }, "Frees: 5000", "CPU"),
             (Patient { clients_memory: 10 * MIB, ..well() }, "Client buffers: 1024 KiB", "CLIENT LIST"),
             (Patient { largest_output: 64 * MIB, ..well() }, "One client", "client-output-buffer-limit"),

@@ -1,5 +1,6 @@
 //! The keyspace as a whole, against simple twins.
 
+mod churn;
 mod concurrent;
 mod load;
 mod sizes;

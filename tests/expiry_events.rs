@@ -6,6 +6,7 @@ mod common;
 use std::collections::HashSet;
 use std::time::Duration;
 
+use common::rng::Rng;
 use common::{Client, HOUR_MS, Options, Server, Value, now_ms, step_clock, wait_until};
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -246,4 +247,48 @@ fn once_each_while_the_engines_grow_and_shrink() {
     adding.join().expect("the other writer");
     assert!(before_marker(&mut writer, &mut listener, "marker").is_empty());
     assert_eq!(writer.command("DBSIZE"), Value::Int(0));
+}
+
+/// Alone a refresh touches the entry and nothing else; a transaction reaches its keys in the general way.
+#[test]
+fn a_deadline_is_moved_alike_alone_and_in_a_transaction() {
+    let server = Options::tandem().set("notify-keyspace-events", "EA").start();
+    let (mut client, mut listener) = (server.client(), server.client());
+    listener.command("PSUBSCRIBE __keyevent@0__:*");
+    let mut rng = Rng::new(11);
+    let conditions = ["", " NX", " XX", " GT", " LT", " XX GT", " XX LT", " NX GT", " OTHER"];
+    let begun = i64::try_from(now_ms()).expect("a time");
+    for step in 0..400 {
+        let command = match rng.below(8) {
+            0 => "PERSIST {}".to_owned(),
+            1 => "SET {} v".to_owned(),
+            2 => "DEL {}".to_owned(),
+            _ => {
+                let hours = rng.below(6) as i64;
+                let at = if hours == 0 { 1 } else { begun + hours * HOUR_MS };
+                format!("PEXPIREAT {{}} {at}{}", conditions[rng.below(conditions.len())])
+            }
+        };
+        let alone = client.command(&command.replace("{}", "alone"));
+        client.command("MULTI");
+        client.command(&command.replace("{}", "within"));
+        let within = client.command("EXEC").items();
+        assert_eq!(within, [alone], "{step}: {command}");
+        let deadlines = ["alone", "within"].map(|key| client.command(&format!("PEXPIRETIME {key}")));
+        assert_eq!(deadlines[0], deadlines[1], "{step}: {command}");
+    }
+    client.command("SET end v");
+    let mut events: [Vec<String>; 2] = Default::default();
+    loop {
+        let items = listener.read().expect("an event").value.items();
+        let of = match items[3].text().as_str() {
+            "alone" => 0,
+            "within" => 1,
+            _ => break,
+        };
+        events[of].push(items[2].text());
+    }
+    assert_eq!(events[0], events[1]);
+    let expire = events[0].iter().filter(|event| event.ends_with(":expire")).count();
+    assert!(expire > 20, "{expire}");
 }

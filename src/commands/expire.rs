@@ -2,6 +2,7 @@
 
 use crate::commands::command::{Access, Arity, Command, Group, KeySpec, Outcome};
 use crate::commands::ctx::Ctx;
+use crate::commands::number;
 use crate::commands::row::{acl, flags, key_flags};
 use crate::effects::Class;
 use crate::error::Error;
@@ -184,6 +185,7 @@ struct Conditions {
 impl Conditions {
     fn parse(ctx: &mut Ctx<'_, '_>) -> Result<Conditions, Error> {
         let mut c = Conditions::default();
+        ctx.args.seek(3);
         while let Some(option) = ctx.args.peek() {
             if ctx.args.token("NX") {
                 c.nx = true;
@@ -218,41 +220,48 @@ impl Conditions {
 
 fn change(ctx: &mut Ctx<'_, '_>, form: Form) -> Result<Outcome, Error> {
     // The options are looked at before the number.
-    ctx.args.seek(3);
-    let conditions = Conditions::parse(ctx)?;
-    ctx.args.seek(2);
-    let n = ctx.args.int()?;
-    let base = if form.absolute { 0 } else { i64::try_from(ctx.now).unwrap_or(i64::MAX) };
+    let conditions = if ctx.args.count() > 3 { Conditions::parse(ctx)? } else { Conditions::default() };
+    let n = number::parse_i64(ctx.args.at(2)).ok_or(Error::NotInteger)?;
+    let now = i64::try_from(ctx.now).unwrap_or(i64::MAX);
     let deadline = n
         .checked_mul(form.unit_ms)
-        .and_then(|ms| ms.checked_add(base))
+        .and_then(|ms| ms.checked_add(if form.absolute { 0 } else { now }))
         .ok_or(Error::InvalidExpire(form.name))?;
-    let Some(old) = ctx.keys.deadline(0) else {
-        ctx.reply.int(0);
-        return Ok(Outcome::Done);
-    };
-    if !conditions.allow(old, deadline) {
-        ctx.reply.int(0);
-        return Ok(Outcome::Done);
-    }
-    let now = i64::try_from(ctx.now).unwrap_or(i64::MAX);
     if deadline <= now {
-        ctx.keys.remove(0);
-        ctx.fx.changed(0, Class::GENERIC, "del");
-        if ctx.shared.stream_has_readers() {
-            let key = ctx.keys.key(0).to_vec();
-            ctx.fx.instead(&[b"DEL", &key]);
+        return Ok(end(ctx, &conditions, deadline));
+    }
+    let at = deadline.unsigned_abs();
+    let set = match ctx.keys.move_deadline(0, at, |old| conditions.allow(Some(old), deadline)) {
+        Some(moved) => moved,
+        None => {
+            let old = ctx.keys.deadline(0);
+            old.is_some_and(|old| conditions.allow(old, deadline)) && ctx.keys.set_deadline(0, Some(at))?
         }
-    } else {
-        ctx.keys.set_deadline(0, Some(deadline.unsigned_abs()))?;
+    };
+    if set {
         ctx.fx.changed(0, Class::GENERIC, "expire");
         if ctx.shared.stream_has_readers() {
             let key = ctx.keys.key(0).to_vec();
             ctx.fx.instead(&[b"PEXPIREAT", &key, deadline.to_string().as_bytes()]);
         }
     }
-    ctx.reply.int(1);
+    ctx.reply.int(i64::from(set));
     Ok(Outcome::Done)
+}
+
+/// A deadline that is not ahead: the key goes at once.
+fn end(ctx: &mut Ctx<'_, '_>, conditions: &Conditions, deadline: i64) -> Outcome {
+    let ends = ctx.keys.deadline(0).is_some_and(|old| conditions.allow(old, deadline));
+    if ends {
+        ctx.keys.remove(0);
+        ctx.fx.changed(0, Class::GENERIC, "del");
+        if ctx.shared.stream_has_readers() {
+            let key = ctx.keys.key(0).to_vec();
+            ctx.fx.instead(&[b"DEL", &key]);
+        }
+    }
+    ctx.reply.int(i64::from(ends));
+    Outcome::Done
 }
 
 /// PERSIST

@@ -15,7 +15,9 @@ use crate::effects::ended::{Kept, KeptPart};
 use crate::error::Error;
 use crate::eviction::access::{Touch, touched};
 use crate::expiry::{Expiry, Graveyard};
-use crate::keyspace::{Batch, DbId, EntryRef, KeyHash, Lent, LentSet, LockSet, Pos, ShardGuard, Taken};
+use crate::keyspace::{
+    Batch, DbId, EntryRef, InPlace, KeyHash, Lent, LentSet, LockSet, Pos, ShardGuard, Taken,
+};
 use crate::values::{Blob, Kind, Value};
 
 use slots::{Found, Slot, Slots};
@@ -118,6 +120,32 @@ fn look<'g>(guard: &'g ShardGuard<'_>, slot: &Slot<'_>, now: u64, policy: Touch)
         note_access(entry, now, policy);
     }
     Look::Here(pos, entry)
+}
+
+/// The entry of a slot, found and to be written over. None if it is not there, or its time has come.
+#[inline(always)]
+fn in_place<'g>(
+    guard: &'g mut ShardGuard<'_>,
+    slot: &mut Slot<'_>,
+    now: u64,
+    policy: Touch,
+) -> Option<InPlace<'g>> {
+    match slot.found {
+        Found::Missing => None,
+        Found::At(pos) => Some(guard.in_place(pos)),
+        Found::Unknown => {
+            let Some((pos, entry)) = guard.find_in_place(slot.hash, &slot.key) else {
+                slot.found = Found::Missing;
+                return None;
+            };
+            if is_past(entry.entry(), now) {
+                return None;
+            }
+            note_access(entry.entry(), now, policy);
+            slot.found = Found::At(pos);
+            Some(entry)
+        }
+    }
 }
 
 #[inline(always)]

@@ -6,7 +6,7 @@
 use crate::error::Error;
 use crate::eviction::access::fresh;
 use crate::keys::slots::Found;
-use crate::keys::{Guards, Keys, NewString, Ttl, is_past, note_access};
+use crate::keys::{Guards, Keys, NewString, Ttl, in_place};
 use crate::keyspace::{Content, InPlace, Meta, Taken};
 use crate::values::{Blob, Kind, Value};
 
@@ -47,24 +47,8 @@ impl<'k> Keys<'_, 'k> {
     /// else. None if it is not there, or its time has come, or there are other keys.
     #[inline(always)]
     pub fn in_place(&mut self, i: usize) -> Option<InPlace<'_>> {
-        let slot = &mut self.slots[i];
         let Guards::One(guard) = &mut self.guards else { return None };
-        match slot.found {
-            Found::Missing => None,
-            Found::At(pos) => Some(guard.in_place(pos)),
-            Found::Unknown => {
-                let Some((pos, entry)) = guard.find_in_place(slot.hash, &slot.key) else {
-                    slot.found = Found::Missing;
-                    return None;
-                };
-                if is_past(entry.entry(), self.now) {
-                    return None;
-                }
-                note_access(entry.entry(), self.now, self.policy);
-                slot.found = Found::At(pos);
-                Some(entry)
-            }
-        }
+        in_place(guard, &mut self.slots[i], self.now, self.policy)
     }
 
     fn put(&mut self, i: usize, mut content: Content<'_>, raw: bool, ttl: Ttl) -> Result<(), Error> {
@@ -153,6 +137,22 @@ impl<'k> Keys<'_, 'k> {
         } else {
             self.put_string(i, NewString::Raw(&buf), Ttl::Keep)
         }
+    }
+
+    /// Moves the deadline of an only key that has one, if `allows` says so of the present one: nearly every EXPIRE is a refresh,
+    /// and touches nothing else. Whether it did; None if there is no such key, or it has no deadline, or there are other keys:
+    /// then [`set_deadline`](Self::set_deadline) is to be asked.
+    #[inline(always)]
+    pub fn move_deadline(&mut self, i: usize, to: u64, allows: impl FnOnce(u64) -> bool) -> Option<bool> {
+        let Guards::One(guard) = &mut self.guards else { return None };
+        let slot = &mut self.slots[i];
+        let mut entry = in_place(guard, slot, self.now, self.policy)?;
+        let (old, armed) = (entry.entry().deadline()?, entry.entry().armed());
+        if !allows(old) {
+            return Some(false);
+        }
+        let armed = self.expiry.change(slot.db, slot.hash, Some((old, armed)), Some(to));
+        Some(entry.move_deadline(to, armed))
     }
 
     /// Sets or removes the deadline of key `i`; false if there is no such key.

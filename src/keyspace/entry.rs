@@ -542,6 +542,12 @@ impl InPlace<'_> {
     pub fn rewrite(&mut self, bytes: &[u8], keep: bool) -> bool {
         self.0.rewrite_packed(bytes, keep)
     }
+
+    /// Another deadline for an entry that has one, with its tick; false for one that has none.
+    #[inline(always)]
+    pub fn move_deadline(&mut self, deadline: u64, armed: u32) -> bool {
+        self.0.move_deadline(deadline, armed)
+    }
 }
 
 /// An entry of a locked shard that may be changed.
@@ -642,6 +648,7 @@ impl<'g> EntryMut<'g> {
     }
 
     /// Another deadline for an entry that has one, with its tick; false for one that has none.
+    #[inline(always)]
     pub fn move_deadline(&self, deadline: u64, armed: u32) -> bool {
         let has = self.raw.flags() & TTL != 0;
         if has {

@@ -33,6 +33,8 @@ use crate::values::Blob;
 use part::{Part, Resolved, UNRESOLVED};
 use timed::{Segment, add_tally, record};
 
+pub use expire::Slice;
+
 /// Microseconds of maintenance that a worker does after a batch when inserts outrun the helper.
 const HELP_US: u64 = 100;
 
@@ -46,8 +48,9 @@ pub struct Runner {
     pub lane: Lane,
     config: arc_swap::Cache<Arc<arc_swap::ArcSwap<Config>>, Arc<Config>>,
     earlier: Rc<Notify>,
-    /// The deadline for which the expiry task sleeps.
+    /// The deadline for which the expiry task sleeps, if it does.
     sleeping_until: u64,
+    expiry_sleeps: bool,
     /// CPU time of this thread when the last slice of expiry began, if that left something to do.
     expiry_turn_began: Option<u64>,
     moment: Moment,
@@ -166,6 +169,7 @@ impl Runner {
             config: arc_swap::Cache::new(Arc::clone(&shared.config)),
             earlier,
             sleeping_until: u64::MAX,
+            expiry_sleeps: false,
             expiry_turn_began: None,
             moment: Moment::default(),
             resolved: Box::new([UNRESOLVED; BATCH_MAX]),

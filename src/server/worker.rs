@@ -6,7 +6,6 @@ use std::net::TcpListener;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use tokio::io::Interest;
@@ -18,16 +17,13 @@ use crate::clock;
 use crate::memory::allocator;
 use crate::protocol::{OutBuf, Requests};
 use crate::server::alarm::Alarm;
-use crate::server::batch::Runner;
+use crate::server::batch::{Runner, Slice};
 use crate::server::connection::{Connection, Desk, SCRATCH_BYTES, panic_text};
 use crate::server::turns::MailTurns;
 use crate::shared::Shared;
 use crate::sys::readiness;
 use crate::sys::socket::{Stream, UnixSocket};
 
-/// Microseconds of expiry between two looks at the connections: about what they themselves take of a turn under load, so a
-/// flood of expiries adds some 100 µs to a request. With 200 it was worked off a tenth sooner, at 100 µs more for each.
-const EXPIRY_SLICE_US: u64 = 100;
 /// How often a worker that must not expire keys (CLIENT PAUSE, DEBUG SET-ACTIVE-EXPIRE 0) looks whether it may again.
 const EXPIRY_HELD_BACK: Duration = Duration::from_millis(10);
 /// How long a shutdown waits for clients that are slow to read what is due to them.
@@ -301,7 +297,8 @@ async fn expire(worker: Rc<Worker>, alarm: Alarm) {
         // One that comes while the wheels are looked at is seen when this is about to sleep.
         steps.mark_unchanged();
         // A panic in a slice is a bug; it must not end the expiry of this worker.
-        let slice = catch_unwind(AssertUnwindSafe(|| expire_slice(&worker))).unwrap_or_else(|payload| {
+        let slice = catch_unwind(AssertUnwindSafe(|| worker.desk.borrow_mut().runner.expire_slice()));
+        let slice = slice.unwrap_or_else(|payload| {
             tracing::error!("expiry ended in a panic: {}", panic_text(&*payload));
             Slice::HeldBack
         });
@@ -356,26 +353,4 @@ async fn give_up_caches(worker: Rc<Worker>) {
         worker.shared.caches.notified().await;
         allocator::flush_thread();
     }
-}
-
-enum Slice {
-    /// More is due.
-    More,
-    /// Nothing may be deleted now, although something may be due.
-    HeldBack,
-    /// Nothing is due before this time (Unix ms), if ever.
-    Until(Option<u64>),
-}
-
-fn expire_slice(worker: &Worker) -> Slice {
-    let runner = &mut worker.desk.borrow_mut().runner;
-    assert!(!std::mem::take(&mut runner.lane.local.panic_in_expiry), "asked for by DEBUG FAULT");
-    let held_back =
-        !worker.shared.active_expire.load(Relaxed) || worker.shared.pause.active(clock::now_ms()).is_some();
-    if !held_back && runner.expire(EXPIRY_SLICE_US) {
-        return Slice::More;
-    }
-    let next = runner.lane.expiry.next_deadline();
-    runner.wake_for(next);
-    if held_back && next.is_some() { Slice::HeldBack } else { Slice::Until(next) }
 }

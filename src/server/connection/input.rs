@@ -31,6 +31,7 @@ impl Connection {
             if more.is_ok() {
                 connection.send_from(desk)?;
             }
+            desk.runner.expire_if_due();
             more
         })
     }

@@ -9,7 +9,7 @@
 //! to a subscription once, whichever of its two names that matches. Names of feeds stand for events: PUBLISH to them
 //! reaches nobody, and patterns such as `*` do not hear them, as no client of Redis expects them there.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -19,6 +19,8 @@ use crate::clients::{ClientHandle, ClientId};
 use crate::effects::audience::{Audience, Interest};
 use crate::effects::ended::Ended;
 use crate::events::message::Facts;
+use crate::events::names::Listeners;
+use crate::events::patterns::Patterns;
 use crate::events::pubsub::Scope;
 use crate::glob;
 use crate::protocol::Reply;
@@ -44,67 +46,6 @@ pub fn facts_of<'a>(ended: &Ended<'a>, value_max: Option<usize>) -> Facts<'a> {
     facts
 }
 
-type Listeners = Vec<Arc<ClientHandle>>;
-/// Patterns that begin alike.
-type Alike = BTreeMap<Box<[u8]>, Listeners>;
-
-/// Patterns with their listeners, found by what they begin with: one look for each length of such a beginning that
-/// is in use, however many patterns there are.
-#[derive(Default)]
-struct Patterns {
-    by_beginning: HashMap<Box<[u8]>, Alike>,
-    /// How many beginnings have each length.
-    lengths: BTreeMap<usize, usize>,
-}
-
-impl Patterns {
-    fn listeners(&mut self, pattern: &[u8]) -> &mut Listeners {
-        let beginning = literal_beginning(pattern);
-        if !self.by_beginning.contains_key(beginning) {
-            *self.lengths.entry(beginning.len()).or_default() += 1;
-        }
-        self.by_beginning.entry(beginning.into()).or_default().entry(pattern.into()).or_default()
-    }
-
-    fn remove(&mut self, pattern: &[u8], client: ClientId) {
-        let beginning = literal_beginning(pattern);
-        let Some(same) = self.by_beginning.get_mut(beginning) else { return };
-        let Some(listeners) = same.get_mut(pattern) else { return };
-        listeners.retain(|l| l.id != client);
-        if listeners.is_empty() {
-            same.remove(pattern);
-        }
-        if same.is_empty() {
-            self.by_beginning.remove(beginning);
-            if let Some(count) = self.lengths.get_mut(&beginning.len()) {
-                *count -= 1;
-                if *count == 0 {
-                    self.lengths.remove(&beginning.len());
-                }
-            }
-        }
-    }
-
-    /// Calls `f` with each pattern that begins as `name` does.
-    fn candidates<'s>(&'s self, name: &[u8], mut f: impl FnMut(&'s [u8], &'s Listeners)) {
-        for &length in self.lengths.keys().take_while(|length| **length <= name.len()) {
-            for (pattern, listeners) in self.by_beginning.get(&name[..length]).into_iter().flatten() {
-                f(pattern, listeners);
-            }
-        }
-    }
-
-    fn count(&self) -> usize {
-        self.by_beginning.values().map(Alike::len).sum()
-    }
-}
-
-/// What a text must begin with to match the pattern.
-fn literal_beginning(pattern: &[u8]) -> &[u8] {
-    let special = pattern.iter().position(|b| matches!(b, b'*' | b'?' | b'[' | b'\\'));
-    &pattern[..special.unwrap_or(pattern.len())]
-}
-
 /// The listeners of one kind of event.
 #[derive(Default)]
 struct Feed {
@@ -114,15 +55,14 @@ struct Feed {
 
 impl Feed {
     fn is_empty(&self) -> bool {
-        self.channels.is_empty() && self.patterns.lengths.is_empty()
+        self.channels.is_empty() && self.patterns.len() == 0
     }
 
     fn listen(&mut self, scope: Scope, name: &[u8], client: &Arc<ClientHandle>) {
-        let listeners = match scope {
-            Scope::Pattern => self.patterns.listeners(name),
-            _ => self.channels.entry(name.into()).or_default(),
-        };
-        listeners.push(Arc::clone(client));
+        match scope {
+            Scope::Pattern => self.patterns.add(name, client),
+            _ => self.channels.entry(name.into()).or_default().add(client),
+        }
     }
 
     fn leave(&mut self, scope: Scope, name: &[u8], client: ClientId) {
@@ -130,7 +70,7 @@ impl Feed {
             return self.patterns.remove(name, client);
         }
         if let Some(listeners) = self.channels.get_mut(name) {
-            listeners.retain(|l| l.id != client);
+            listeners.remove(client);
             if listeners.is_empty() {
                 self.channels.remove(name);
             }
@@ -141,11 +81,11 @@ impl Feed {
     fn send<'f>(&self, name: &[u8], short: Option<usize>, facts: impl FnOnce() -> Facts<'f>) -> u64 {
         let mut message = Message::new(facts);
         for channel in std::iter::once(name).chain(short.map(|end| &name[..end])) {
-            for client in self.channels.get(channel).into_iter().flatten() {
+            for client in self.channels.get(channel).into_iter().flat_map(|listeners| listeners.iter()) {
                 message.to(client, &[b"message", channel]);
             }
         }
-        self.patterns.candidates(name, |pattern, listeners| {
+        self.patterns.for_each_like(name, |pattern, listeners| {
             let matches = |channel: &&[u8]| glob::matches(pattern, channel, false);
             let names = std::iter::once(name).chain(short.map(|end| &name[..end]));
             if let Some(channel) = { names }.find(matches) {
@@ -250,14 +190,14 @@ impl Feeds {
     /// Listeners of one channel.
     pub fn listeners(&self, name: &[u8]) -> usize {
         let feed = if name.starts_with(ENDED) { &self.ended } else { &self.values };
-        feed.read().channels.get(name).map_or(0, Vec::len)
+        feed.read().channels.get(name).map_or(0, |listeners| listeners.len())
     }
 
     /// Number of distinct names in a scope.
     pub fn count(&self, scope: Scope) -> usize {
         let of = |feed: &RwLock<Feed>| match scope {
             Scope::Channel => feed.read().channels.len(),
-            Scope::Pattern => feed.read().patterns.count(),
+            Scope::Pattern => feed.read().patterns.len(),
             Scope::Shard => 0,
         };
         of(&self.ended) + of(&self.values)
@@ -320,15 +260,9 @@ impl Feeds {
         };
         let mut message = Message::new(facts);
         let values = self.values.read();
-        for (beginning, alike) in &values.patterns.by_beginning {
-            // Whoever may hear of a key of this database.
-            if !beginning.starts_with(&begin) && !begin.starts_with(beginning) {
-                continue;
-            }
-            for (pattern, listeners) in alike {
-                listeners.iter().for_each(|c| message.to(c, &[b"pmessage", pattern, &begin[..short]]));
-            }
-        }
+        values.patterns.for_each_from(&begin, |pattern, listeners| {
+            listeners.iter().for_each(|c| message.to(c, &[b"pmessage", pattern, &begin[..short]]));
+        });
         self.count_delivered(message.sent);
     }
 }

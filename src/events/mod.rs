@@ -8,6 +8,7 @@ pub mod message;
 pub mod monitor;
 mod names;
 pub mod outbox;
+mod patterns;
 mod prefixes;
 pub mod pubsub;
 pub mod tracking;

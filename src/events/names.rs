@@ -1,17 +1,15 @@
 //! Who listens to which channel, and to which pattern of channels.
 //!
 //! Channels stand in several maps with a lock each, so that workers that publish rarely meet. Patterns
-//! stand under the text that they begin with: a message looks only at those that begin as its channel
-//! does, and matches these exactly.
+//! share one: they are few, and a message looks only at those that begin as its channel does.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use parking_lot::RwLock;
 use smallvec::SmallVec;
 
-use super::prefixes::PrefixMap;
 use crate::clients::{ClientHandle, ClientId};
 use crate::glob;
 
@@ -24,12 +22,14 @@ const SHRINK_MIN: usize = 64;
 pub struct Listeners(SmallVec<[Arc<ClientHandle>; 2]>);
 
 impl Listeners {
-    fn add(&mut self, client: &Arc<ClientHandle>) {
+    /// Adds one, who is not there yet.
+    pub fn add(&mut self, client: &Arc<ClientHandle>) {
         let at = self.0.partition_point(|other| other.id < client.id);
         self.0.insert(at, Arc::clone(client));
     }
 
-    fn remove(&mut self, client: ClientId) {
+    /// Removes one.
+    pub fn remove(&mut self, client: ClientId) {
         if let Ok(at) = self.0.binary_search_by_key(&client, |other| other.id) {
             self.0.remove(at);
         }
@@ -112,18 +112,11 @@ impl Channels {
     }
 }
 
-/// Patterns and their listeners.
+/// Patterns and their listeners, for all workers.
 #[derive(Default)]
 pub struct Patterns {
-    /// Under the text that they begin with.
-    patterns: RwLock<PrefixMap<BTreeMap<Box<[u8]>, Listeners>>>,
+    patterns: RwLock<super::patterns::Patterns>,
     len: AtomicUsize,
-}
-
-/// What every name that a pattern matches begins with.
-fn literal_start(pattern: &[u8]) -> &[u8] {
-    let end = pattern.iter().position(|b| matches!(b, b'*' | b'?' | b'[' | b'\\'));
-    &pattern[..end.unwrap_or(pattern.len())]
 }
 
 impl Patterns {
@@ -136,28 +129,15 @@ impl Patterns {
     /// Adds a listener, who is not one yet.
     pub fn add(&self, pattern: &[u8], client: &Arc<ClientHandle>) {
         let mut patterns = self.patterns.write();
-        let same_start = patterns.entry(literal_start(pattern));
-        let listeners = same_start.entry(pattern.into()).or_insert_with(|| {
-            self.len.fetch_add(1, Relaxed);
-            Listeners::default()
-        });
-        listeners.add(client);
+        patterns.add(pattern, client);
+        self.len.store(patterns.len(), Relaxed);
     }
 
     /// Removes a listener.
     pub fn remove(&self, pattern: &[u8], client: ClientId) {
         let mut patterns = self.patterns.write();
-        let start = literal_start(pattern);
-        let Some(same_start) = patterns.get_mut(start) else { return };
-        let Some(listeners) = same_start.get_mut(pattern) else { return };
-        listeners.remove(client);
-        if listeners.is_empty() {
-            same_start.remove(pattern);
-            self.len.fetch_sub(1, Relaxed);
-            if same_start.is_empty() {
-                patterns.remove(start);
-            }
-        }
+        patterns.remove(pattern, client);
+        self.len.store(patterns.len(), Relaxed);
     }
 
     /// Hands every pattern that matches a channel to `f`, with its listeners.
@@ -165,11 +145,9 @@ impl Patterns {
         if self.len() == 0 {
             return;
         }
-        self.patterns.read().for_each_of(channel, |_, same_start| {
-            for (pattern, listeners) in same_start {
-                if glob::matches(pattern, channel, false) {
-                    f(pattern, listeners);
-                }
+        self.patterns.read().for_each_like(channel, |pattern, listeners| {
+            if glob::matches(pattern, channel, false) {
+                f(pattern, listeners);
             }
         });
     }

@@ -43,6 +43,11 @@ impl<V> PrefixMap<V> {
         self.map.remove(prefix)
     }
 
+    /// All prefixes, in order.
+    pub fn iter(&self) -> impl Iterator<Item = (&[u8], &V)> {
+        self.map.iter().map(|(prefix, value)| (&**prefix, value))
+    }
+
     /// Hands every prefix with which `name` begins to `f`, the longest first.
     pub fn for_each_of<'m>(&'m self, name: &[u8], mut f: impl FnMut(&'m [u8], &'m V)) {
         let mut end = name.len();

@@ -28,6 +28,8 @@ const PERCENT_BOUND: usize = 50;
 pub(super) const SLACK: usize = super::segment::SEGMENT_BYTES;
 /// The same while it is still and there is nothing else to do: then the open one is.
 pub(super) const SLACK_STILL: usize = SLACK / 16;
+/// Dead bytes of an arena from which on compaction does not rest.
+const PERCENT_BEHIND: usize = 60;
 /// Bytes walked before the locks, and the batch, are left.
 const SLICE_BYTES: usize = 4 << 10;
 /// Segments looked at in one go while searching a victim.
@@ -78,6 +80,14 @@ pub(super) fn step(batch: &Batch<'_>, haste: Haste, now_ms: u64) -> Outcome {
         }
     }
     if waits { Outcome::Waits } else { Outcome::Nothing }
+}
+
+/// Whether most of what some arena has is dead: compaction does not keep up.
+pub(super) fn is_behind(batch: &Batch<'_>) -> bool {
+    (0..batch.keyspace().databases())
+        .filter_map(|db| batch.engines(db))
+        .flat_map(|engines| engines.space.arenas.iter())
+        .any(|arena| arena.wants_compaction(PERCENT_BEHIND, SLACK))
 }
 
 fn in_arena(batch: &Batch<'_>, db: DbId, arena: &Arena, haste: Haste, now_ms: u64) -> Outcome {

@@ -296,6 +296,18 @@ impl Keyspace {
         self.work.migrating.load(Relaxed) != 0
     }
 
+    /// Whether the helper thread has keys to move, between engines or out of segments with holes.
+    pub fn has_to_move(&self) -> bool {
+        self.is_migrating() || self.work.compacts()
+    }
+
+    /// Whether it should not rest: workers move keys themselves meanwhile, or memory is short, or most of an arena is dead.
+    pub fn is_behind(&self, who: &mut Participant) -> bool {
+        self.needs_help()
+            || self.haste(false, crate::clock::mono_ms()) == Haste::Short
+            || compact::is_behind(&who.enter())
+    }
+
     fn replace_engines(&self, batch: &Batch<'_>, db: DbId, new: Box<Engines>) {
         self.dbs[usize::from(db)].replace(Some(new), 0, batch.pin());
     }

@@ -46,6 +46,11 @@ impl Work {
             || self.migrating.load(Relaxed) != 0
     }
 
+    /// Whether segments are to be emptied.
+    pub fn compacts(&self) -> bool {
+        self.word.load(Relaxed) & (COMPACT | SETTLING) != 0
+    }
+
     pub fn is_watching(&self) -> bool {
         self.watching.load(Relaxed)
     }

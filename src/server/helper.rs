@@ -250,8 +250,8 @@ fn work(shared: &Shared) {
             }
         }
         let evicts = evict(shared, &mut room, &mut participant);
-        // Two of its clocks are system calls, and the helper is woken thousands of times a second when it moves nothing.
-        let moves = shared.keyspace.is_migrating().then(Reading::now);
+        // Two of its clocks are system calls, and the helper may be woken often when it moves nothing.
+        let moves = shared.keyspace.has_to_move().then(Reading::now);
         let slice_us = pace.begin(moves);
         let more = evicts | shared.keyspace.maintain(&mut participant, slice_us, clock::now_ms(), &mut purge);
         room.report(shared);
@@ -266,8 +266,8 @@ fn work(shared: &Shared) {
         if let Some(began) = moves.filter(|_| more) {
             let percent = shared.config.load().migration_cpu_percent;
             let rest = pace.end(began, Reading::now(), percent);
-            // What workers owe is the floor under the share.
-            if !rest.is_zero() && !shared.keyspace.needs_help() {
+            // What workers owe is the floor under the share, and so is what is dead.
+            if !rest.is_zero() && !shared.keyspace.is_behind(&mut participant) {
                 std::thread::sleep(rest);
             }
         }

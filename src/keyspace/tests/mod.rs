@@ -120,6 +120,26 @@ fn grows_and_shrinks_and_gives_back() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "takes some MiB of entries")]
+fn what_is_mostly_dead_is_compacted_without_rests() {
+    let ks = keyspace();
+    let mut who = ks.register_helper();
+    let key = |i: u32| format!("key:{i}").into_bytes();
+    for i in 0..8_000 {
+        set(&who.enter(), 0, &key(i), Content::Bytes(&[b'v'; 900]), Meta::default());
+        settle(&ks, &mut who, 0, &mut Keep);
+    }
+    assert!(!ks.has_to_move() && !ks.is_behind(&mut who));
+    // A fifth is more than there should be, four fifths are far more.
+    (0..8_000).filter(|i| i % 5 == 0).for_each(|i| assert!(del(&who.enter(), 0, &key(i))));
+    assert!(ks.has_to_move() && !ks.is_behind(&mut who));
+    (0..8_000).filter(|i| i % 5 != 0 && i % 6 != 0).for_each(|i| assert!(del(&who.enter(), 0, &key(i))));
+    assert!(ks.has_to_move() && ks.is_behind(&mut who));
+    settle(&ks, &mut who, 0, &mut Keep);
+    assert!(!ks.has_to_move() && !ks.is_behind(&mut who));
+}
+
+#[test]
 fn a_burst_without_any_help_still_works_and_prepare_helps() {
     let ks = keyspace();
     let mut who = ks.register();

@@ -106,6 +106,7 @@ impl<'a> Ctx<'a, '_> {
 
     /// States that `n` elements of the collection at key `i` changed, and that the key went
     /// if an edit emptied it.
+    #[inline]
     pub fn changed(&mut self, i: usize, class: Class, event: &'static str, n: usize) {
         self.fx.changed(i, class, event);
         self.fx.dirty += n.saturating_sub(1) as u64;

@@ -29,6 +29,7 @@ pub trait Collection: Sized {
     /// Whether its key goes, as there is nothing in it.
     fn vanishes(&self) -> bool;
     /// Whether a part of it is past its deadline.
+    #[inline]
     fn is_due(&self, _now: u64) -> bool {
         false
     }
@@ -41,11 +42,14 @@ pub trait Collection: Sized {
     fn snapshot(&mut self) -> Option<Self> {
         None
     }
-    /// The tick that is armed for parts of it, and the earliest of their deadlines.
-    fn timer(&self) -> (Option<u32>, Option<u64>) {
+    /// How parts of it are timed.
+    fn timer(&self) -> Timer {
         (None, None)
     }
 }
+
+/// The tick that is armed for parts of a value, and the earliest of their deadlines.
+type Timer = (Option<u32>, Option<u64>);
 
 macro_rules! collection {
     ($type:ident, $kind:ident, $vanishes:expr $(, $more:item)*) => {
@@ -109,6 +113,7 @@ collection!(
     Hash,
     Hash,
     Hash::is_empty,
+    #[inline]
     fn is_due(&self, now: u64) -> bool {
         self.next_deadline().is_some_and(|at| is_past(at, now)) || self.hides_any()
     },
@@ -122,7 +127,7 @@ collection!(
         Hash::snapshot(self).or_else(|| (self.len() < MANY).then(|| self.clone()))
     },
     #[inline]
-    fn timer(&self) -> (Option<u32>, Option<u64>) {
+    fn timer(&self) -> Timer {
         (self.armed(), self.next_deadline())
     }
 );
@@ -143,9 +148,21 @@ pub(crate) enum Parts {
 }
 
 impl Keys<'_, '_> {
+    /// The collection at key `i` where a single look finds it and nothing else has to be seen to: its key is alone in
+    /// the view, and nothing of it is past its deadline. None of all others, which are for
+    /// [`locate_fresh`](Self::locate_fresh).
+    #[inline(always)]
+    fn at_once<T: Collection>(&mut self, i: usize) -> Option<&mut T> {
+        let now = self.now;
+        self.in_place(i)?.value().and_then(T::of_mut).filter(|value| !value.is_due(now))
+    }
+
     /// The collection at key `i`, handed to `f` (`None`: no such key).
     #[inline]
     pub fn read<T: Collection, R>(&mut self, i: usize, f: impl FnOnce(Option<&T>) -> R) -> Result<R, Error> {
+        if let Some(value) = self.at_once::<T>(i) {
+            return Ok(f(Some(value)));
+        }
         let Some(pos) = self.locate_fresh::<T>(i) else {
             return Ok(f(None));
         };
@@ -210,21 +227,31 @@ impl Keys<'_, '_> {
         i: usize,
         f: impl FnOnce(&mut T) -> R,
     ) -> Result<Option<R>, Error> {
+        if let Some(value) = self.at_once::<T>(i) {
+            let (result, empty, timer) = (f(value), value.vanishes(), value.timer());
+            self.edited(i, empty, timer);
+            return Ok(Some(result));
+        }
         let Some(pos) = self.locate_fresh::<T>(i) else {
             return Ok(None);
         };
         let (result, empty, timer) = self.with_guard(i, |g, _| {
             let value = g.value_mut(pos).and_then(T::of_mut).ok_or(Error::WrongType)?;
-            let result = f(value);
-            Ok::<_, Error>((result, value.vanishes(), value.timer()))
+            Ok::<_, Error>((f(value), value.vanishes(), value.timer()))
         })?;
+        self.edited(i, empty, timer);
+        Ok(Some(result))
+    }
+
+    /// The collection at key `i` was changed in place: the key goes with its last element.
+    #[inline]
+    fn edited(&mut self, i: usize, empty: bool, timer: Timer) {
         if empty {
             self.remove(i);
             self.slots[i].emptied = true;
         } else {
-            self.follow_deadlines(i, pos, timer);
+            self.follow_deadlines(i, timer);
         }
-        Ok(Some(result))
     }
 
     /// The collection at key `i` to be changed in place, or the one that `new` makes, which
@@ -235,6 +262,11 @@ impl Keys<'_, '_> {
         new: impl FnOnce() -> T,
         f: impl FnOnce(&mut T) -> R,
     ) -> Result<R, Error> {
+        if let Some(value) = self.at_once::<T>(i) {
+            let (result, timer) = (f(value), value.timer());
+            self.follow_deadlines(i, timer);
+            return Ok(result);
+        }
         let Some(pos) = self.locate_fresh::<T>(i) else {
             let mut value = new();
             let result = f(&mut value);
@@ -243,16 +275,23 @@ impl Keys<'_, '_> {
         };
         let (result, timer) = self.with_guard(i, |g, _| {
             let value = g.value_mut(pos).and_then(T::of_mut).ok_or(Error::WrongType)?;
-            let result = f(value);
-            Ok::<_, Error>((result, value.timer()))
+            Ok::<_, Error>((f(value), value.timer()))
         })?;
-        self.follow_deadlines(i, pos, timer);
+        self.follow_deadlines(i, timer);
         Ok(result)
     }
 
     /// The value at key `i` was changed in place: its timer follows the earliest deadline in it.
-    #[inline]
-    fn follow_deadlines(&mut self, i: usize, pos: Pos, (armed, next): (Option<u32>, Option<u64>)) {
+    #[inline(always)]
+    fn follow_deadlines(&mut self, i: usize, timer: Timer) {
+        if timer != (None, None) {
+            self.rearm(i, timer);
+        }
+    }
+
+    #[inline(never)]
+    fn rearm(&mut self, i: usize, (armed, next): Timer) {
+        let Some(pos) = self.locate(i) else { return };
         let slot = &self.slots[i];
         let tick = self.expiry.change_fields(slot.db, slot.hash, armed, next);
         if tick == armed {
@@ -325,7 +364,7 @@ impl Keys<'_, '_> {
         if all {
             self.remove(i);
         } else {
-            self.follow_deadlines(i, pos, timer);
+            self.follow_deadlines(i, timer);
         }
         self.slots[i].parts = Some(if all { Parts::All } else { Parts::Some });
         self.expired_fields += gone as u64;

@@ -529,7 +529,7 @@ fn key_hash(raw: Raw, hasher: &Hasher) -> KeyHash {
 /// An entry that may be written over where it stands.
 pub struct InPlace<'g>(pub(super) EntryMut<'g>);
 
-impl InPlace<'_> {
+impl<'g> InPlace<'g> {
     /// The key and what it holds.
     #[inline(always)]
     pub fn entry(&self) -> EntryRef<'_> {
@@ -547,6 +547,12 @@ impl InPlace<'_> {
     #[inline(always)]
     pub fn move_deadline(&mut self, deadline: u64, armed: u32) -> bool {
         self.0.move_deadline(deadline, armed)
+    }
+
+    /// The out-of-line value; None for a packed string.
+    #[inline(always)]
+    pub fn value(self) -> Option<&'g mut Value> {
+        self.0.value_mut()
     }
 }
 
@@ -579,6 +585,7 @@ impl<'g> EntryMut<'g> {
         Some(unsafe { std::slice::from_raw_parts_mut(at, self.raw.value_area()) })
     }
 
+    #[inline(always)]
     pub fn value_mut(self) -> Option<&'g mut Value> {
         if self.raw.flags() & OUT == 0 {
             return None;

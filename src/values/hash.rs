@@ -206,7 +206,7 @@ impl Hash {
     pub fn field(&self, name: &[u8]) -> Option<Field<'_>> {
         match &self.0 {
             Repr::Packed(pack) => {
-                let pos = pack.find(pack.start(), name, 1)?;
+                let pos = pack.find::<1>(name)?;
                 Some(Field { name: pack.get(pos)?, value: pack.get(pack.next(pos))?, deadline: None })
             }
             Repr::Table(fields) => fields.get(name),
@@ -221,7 +221,7 @@ impl Hash {
     /// Whether there is such a field.
     pub fn contains(&self, name: &[u8]) -> bool {
         match &self.0 {
-            Repr::Packed(pack) => pack.find(pack.start(), name, 1).is_some(),
+            Repr::Packed(pack) => pack.find::<1>(name).is_some(),
             Repr::Table(fields) => fields.contains(name),
         }
     }
@@ -238,7 +238,7 @@ impl Hash {
             && name.len().max(value.len()) <= limits.listpack_value
             && pack.fits(name.len() + value.len() + 20)
         {
-            if let Some(pos) = pack.find(pack.start(), name, 1) {
+            if let Some(pos) = pack.find::<1>(name) {
                 pack.replace(pack.next(pos), Elem::of(value));
                 return false;
             }
@@ -254,7 +254,7 @@ impl Hash {
     /// Removes a field; whether it was there.
     pub fn remove(&mut self, name: &[u8]) -> bool {
         match &mut self.0 {
-            Repr::Packed(pack) => match pack.find(pack.start(), name, 1) {
+            Repr::Packed(pack) => match pack.find::<1>(name) {
                 Some(pos) => {
                     pack.remove(pos, 2);
                     true

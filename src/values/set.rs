@@ -167,7 +167,7 @@ impl Set {
     pub fn contains(&self, member: &[u8]) -> bool {
         match &self.0 {
             Repr::Ints(ints) => integer::parse(member).is_some_and(|n| ints.contains(n)),
-            Repr::Packed(pack) => pack.find(pack.start(), member, 0).is_some(),
+            Repr::Packed(pack) => pack.find::<0>(member).is_some(),
             Repr::Table(table) => table.contains(member),
         }
     }
@@ -220,7 +220,7 @@ impl Set {
                 }
             }
             Repr::Packed(pack) => {
-                if pack.find(pack.start(), member, 0).is_some() {
+                if pack.find::<0>(member).is_some() {
                     return false;
                 }
                 if pack.len() < limits.listpack_entries
@@ -240,7 +240,7 @@ impl Set {
     pub fn remove(&mut self, member: &[u8]) -> bool {
         match &mut self.0 {
             Repr::Ints(ints) => integer::parse(member).is_some_and(|n| ints.remove(n)),
-            Repr::Packed(pack) => match pack.find(pack.start(), member, 0) {
+            Repr::Packed(pack) => match pack.find::<0>(member) {
                 Some(pos) => {
                     pack.remove(pos, 1);
                     true

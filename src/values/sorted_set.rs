@@ -269,7 +269,7 @@ impl SortedSet {
     pub fn score(&self, member: &[u8]) -> Option<Score> {
         match &self.0 {
             Repr::Packed(pack) => {
-                let pos = pack.find(pack.start(), member, 1)?;
+                let pos = pack.find::<1>(member)?;
                 pack.get(pack.next(pos)).and_then(Score::read)
             }
             Repr::Sorted(sorted) => sorted.score(member),
@@ -279,7 +279,7 @@ impl SortedSet {
     /// Sets the score of `member`; the score that it had before.
     pub fn insert(&mut self, member: &[u8], score: Score, limits: &Limits) -> Option<Score> {
         if let Repr::Packed(pack) = &mut self.0 {
-            if let Some(pos) = pack.find(pack.start(), member, 1) {
+            if let Some(pos) = pack.find::<1>(member) {
                 let old = pack.get(pack.next(pos)).and_then(Score::read)?;
                 if old != score {
                     pack.remove(pos, 2);
@@ -302,7 +302,7 @@ impl SortedSet {
     pub fn remove(&mut self, member: &[u8]) -> Option<Score> {
         match &mut self.0 {
             Repr::Packed(pack) => {
-                let pos = pack.find(pack.start(), member, 1)?;
+                let pos = pack.find::<1>(member)?;
                 let score = pack.get(pack.next(pos)).and_then(Score::read);
                 pack.remove(pos, 2);
                 score
@@ -320,7 +320,7 @@ impl SortedSet {
     pub fn rank(&self, member: &[u8]) -> Option<(usize, Score)> {
         match &self.0 {
             Repr::Packed(pack) => {
-                let (pos, rank) = pack.find_counting(pack.start(), member, 1)?;
+                let (pos, rank) = pack.find_counting::<1>(member)?;
                 Some((rank, pack.get(pack.next(pos)).and_then(Score::read)?))
             }
             Repr::Sorted(sorted) => {

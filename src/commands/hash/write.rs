@@ -19,6 +19,10 @@ fn set_pairs(ctx: &mut Ctx<'_, '_>) -> Result<usize, Error> {
     let (args, limits) = (ctx.args, limits(ctx.config));
     let count = args.left() / 2;
     let new = ctx.keys.write(0, Hash::new, |hash: &mut Hash| {
+        // Most have one pair, which `set` looks at itself.
+        if count == 1 {
+            return usize::from(hash.set(args.at(2), args.at(3), &limits));
+        }
         hash.expect(count, args.rest(), &limits);
         pairs(&args, 2).filter(|(field, value)| hash.set(field, value, &limits)).count()
     })?;

@@ -180,12 +180,15 @@ impl<'a> Encoded<'a> {
         self.head_len as usize + self.body.len() + self.back_len as usize
     }
 
-    /// Whether `bytes` begin with this element.
+    /// Its first byte.
+    #[inline(always)]
+    pub fn first(&self) -> u8 {
+        self.head[0]
+    }
+
+    /// Whether `bytes` begin with this element, whose first byte they have.
     #[inline]
     pub fn begins(&self, bytes: &[u8]) -> bool {
-        if bytes[0] != self.head[0] {
-            return false;
-        }
         let head = self.head_len as usize;
         // Members of one set are often of one length and differ at the end.
         let last = self.body.len().checked_sub(1);
@@ -198,10 +201,19 @@ impl<'a> Encoded<'a> {
     #[inline]
     pub fn write(&self, out: &mut [u8]) {
         let (head, out) = out.split_at_mut(self.head_len as usize);
-        head.copy_from_slice(&self.head[..self.head_len as usize]);
+        copy(&self.head[..self.head_len as usize], head);
         let (body, out) = out.split_at_mut(self.body.len());
         body.copy_from_slice(self.body);
-        out[..self.back_len as usize].copy_from_slice(&self.back[..self.back_len as usize]);
+        copy(&self.back[..self.back_len as usize], &mut out[..self.back_len as usize]);
+    }
+}
+
+/// Copies a few bytes, nearly always one: to call for that takes longer.
+#[inline(always)]
+fn copy(from: &[u8], to: &mut [u8]) {
+    match (from, &mut *to) {
+        ([byte], [place]) => *place = *byte,
+        _ => to.copy_from_slice(from),
     }
 }
 
@@ -271,6 +283,19 @@ pub fn span_at(b: &[u8]) -> usize {
         INT13..STR12 => 3,
         _ => long_span_at(b),
     }
+}
+
+/// The position behind the element at `pos` of a listpack; None at its end.
+#[inline(always)]
+pub fn behind(b: &[u8], pos: usize) -> Option<usize> {
+    let span = match *b.get(pos)? {
+        0..STR6 => 2,
+        first @ STR6..INT13 => 2 + usize::from(first & 0x3F),
+        INT13..STR12 => 3,
+        END => return None,
+        _ => long_span_at(&b[pos..]),
+    };
+    Some(pos + span)
 }
 
 #[inline(never)]

@@ -235,32 +235,28 @@ impl Listpack {
         Iter { list: self, front: from, back: to }
     }
 
-    /// The first element equal to `needle` at `pos` or behind; after each look,
-    /// `skip` elements are passed over unseen (1: look at the fields of a
-    /// field-value sequence).
-    pub fn find(&self, pos: usize, needle: &[u8], skip: usize) -> Option<usize> {
-        self.find_counting(pos, needle, skip).map(|(pos, _)| pos)
+    /// Position of the first element equal to `needle`; after each look, `PASSED` elements are passed
+    /// over unseen (1: look at the fields of a field-value sequence).
+    pub fn find<const PASSED: usize>(&self, needle: &[u8]) -> Option<usize> {
+        self.find_counting::<PASSED>(needle).map(|(pos, _)| pos)
     }
 
     /// The same, and how many looks found something else.
-    pub fn find_counting(&self, mut pos: usize, needle: &[u8], skip: usize) -> Option<(usize, usize)> {
-        // One element has one encoding (see `from_untrusted`), so bytes are compared.
+    pub fn find_counting<const PASSED: usize>(&self, needle: &[u8]) -> Option<(usize, usize)> {
+        // One element has one encoding (see `from_untrusted`), so bytes are compared. Where the elements end needs
+        // no look of its own: the byte there is the first of none.
         let encoded = Encoded::new(Elem::of(needle));
-        let end = self.end();
-        let mut looks = 0;
-        while pos < end {
-            if encoded.begins(&self.0[pos..]) {
+        let (bytes, first) = (&*self.0, encoded.first());
+        let (mut pos, mut looks) = (HEADER, 0);
+        loop {
+            if *bytes.get(pos)? == first && encoded.begins(&bytes[pos..]) {
                 return Some((pos, looks));
             }
-            pos = self.next(pos);
-            for _ in 0..skip {
-                if pos < end {
-                    pos = self.next(pos);
-                }
+            for _ in 0..=PASSED {
+                pos = element::behind(bytes, pos)?;
             }
             looks += 1;
         }
-        None
     }
 
     /// Adds at the end.
@@ -313,8 +309,11 @@ impl Listpack {
 
     /// Puts another element in the place of the one at `pos`.
     pub fn replace(&mut self, pos: usize, elem: Elem<'_>) {
-        let encoded = Encoded::new(elem);
-        self.splice(pos, self.next(pos), encoded.span(), 0);
+        let (encoded, end) = (Encoded::new(elem), self.next(pos));
+        // What takes as much room as what was there leaves all others where they are.
+        if encoded.span() != end - pos {
+            self.splice(pos, end, encoded.span(), 0);
+        }
         encoded.write(&mut self.0[pos..]);
     }
 

@@ -60,10 +60,10 @@ fn the_count_gives_up_at_65535_as_in_redis() {
 #[test]
 fn find_passes_over_values() {
     let list = pack(&[b"v", b"k", b"k", b"7", b"7", b"v"]);
-    assert_eq!(list.find(list.start(), b"k", 1), list.seek(2));
-    assert_eq!(list.find(list.start(), b"7", 1), list.seek(4));
-    assert_eq!(list.find(list.start(), b"7", 0), list.seek(3));
-    assert_eq!(list.find(list.start(), b"none", 1), None);
+    assert_eq!(list.find::<1>(b"k"), list.seek(2));
+    assert_eq!(list.find::<1>(b"7"), list.seek(4));
+    assert_eq!(list.find::<0>(b"7"), list.seek(3));
+    assert_eq!(list.find::<1>(b"none"), None);
 }
 
 #[test]
@@ -160,7 +160,7 @@ proptest! {
         for (i, t) in twin.iter().enumerate() {
             prop_assert!(list.nth(i).is_some_and(|e| e == t[..]));
             prop_assert_eq!(list.seek(i as i64 - twin.len() as i64), list.seek(i as i64));
-            prop_assert_eq!(list.find(list.start(), t, 0), list.seek(twin.iter().position(|u| u == t).expect("there") as i64));
+            prop_assert_eq!(list.find::<0>(t), list.seek(twin.iter().position(|u| u == t).expect("there") as i64));
         }
         prop_assert_eq!(list.seek(twin.len() as i64), None);
         prop_assert_eq!(Listpack::from_untrusted(list.as_bytes()), Ok(list));

@@ -53,17 +53,20 @@ struct Table {
 }
 
 impl Table {
-    fn build(a: &[u8], b: &[u8], bytes_max: u64) -> Result<Table, Error> {
+    /// How many cells strings of these lengths take, if that is allowed.
+    fn cells(a: usize, b: usize, bytes_max: u64) -> Result<usize, Error> {
         // Lengths are counted in 32 bits.
-        if a.len().max(b.len()) >= u32::MAX as usize {
+        if a.max(b) >= u32::MAX as usize {
             return Err(Error::Line("ERR String too long for LCS"));
         }
-        let width = b.len() + 1;
-        let cells = (a.len() + 1).checked_mul(width);
         let fits = |n: &usize| (*n as u64).saturating_mul(size_of::<u32>() as u64) <= bytes_max;
-        let cells = cells.filter(fits).ok_or(Error::Line(
+        (a + 1).checked_mul(b + 1).filter(fits).ok_or(Error::Line(
             "ERR Insufficient memory, transient memory for LCS exceeds proto-max-bulk-len",
-        ))?;
+        ))
+    }
+
+    fn build(a: &[u8], b: &[u8], cells: usize) -> Result<Table, Error> {
+        let width = b.len() + 1;
         let mut table = Table { cells: Vec::new(), width };
         let failed = Error::Line("ERR Insufficient memory, failed allocating transient memory for LCS");
         table.cells.try_reserve_exact(cells).map_err(|_| failed)?;
@@ -89,11 +92,14 @@ impl Table {
 /// LCS
 pub fn lcs(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
     const WRONG: Error = Error::Line("ERR The specified keys must contain string values");
-    let mut read = |i| ctx.keys.string(i, |v| v.as_deref().unwrap_or(&[]).to_vec()).map_err(|_| WRONG);
-    let (a, b) = (read(0)?, read(1)?);
-    // The options are looked at behind the types.
+    let mut length = |i| ctx.keys.string(i, |v| v.map_or(0, |v| v.len())).map_err(|_| WRONG);
+    let (a, b) = (length(0)?, length(1)?);
+    // The options are looked at behind the types, and nothing is copied before the size is known to be allowed.
     let options = Options::parse(ctx)?;
-    let table = Table::build(&a, &b, ctx.config.proto_max_bulk_len)?;
+    let cells = Table::cells(a, b, ctx.config.proto_max_bulk_len)?;
+    let mut read = |i| ctx.keys.string(i, |v| v.as_deref().unwrap_or(&[]).to_vec());
+    let (a, b) = (read(0)?, read(1)?);
+    let table = Table::build(&a, &b, cells)?;
     let length = i64::from(table.at(a.len(), b.len()));
     if options.len {
         ctx.reply.int(length);
@@ -164,7 +170,7 @@ mod tests {
     #[test]
     fn the_subsequence_and_its_runs() {
         let (a, b) = (&b"ohmytext"[..], &b"mynewtext"[..]);
-        let table = Table::build(a, b, 1000).expect("small");
+        let table = Table::build(a, b, Table::cells(a.len(), b.len(), 1000).expect("small")).expect("memory");
         let (text, matches) = walk(&table, a, b);
         assert_eq!(text, b"mytext");
         assert_eq!(matches, [Match { a: (4, 7), b: (5, 8) }, Match { a: (2, 3), b: (0, 1) }]);
@@ -172,10 +178,11 @@ mod tests {
 
     #[test]
     fn the_table_is_bounded_before_it_is_reserved() {
-        let long = vec![b'x'; 100_000];
-        assert!(Table::build(&long, &long, 512 << 20).is_err());
+        assert!(Table::cells(100_000, 100_000, 512 << 20).is_err());
+        assert!(Table::cells(u32::MAX as usize, 0, u64::MAX).is_err());
+        assert!(Table::cells(u32::MAX as usize - 1, u32::MAX as usize - 1, 1 << 40).is_err());
         // (3 + 1) * (4 + 1) cells of 4 bytes.
-        assert!(Table::build(b"abc", b"abcd", 79).is_err());
-        assert!(Table::build(b"abc", b"abcd", 80).is_ok());
+        assert!(Table::cells(3, 4, 79).is_err());
+        assert!(Table::cells(3, 4, 80).is_ok());
     }
 }

@@ -27,7 +27,6 @@ pub(super) fn limits(config: &Config) -> Limits {
         set: set::limits(config),
         hash: hash::limits(config),
         zset: sorted_set::bounds::limits(config),
-        string_max: usize::try_from(config.proto_max_bulk_len).unwrap_or(usize::MAX),
     }
 }
 

@@ -10,7 +10,7 @@ use crate::values::{Hash, List, Set, SortedSet, Value, hash, list, set, sorted_s
 type Result<T> = std::result::Result<T, Bad>;
 
 /// What the settings say about the forms of values.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Limits {
     /// Of lists.
     pub list: list::Limits,
@@ -20,20 +20,6 @@ pub struct Limits {
     pub hash: hash::Limits,
     /// Of sorted sets.
     pub zset: sorted_set::Limits,
-    /// Longest string.
-    pub string_max: usize,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Limits {
-            list: list::Limits::default(),
-            set: set::Limits::default(),
-            hash: hash::Limits::default(),
-            zset: sorted_set::Limits::default(),
-            string_max: 512 << 20,
-        }
-    }
 }
 
 /// A value that was read.

@@ -22,7 +22,6 @@ pub fn fuzz_one(data: &[u8]) {
         limits.set.intset_entries = 2;
         limits.zset.listpack_entries = 2;
     }
-    limits.string_max = 1 << 20;
     let payload = super::payload::seal(value.to_vec(), version);
     let Ok(first) = restore(&payload, &limits) else { return };
     let again = dump(plain(&first), choice & 8 == 0);

@@ -38,7 +38,7 @@ pub fn restore(payload: &[u8], limits: &Limits) -> Result<Restored, Error> {
     if !known || CRC.checksum(signed) != u64::from_le_bytes(*sum) {
         return Err(Error::Footer);
     }
-    let mut reader = Reader::new(value, version, limits.string_max);
+    let mut reader = Reader::new(value, version);
     let read = decode::form(&mut reader, limits);
     let at = reader.position();
     match read {

@@ -12,7 +12,6 @@ pub struct Reader<'a> {
     bytes: &'a [u8],
     at: usize,
     version: u16,
-    string_max: usize,
 }
 
 type Result<T> = std::result::Result<T, Bad>;
@@ -20,10 +19,9 @@ type Result<T> = std::result::Result<T, Bad>;
 const CUT_OFF: Bad = Bad("the bytes end too early");
 
 impl<'a> Reader<'a> {
-    /// A cursor at the beginning of `bytes`, which a server of this RDB version wrote. No
-    /// string may be longer than `string_max`.
-    pub fn new(bytes: &'a [u8], version: u16, string_max: usize) -> Reader<'a> {
-        Reader { bytes, at: 0, version, string_max }
+    /// A cursor at the beginning of `bytes`, which a server of this RDB version wrote.
+    pub fn new(bytes: &'a [u8], version: u16) -> Reader<'a> {
+        Reader { bytes, at: 0, version }
     }
 
     /// The version of the writer.
@@ -106,7 +104,8 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// A string.
+    /// A string, of any length that its bytes can make: settings that bound what clients send are not for what
+    /// is there already.
     pub fn string(&mut self) -> Result<Cow<'a, [u8]>> {
         const SIXTEEN: u8 = INTEGER + 1;
         const THIRTY_TWO: u8 = INTEGER + 2;
@@ -119,16 +118,10 @@ impl<'a> Reader<'a> {
                 let packed = usize::try_from(self.length()?).map_err(|_| CUT_OFF)?;
                 let len = usize::try_from(self.length()?).map_err(|_| CUT_OFF)?;
                 let packed = self.take(packed)?;
-                if len > self.string_max {
-                    return Err(Bad("a string is too long"));
-                }
                 lzf::decompress(packed, len).map(Cow::Owned).ok_or(Bad("a compressed string is malformed"))
             }
             first => {
                 let len = usize::try_from(self.length_of(first)?).map_err(|_| CUT_OFF)?;
-                if len > self.string_max {
-                    return Err(Bad("a string is too long"));
-                }
                 self.take(len).map(Cow::Borrowed)
             }
         }

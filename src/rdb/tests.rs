@@ -233,6 +233,68 @@ fn a_payload_is_written_in_version_11() {
     assert_eq!(read(b"\x00\x81\x00\x00\x00\x00\x00\x00\x00\x01x", 11), Ok(texts(&["x"])));
 }
 
+/// Values of every type and form, as small as the form allows.
+fn of_every_form() -> Vec<Value> {
+    let long = [b'l'; 100];
+    let (mut list, mut set, mut zset) = (List::new(), Set::default(), SortedSet::new());
+    let (mut hash, mut timed) = (Hash::new(), Hash::new());
+    let ops = (0..40u64).map(|n| ((n % 9) as u8, n, vec![b'f'; n as usize % 12])).collect();
+    let mut values = vec![Value::Stream(Box::new(stream(ops)))];
+    let mut ints = Set::for_member(b"1", 1, &LIMITS().set);
+    for n in 0..5u8 {
+        let name = [b'm', n];
+        list.push(list::End::Tail, &name, &list::Limits::new(2));
+        set.insert(&name, &LIMITS().set);
+        ints.insert((1000 * i64::from(n)).to_string().as_bytes(), &LIMITS().set);
+        zset.insert(&name, Score::new(f64::from(n) / 4.0).expect("a number"), &LIMITS().zset);
+        hash.set(&name, b"12345", &LIMITS().hash);
+        let deadline = if n % 2 == 0 { Deadline::At(1 << (8 * n)) } else { Deadline::Clear };
+        timed.set_with(&name, b"value", deadline, &LIMITS().hash);
+    }
+    let packed = [Value::List(list), Value::Set(set), Value::ZSet(zset), Value::Hash(hash)];
+    for mut value in packed {
+        values.push(value.clone());
+        match &mut value {
+            Value::List(list) => list.push(list::End::Head, &long, &list::Limits::new(2)),
+            Value::Set(set) => {
+                set.insert(&long, &LIMITS().set);
+            }
+            Value::ZSet(zset) => {
+                zset.insert(&long, Score::new(-0.5).expect("a number"), &LIMITS().zset);
+            }
+            Value::Hash(hash) => {
+                hash.set(b"long", &long, &LIMITS().hash);
+            }
+            _ => unreachable!("no other was made"),
+        }
+        values.push(value);
+    }
+    values.extend([Value::Set(ints), Value::Hash(timed)]);
+    values
+}
+
+/// A value that was cut off, in an envelope that says nothing of it.
+#[test]
+fn every_prefix_of_a_value_is_refused() {
+    let text = [b'x'; 70];
+    let values = of_every_form();
+    let plain = values.iter().map(Plain::Value).chain([Plain::Text(&text), Plain::Text(b"-70000")]);
+    for (n, value) in plain.enumerate() {
+        for compress in [true, false] {
+            let mut out = Writer::new(compress);
+            encode(&mut out, value);
+            let whole = out.into_bytes();
+            assert!(read(&whole, 12).is_ok(), "value {n}");
+            for len in 0..whole.len() {
+                let cut = read(&whole[..len], 12);
+                assert!(matches!(cut, Err(Error::Value { .. })), "value {n}, {len} bytes: {cut:?}");
+            }
+            let more = read(&[&whole[..], b"\0"].concat(), 12);
+            assert!(matches!(more, Err(Error::Value { .. })), "value {n} and a byte: {more:?}");
+        }
+    }
+}
+
 #[test]
 fn announced_sizes_reserve_nothing() {
     let huge: [&[u8]; 9] = [

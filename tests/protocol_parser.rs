@@ -264,6 +264,24 @@ fn every_split_gives_the_same_requests() {
     }
 }
 
+/// A request that was cut off is no request and no error: the rest may come.
+#[test]
+fn every_prefix_of_a_request_waits() {
+    let large = [b"SET".to_vec(), b"k".to_vec(), vec![b'v'; LARGE_BULK + 10]];
+    for whole in [
+        encode(&[b"GET".to_vec(), b"\r\n$1\r\n".to_vec()]),
+        encode(&vec![b"argument".to_vec(); 120]),
+        encode(&large),
+        b"set \"k\\x00\" 'v w' ok\r\n".to_vec(),
+    ] {
+        for len in (0..whole.len()).filter(|len| *len < 500 || whole.len() - len < 500) {
+            let (requests, error) = read(&whole[..len], usize::MAX, Limits::default());
+            assert_eq!((requests.len(), error), (0, None), "{len} of {} bytes", whole.len());
+        }
+        assert_eq!(read(&whole, usize::MAX, Limits::default()).0.len(), 1);
+    }
+}
+
 /// An unfinished request of many arguments is not parsed again with each piece.
 #[test]
 fn a_million_arguments_in_pieces_take_linear_time() {

@@ -308,6 +308,46 @@ mod tests {
         }
     }
 
+    /// Thresholds under which packed forms might grow for ever: they end at a length of their own.
+    #[test]
+    #[cfg_attr(miri, ignore)] // megabytes
+    fn packed_forms_end_at_their_greatest_length() {
+        let (set_limits, hash_limits, zset_limits) = (
+            set::Limits { intset_entries: 0, listpack_entries: usize::MAX, listpack_value: usize::MAX },
+            hash::Limits { listpack_entries: usize::MAX, listpack_value: usize::MAX },
+            sorted_set::Limits { listpack_entries: usize::MAX, listpack_value: usize::MAX },
+        );
+        let stream_limits = stream::Limits { node_bytes: 0, node_entries: 0 };
+        let size = packed::listpack::BYTES_MAX / 8;
+        let element = |i: usize| [i.to_string().as_bytes(), &vec![b'e'; size]].concat();
+        let (mut set, mut hash, mut zset) = (Set::default(), Hash::new(), SortedSet::new());
+        let (mut list, mut stream) = (List::new(), Box::new(Stream::new()));
+        for i in 0..10 {
+            let (element, score) = (element(i), sorted_set::Score::new(i as f64).expect("a number"));
+            list.push(list::End::Tail, &element, &list::Limits::new(i64::MAX));
+            set.insert(&element, &set_limits);
+            hash.set(&element[..10], &element, &hash_limits);
+            zset.insert(&element, score, &zset_limits);
+            let id = StreamId { ms: i as u64 + 1, seq: 0 };
+            assert!(stream.append(id, &[b"field", &element], &stream_limits));
+            let packed = i < 7;
+            assert_eq!(hash.encoding() == "listpack", packed, "{i}");
+            assert_eq!(set.encoding() == "listpack", packed, "{i}");
+            assert_eq!(zset.encoding() == "listpack", packed, "{i}");
+            assert_eq!(stream.nodes().count() == 1, packed, "{i}");
+        }
+        for value in
+            [Value::List(list), Value::Set(set), Value::Hash(hash), Value::ZSet(zset), Value::Stream(stream)]
+        {
+            let held = contents(&value);
+            for i in 0..10 {
+                let element = element(i);
+                let found = held.iter().any(|one| one.starts_with(&element) || one.ends_with(&element));
+                assert!(found, "{:?} lost element {i}", value.kind());
+            }
+        }
+    }
+
     #[test]
     fn what_others_hold_stays_where_it_is() {
         let mut value = Value::Str(Blob::from_vec(vec![7; 5000]));

@@ -16,6 +16,12 @@
 //! known by many of the new keys being ghosts of T2; the more there are, the more the keys of T2 are
 //! ranked by their hash instead of their age, so that some of them stay and are hit every time round.
 //!
+//! Nor does age say of every workload which key seen once should go: where keys come back only after several
+//! caches of others, the oldest is as good as any, or better. The ghosts know: a key of T1 comes back
+//! from the youngest place of its set as often as from the third if age says nothing, more often if those that
+//! were just dropped are wanted most, less often if the longer a key has waited the sooner it comes.
+//! In the first case T1 goes by chance, in the second by age, in the third some stay for their hash.
+//!
 //! Nothing is counted on the request path. How much of the memory is T1 is estimated from what
 //! the hand visits, so that bits of another policy, a flush or a resize cannot make it drift.
 //!
@@ -37,6 +43,19 @@ const SPARED: [u32; 8] = [0, 4, 6, 8, 9, 10, 11, 12];
 const STICKY_MAX: u32 = 128;
 const STICKY_FROM: f64 = 0.25;
 const STICKY_TO: f64 = 0.4;
+/// What a key of T1 is spared for its hash at most, and the parts of those that come back young (see [`Standing`]) between
+/// which that rises.
+const HELD_MAX: u32 = 512;
+const HELD_FROM: f64 = 0.48;
+const HELD_TO: f64 = 0.42;
+/// What chance adds to the score of a key of T1 at most, where age says nothing and where it says much; and the parts of
+/// those that come back young between which it goes from one to the other.
+const CHANCE_MAX: u32 = 256;
+const CHANCE_MIN: u32 = 16;
+const CHANCE_FROM: f64 = 0.53;
+const CHANCE_TO: f64 = 0.58;
+/// So many keys that come back make up that part: fewer follow the phases of a workload too closely.
+const COMPARED: f64 = 4096.0;
 /// Ticks pass sixteen times as fast as the keys are evicted.
 const TICKS_PER_KEYS: u64 = 16;
 
@@ -104,15 +123,42 @@ pub struct Sight {
     pub rewrite: Option<u16>,
 }
 
-/// Looks at access bits; `sticky` is what this key is spared for its hash, if it is of T2.
+/// By what, besides age and frequency, the keys that a slice sees are ranked.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Lean {
+    /// What the first by hash of T1 and of T2 are spared.
+    spared: [u32; 2],
+    /// What chance adds at most for keys of T1.
+    chance: u32,
+}
+
+impl Lean {
+    /// What a key of this class is spared; its hash is asked for only if it matters.
+    #[inline]
+    pub fn spared(&self, t2: bool, hash: impl FnOnce() -> u64) -> u32 {
+        match self.spared[usize::from(t2)] {
+            0 => 0,
+            most => most * (hash() >> 20 & 15) as u32 / 15,
+        }
+    }
+
+    /// What chance adds for a key of this class.
+    #[inline]
+    pub fn chance(&self, t2: bool, random: &mut fastrand::Rng) -> u32 {
+        if t2 { 0 } else { random.u32(..=self.chance) }
+    }
+}
+
+/// Looks at access bits; `spared` is what this key is spared for its hash, `chance` what is added by chance.
 #[inline]
-pub fn look(bits: u16, tick: u8, sticky: u32) -> Sight {
+pub fn look(bits: u16, tick: u8, spared: u32, chance: u32) -> Sight {
     let age = tick.wrapping_sub(bits as u8);
     let clamped = age.min(AGE_MAX);
     let t2 = is_t2(bits);
-    let mut score = u32::from(AGE_SCORE[usize::from(clamped)]) + SPARED[7] + STICKY_MAX;
+    let mut score = u32::from(AGE_SCORE[usize::from(clamped)]) + SPARED[7] + HELD_MAX + chance;
+    score -= spared.min(HELD_MAX);
     if t2 {
-        score -= SPARED[usize::from(frequency(bits))] + sticky.min(STICKY_MAX);
+        score -= SPARED[usize::from(frequency(bits))];
     }
     let rewrite = (age > clamped).then(|| bits & 0xff00 | u16::from(tick.wrapping_sub(AGE_MAX)));
     Sight { score, t2, rewrite }
@@ -125,6 +171,17 @@ pub struct Remembered {
     pub t2: bool,
     /// Its frequency when it went.
     pub frequency: u8,
+}
+
+/// Where in its set a ghost was found, if the set has three at least.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    /// It was the youngest.
+    Young,
+    /// It was the third.
+    Old,
+    /// It was another one, or the set is too new for a comparison.
+    Other,
 }
 
 /// Fingerprints of dropped keys: sets of four, first in first out, two bytes each.
@@ -175,24 +232,29 @@ impl Ghosts {
         }
     }
 
-    fn take(&self, hash: u64) -> Option<Remembered> {
+    fn take(&self, hash: u64) -> Option<(Remembered, Standing)> {
         let (set, fingerprint) = self.place(hash);
         let mut found = None;
         let taken = set.fetch_update(Relaxed, Relaxed, |old| {
             let i = (0..LANES).find(|&i| lane(old, i) & 0xfff0 == fingerprint)?;
-            found = Some(lane(old, i));
+            let standing = match i {
+                _ if lane(old, 2) == 0 => Standing::Other,
+                0 => Standing::Young,
+                2 => Standing::Old,
+                _ => Standing::Other,
+            };
+            found = Some((lane(old, i), standing));
             let low = (1_u64 << (i * LANE_BITS)) - 1;
             // The younger ones stay, the older ones move up.
             Some((old >> LANE_BITS) & !low | old & low)
         });
-        let found = found.filter(|_| taken.is_ok())?;
+        let (found, standing) = found.filter(|_| taken.is_ok())?;
         self.forget(found);
-        Some(Remembered { t2: found >> 3 & 1 == 1, frequency: (found & 7) as u8 })
+        Some((Remembered { t2: found >> 3 & 1 == 1, frequency: (found & 7) as u8 }, standing))
     }
 }
 
 /// What the classes have and may have, and the ghosts. All relaxed: estimates.
-#[derive(Default)]
 pub struct Balance {
     /// Ticks in 32.32 fixed point.
     clock: AtomicU64,
@@ -201,9 +263,28 @@ pub struct Balance {
     t1_share: AtomicU64,
     /// Part of the new keys that are ghosts of T2: f64 bits.
     back_in_t2: AtomicU64,
+    /// Of the keys of T1 that come back, the young among the young and the old: f64 bits.
+    back_young: AtomicU64,
     /// Mean bytes of a key.
     mean_bytes: AtomicU32,
     ghosts: ArcSwapOption<Ghosts>,
+}
+
+/// Young and old come back alike.
+const ALIKE: f64 = 0.5;
+
+impl Default for Balance {
+    fn default() -> Balance {
+        Balance {
+            clock: AtomicU64::default(),
+            target: AtomicU64::default(),
+            t1_share: AtomicU64::default(),
+            back_in_t2: AtomicU64::default(),
+            back_young: AtomicU64::new(ALIKE.to_bits()),
+            mean_bytes: AtomicU32::default(),
+            ghosts: ArcSwapOption::default(),
+        }
+    }
 }
 
 fn get(cell: &AtomicU64) -> f64 {
@@ -212,6 +293,11 @@ fn get(cell: &AtomicU64) -> f64 {
 
 fn set(cell: &AtomicU64, value: f64) {
     cell.store(value.clamp(0.0, 1.0).to_bits(), Relaxed);
+}
+
+/// How far `x` is on its way `from` one value `to` another: 0 to 1.
+fn way(x: f64, from: f64, to: f64) -> f64 {
+    ((x - from) / (to - from)).clamp(0.0, 1.0)
 }
 
 impl Balance {
@@ -228,10 +314,13 @@ impl Balance {
         let ghosts = ghosts.as_ref()?;
         let known = ghosts.take(hash);
         let weight = 1.0 / (keys as f64 / 4.0).max(64.0);
-        let seen = f64::from(u8::from(known.is_some_and(|k| k.t2)));
+        let seen = f64::from(u8::from(known.is_some_and(|(k, _)| k.t2)));
         let old = get(&self.back_in_t2);
         set(&self.back_in_t2, old + (seen - old) * weight);
-        let known = known?;
+        let (known, standing) = known?;
+        if !known.t2 {
+            self.compare(standing);
+        }
         let count = |i: usize| ghosts.counts[i].load(Relaxed).max(1) as f64;
         let mean = f64::from(self.mean_bytes.load(Relaxed).max(1));
         let part = bytes as f64 / (mean * keys.max(1) as f64);
@@ -241,10 +330,24 @@ impl Balance {
         Some(returning(known, tick))
     }
 
-    /// What the first by hash of T2 are spared now: more in a loop over more keys than fit.
-    pub fn sticky(&self) -> u32 {
-        let part = (get(&self.back_in_t2) - STICKY_FROM) / (STICKY_TO - STICKY_FROM);
-        (part.clamp(0.0, 1.0) * f64::from(STICKY_MAX)) as u32
+    /// A key of T1 came back from there.
+    fn compare(&self, standing: Standing) {
+        let young = match standing {
+            Standing::Young => 1.0,
+            Standing::Old => 0.0,
+            Standing::Other => return,
+        };
+        let old = get(&self.back_young);
+        set(&self.back_young, old + (young - old) / COMPARED);
+    }
+
+    /// By what the keys that a slice sees are ranked now.
+    pub fn lean(&self) -> Lean {
+        let (loops, young) = (get(&self.back_in_t2), get(&self.back_young));
+        let sticky = way(loops, STICKY_FROM, STICKY_TO) * f64::from(STICKY_MAX);
+        let held = way(young, HELD_FROM, HELD_TO) * f64::from(HELD_MAX);
+        let chance = way(young, CHANCE_TO, CHANCE_FROM) * f64::from(CHANCE_MAX - CHANCE_MIN);
+        Lean { spared: [held as u32, sticky as u32], chance: CHANCE_MIN + chance as u32 }
     }
 
     /// Whether the next victim is to be of T2.
@@ -300,6 +403,7 @@ impl Balance {
     pub fn forget(&self) {
         if self.ghosts.load().is_some() {
             self.ghosts.store(None);
+            set(&self.back_young, ALIKE);
         }
     }
 }
@@ -311,24 +415,24 @@ mod tests {
     #[test]
     fn scores_rise_with_age_and_spare_the_frequent() {
         assert_eq!((AGE_SCORE[0], AGE_SCORE[1], AGE_SCORE[3], AGE_SCORE[192]), (0, 8, 16, 60));
-        let old = look(fresh(10), 20, 0);
-        let young = look(fresh(19), 20, 0);
+        let old = look(fresh(10), 20, 0, 0);
+        let young = look(fresh(19), 20, 0, 0);
         assert!(old.score > young.score && !old.t2);
         let mut bits = fresh(10);
         for _ in 0..20 {
             bits = touched(bits, 10);
         }
-        let frequent = look(bits, 20, 0);
+        let frequent = look(bits, 20, 0, 0);
         assert!(frequent.t2 && frequent.score == old.score - 12);
         assert_eq!(frequent.rewrite, None);
     }
 
     #[test]
     fn an_age_out_of_range_is_rewritten_before_it_comes_round() {
-        let sight = look(fresh(0), 200, 0);
+        let sight = look(fresh(0), 200, 0, 0);
         assert_eq!(sight.rewrite, Some(8));
-        assert_eq!(look(8, 200, 0).rewrite, None);
-        assert_eq!(look(8, 200, 0).score, sight.score);
+        assert_eq!(look(8, 200, 0, 0).rewrite, None);
+        assert_eq!(look(8, 200, 0, 0).score, sight.score);
     }
 
     #[test]
@@ -338,14 +442,38 @@ mod tests {
         for i in 1..=5 {
             ghosts.put(hash(i), Remembered { t2: i % 2 == 0, frequency: i as u8 });
         }
+        let known = |t2, frequency, standing| Some((Remembered { t2, frequency }, standing));
         assert_eq!(ghosts.take(hash(1)), None);
-        assert_eq!(ghosts.take(hash(3)), Some(Remembered { t2: false, frequency: 3 }));
+        assert_eq!(ghosts.take(hash(3)), known(false, 3, Standing::Old));
         assert_eq!(ghosts.take(hash(3)), None);
-        assert_eq!(ghosts.take(hash(4)), Some(Remembered { t2: true, frequency: 4 }));
-        assert_eq!([0, 1].map(|i| ghosts.counts[i].load(Relaxed)), [1, 1]);
-        assert_eq!(ghosts.take(hash(2)), Some(Remembered { t2: true, frequency: 2 }));
-        assert_eq!(ghosts.take(hash(5)), Some(Remembered { t2: false, frequency: 5 }));
+        assert_eq!(ghosts.take(hash(5)), known(false, 5, Standing::Young));
+        assert_eq!([0, 1].map(|i| ghosts.counts[i].load(Relaxed)), [0, 2]);
+        assert_eq!(ghosts.take(hash(2)), known(true, 2, Standing::Other));
+        assert_eq!(ghosts.take(hash(4)), known(true, 4, Standing::Other));
         assert_eq!([0, 1].map(|i| ghosts.counts[i].load(Relaxed)), [0, 0]);
+    }
+
+    #[test]
+    fn keys_seen_once_go_by_age_where_the_young_come_back() {
+        let balance = Balance::default();
+        let come_back = |standing| (0..3 * COMPARED as u32).for_each(|_| balance.compare(standing));
+        let hash = || u64::MAX;
+        let unknown = balance.lean();
+        assert_eq!((unknown.chance, unknown.spared), (CHANCE_MAX, [0, 0]));
+        come_back(Standing::Other);
+        assert_eq!(balance.lean(), unknown);
+        come_back(Standing::Young);
+        assert_eq!((balance.lean().chance, balance.lean().spared), (CHANCE_MIN, [0, 0]));
+        come_back(Standing::Old);
+        let late = balance.lean();
+        assert_eq!(
+            (late.chance, late.spared(false, hash), late.spared(true, hash)),
+            (CHANCE_MAX, HELD_MAX, 0)
+        );
+        assert_eq!(late.spared(false, || 0), 0);
+        // Whatever is added and spared, a score stays a number.
+        assert_eq!(look(fresh(0), 0, HELD_MAX, 0).score, SPARED[7]);
+        assert_eq!(late.chance(true, &mut fastrand::Rng::with_seed(1)), 0);
     }
 
     #[test]

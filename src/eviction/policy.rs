@@ -78,9 +78,9 @@ impl Rules {
         let one = |score: u64| Scored { score, t2: false, rewrite: None };
         match self.order {
             Order::Arc => {
-                // Only in a loop do the bits of the hash matter, and it need be known.
-                let sticky = if at.sticky > 0 { at.sticky * (hash() >> 20 & 15) as u32 / 15 } else { 0 };
-                let sight = arc::look(bits, at.tick, sticky);
+                let t2 = arc::is_t2(bits);
+                let (spared, chance) = (at.lean.spared(t2, hash), at.lean.chance(t2, random));
+                let sight = arc::look(bits, at.tick, spared, chance);
                 Scored { score: sight.score.into(), t2: sight.t2, rewrite: sight.rewrite }
             }
             Order::Lru => one(access::idle_seconds(bits, at.ms)),
@@ -100,8 +100,8 @@ pub struct Now {
     pub ms: u64,
     /// Tick of the adaptive policy.
     pub tick: u8,
-    /// See [`arc::Balance::sticky`].
-    pub sticky: u32,
+    /// What else the adaptive policy ranks by.
+    pub lean: arc::Lean,
 }
 
 /// What the rules make of an entry.

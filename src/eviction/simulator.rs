@@ -73,6 +73,26 @@ fn loops() -> Trace {
     (0..REQUESTS).map(|i| if i % 2 == 0 { zipf.next(&mut random) } else { looped(i) }).collect()
 }
 
+/// Keys that come back once or twice, after twice to four times as many others as the middle cache holds, beside
+/// keys that come once.
+fn late() -> Trace {
+    let mut random = fastrand::Rng::with_seed(5);
+    let mut due: Vec<Vec<u32>> = vec![Vec::new(); REQUESTS];
+    let mut trace = Trace::new();
+    for at in 0..REQUESTS {
+        let (key, again) = match due[at].pop() {
+            Some(key) => (key, random.bool()),
+            None => (at as u32, random.u32(..3) > 0),
+        };
+        trace.push(key);
+        let next = at + random.usize(800..1_600);
+        if again && let Some(slot) = due.get_mut(next) {
+            slot.push(key);
+        }
+    }
+    trace
+}
+
 struct Nobody;
 
 impl Sink for Nobody {
@@ -154,7 +174,8 @@ fn hits(policy: EvictionPolicy, capacity: usize, trace: &Trace) -> f64 {
 #[test]
 #[cfg_attr(miri, ignore)]
 fn the_adaptive_policy_keeps_up_with_the_better_of_lru_and_lfu() {
-    let traces: [Named; 4] = [("zipf", zipf), ("scans", scans), ("shifts", shifts), ("loops", loops)];
+    let traces: [Named; 5] =
+        [("zipf", zipf), ("scans", scans), ("shifts", shifts), ("loops", loops), ("late", late)];
     let mut gain = 0.0;
     let mut rows = 0.0;
     for (name, make) in traces {
@@ -164,12 +185,12 @@ fn the_adaptive_policy_keeps_up_with_the_better_of_lru_and_lfu() {
             let lfu = hits(EvictionPolicy::AllkeysLfu, capacity, &trace);
             let arc = hits(EvictionPolicy::AllkeysArc, capacity, &trace);
             println!("{name} {capacity}: lru {lru:.1} lfu {lfu:.1} arc {arc:.1}");
-            assert!(arc > lru.max(lfu) - 4.0, "{name} {capacity}: {arc:.1} against {lru:.1} and {lfu:.1}");
+            assert!(arc > lru.max(lfu) - 2.0, "{name} {capacity}: {arc:.1} against {lru:.1} and {lfu:.1}");
             gain += arc - lru.max(lfu);
             rows += 1.0;
         }
     }
     let mean = gain / rows;
     println!("mean over the better of both: {mean:+.2}");
-    assert!(mean > 0.5, "{mean}");
+    assert!(mean > 1.5, "{mean}");
 }

@@ -127,7 +127,7 @@ impl Eviction {
         now_ms: u64,
         random: &mut fastrand::Rng,
     ) -> Visit {
-        let now = Now { ms: now_ms, tick: self.balance.tick(), sticky: self.balance.sticky() };
+        let now = Now { ms: now_ms, tick: self.balance.tick(), lean: self.balance.lean() };
         let keys = batch.len(db).max(1);
         let eligible = if rules.is_volatile() { batch.expires(db).max(1) } else { keys };
         // So many keys are between two of those that count; a sparse kind is searched in steps.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::record::{Recorder, Window};
@@ -32,8 +32,10 @@ const BATCH: usize = 16;
 const MOVER_WINDOW: usize = 4 * BATCH;
 /// Requests in flight per connection of the probe.
 const PROBE_WINDOW: usize = 16;
-/// A step that moves keys takes at most this many times as long as the rate says.
+/// A step that moves keys may take this many times as long as the rate says, and so much longer: what is slower
+/// cannot be measured.
 const PATIENCE: u32 = 10;
+const GRACE: Duration = Duration::from_secs(10);
 /// Requests per batch while loading without measuring.
 const LOAD_PIPELINE: u64 = 64;
 
@@ -151,8 +153,8 @@ impl Run<'_> {
         };
         let moves = moving.map(|rising| self.tide.turn(rising));
         let hold = self.args.hold;
-        let limit =
-            moves.map_or(hold, |n| Duration::from_secs_f64(n as f64 / self.args.move_rate) * PATIENCE + hold);
+        let by_rate = |n: u64| Duration::from_secs_f64(n as f64 / self.args.move_rate);
+        let limit = moves.map_or(hold, |n| by_rate(n) * PATIENCE + GRACE);
         let (kind, picker) = match moving {
             None => (Kind::Set, Picker::There(self.tide.clone())),
             Some(true) => (Kind::Set, Picker::Move(self.tide.clone())),
@@ -189,6 +191,11 @@ impl Run<'_> {
         let (cpu, took_ns) = (self.server.cpu()?.since(before), now_ns() - start);
         for tally in &tallies {
             check(&self.server.name, tally)?;
+        }
+        if let Some(moves) = moves {
+            // The next step counts on it.
+            let moved = tallies[1].replies;
+            ensure!(moved >= moves, "{moved} of {moves} keys were moved in {:.1} s", took_ns as f64 / 1e9);
         }
         let values = &self.shape.values;
         let key_size = self.shape.key_size as u64;

@@ -4,24 +4,22 @@
 //! message, list it, kill it) goes through its [`ClientHandle`]. Its owner publishes what
 //! `CLIENT LIST` shows as relaxed counters, so that listing stops nobody.
 
+mod mailbox;
 mod memory;
 
+pub use mailbox::LOST;
+use mailbox::Mailbox;
 pub use memory::NAME_OVERHEAD;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU16, AtomicU32, AtomicU64, AtomicUsize};
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
+use std::sync::atomic::{AtomicI32, AtomicU16, AtomicU32, AtomicU64, AtomicUsize};
 
 use atomic_waker::AtomicWaker;
-use parking_lot::{Mutex, MutexGuard, RwLock};
+use parking_lot::RwLock;
 
 use crate::config::{BufferLimit, Config};
-use crate::memory::allocator;
-use crate::protocol::{OutBuf, Reply};
-
-/// Channel on which a subscriber hears that it was too slow.
-pub const LOST: &[u8] = b"~lost";
 
 /// A client's number, never reused while the process lives.
 pub type ClientId = u64;
@@ -152,24 +150,7 @@ pub struct ClientHandle {
     pub figures: Figures,
     state: AtomicU32,
     labels: RwLock<Labels>,
-    /// Frames pushed by others; moved to the output buffer by the owner between commands, so a
-    /// push never lands inside a reply.
-    mail: Mutex<OutBuf>,
-    has_mail: AtomicBool,
-    mail_bytes: AtomicUsize,
-    /// Of what was allocated for the mailbox, what no eviction should be made for, as it is on its way. Changed under the
-    /// mailbox's lock.
-    in_transit: AtomicUsize,
-    /// The same of what the owner took out of it and has not yet tried to send.
-    taken: AtomicUsize,
-    /// Messages that were dropped and that it was not told of.
-    lost: AtomicU64,
-    /// Those of all clients, ever.
-    all_lost: Arc<AtomicU64>,
-    /// How much may wait for a client that may lose messages.
-    messages_max: AtomicUsize,
-    /// Hard limit on what may wait for this client, `usize::MAX` for none.
-    output_hard: AtomicUsize,
+    mailbox: Mailbox,
     waker: AtomicWaker,
     /// What it counts for in the sum of all clients.
     reported: AtomicUsize,
@@ -215,7 +196,7 @@ impl ClientHandle {
         self.figures.watch_mem.store(0, Relaxed);
         self.figures.sub_mem.store(0, Relaxed);
         self.figures.multi.store(-1, Relaxed);
-        self.lost.store(0, Relaxed);
+        self.mailbox.lost.store(0, Relaxed);
     }
 
     /// Reads the labels.
@@ -236,166 +217,6 @@ impl ClientHandle {
     /// What CLIENT LIST and the output limits count it as.
     pub fn role(&self) -> Role {
         if self.state().contains(State::PUBSUB) { Role::PubSub } else { Role::Normal }
-    }
-
-    /// Appends frames to the mailbox and wakes the owner. `write` gets the buffer to write into.
-    ///
-    /// Returns the bytes that now wait in the mailbox. A client on its way out takes nothing.
-    pub fn push(&self, write: impl FnOnce(&mut OutBuf)) -> usize {
-        if self.state().intersects(State::ENDING) {
-            return 0;
-        }
-        self.append(self.mail.lock(), write)
-    }
-
-    /// The same with what eviction itself may cause: until its owner has tried to send it, it does not count as memory in
-    /// use. Else each key that goes would make more go, for the news of it.
-    pub fn push_in_transit(&self, write: impl FnOnce(&mut OutBuf)) -> usize {
-        if self.state().intersects(State::ENDING) {
-            return 0;
-        }
-        self.append(self.mail.lock(), |mail| {
-            // To the byte as the allocator counts: what is missing here would be evicted for, once for each client.
-            let before = allocator::of_this_thread();
-            write(mail);
-            let grown = usize::try_from(allocator::of_this_thread() - before).unwrap_or(0);
-            self.ledger.in_transit.fetch_add(grown, Relaxed);
-            self.in_transit.fetch_add(grown, Relaxed);
-        })
-    }
-
-    /// Whether something was taken that was on its way; one load for each sending.
-    #[inline]
-    pub fn has_in_transit(&self) -> bool {
-        self.taken.load(Relaxed) != 0
-    }
-
-    /// What was on its way is sent, or waits in the connection's buffer and counts as any other reply. The owner calls
-    /// this, once the gauge knows what was freed by that.
-    pub fn arrived(&self) {
-        self.ledger.in_transit.fetch_sub(self.taken.swap(0, Relaxed), Relaxed);
-    }
-
-    /// The same with a message of a channel. A subscriber of `~lost` that is too slow for it loses it.
-    pub fn push_message(&self, write: impl FnOnce(&mut OutBuf)) {
-        let state = self.state();
-        if state.intersects(State::ENDING) {
-            return;
-        }
-        let mail = self.mail.lock();
-        if state.contains(State::LOSES_MESSAGES) && self.is_too_slow(&mail) {
-            self.all_lost.fetch_add(1, Relaxed);
-            if self.lost.fetch_add(1, Relaxed) == 0 {
-                // The owner may have looked for losses just before: it looks once more.
-                self.has_mail.store(true, Release);
-                drop(mail);
-                self.waker.wake();
-            }
-            return;
-        }
-        self.append(mail, write);
-    }
-
-    /// Whether a message is dropped: too much waits, or others were dropped before it, of which the client is told
-    /// first.
-    fn is_too_slow(&self, mail: &OutBuf) -> bool {
-        self.lost.load(Relaxed) > 0
-            || mail.len() + self.figures.out.load(Relaxed) > self.messages_max.load(Relaxed)
-    }
-
-    /// Whether messages were dropped that the client does not know of; one load for each sending.
-    #[inline]
-    pub fn has_lost(&self) -> bool {
-        self.lost.load(Relaxed) > 0
-    }
-
-    /// Tells the client how many messages it lost, once half of what may wait was sent. The owner calls this when it
-    /// has sent something.
-    pub fn report_lost(&self) {
-        let mail = self.mail.lock();
-        if mail.len() + self.figures.out.load(Relaxed) > self.messages_max.load(Relaxed) / 2 {
-            return;
-        }
-        let lost = self.lost.swap(0, Relaxed);
-        let resp3 = self.resp3();
-        self.append(mail, |out| {
-            let mut reply = Reply::new(out, resp3);
-            reply.push(3);
-            reply.bulk(b"message");
-            reply.bulk(LOST);
-            reply.bulk(itoa::Buffer::new().format(lost).as_bytes());
-        });
-    }
-
-    /// SUBSCRIBE and UNSUBSCRIBE of `~lost`.
-    pub fn set_loses_messages(&self, may: bool) {
-        self.put(State::LOSES_MESSAGES, may);
-        if !may {
-            self.lost.store(0, Relaxed);
-        }
-    }
-
-    fn append(&self, mut mail: MutexGuard<'_, OutBuf>, write: impl FnOnce(&mut OutBuf)) -> usize {
-        write(&mut mail);
-        let bytes = mail.len();
-        self.mail_bytes.store(bytes, Relaxed);
-        self.has_mail.store(true, Release);
-        if bytes + self.figures.out.load(Relaxed) > self.output_hard.load(Relaxed) {
-            // The reader is too slow: what waits is dropped here, not when its worker notices.
-            *mail = OutBuf::default();
-            self.mail_bytes.store(0, Relaxed);
-            self.set(State::KILLED | State::OVER_LIMIT);
-        }
-        drop(mail);
-        if self.ledger.is_kept() {
-            self.report();
-        }
-        self.waker.wake();
-        bytes
-    }
-
-    /// Sets the hard limit on what may wait for this client.
-    pub fn set_output_hard(&self, bytes: usize) {
-        self.output_hard.store(bytes, Relaxed);
-    }
-
-    /// The hard limit on what may wait for this client.
-    pub fn output_hard(&self) -> usize {
-        self.output_hard.load(Relaxed)
-    }
-
-    /// Whether frames wait.
-    #[inline]
-    pub fn has_mail(&self) -> bool {
-        self.has_mail.load(Acquire)
-    }
-
-    /// Bytes that wait in the mailbox.
-    pub fn mail_bytes(&self) -> usize {
-        self.mail_bytes.load(Relaxed)
-    }
-
-    /// Takes what waits. Only the owner calls this.
-    pub fn take_mail(&self) -> OutBuf {
-        let mut mail = self.mail.lock();
-        self.has_mail.store(false, Relaxed);
-        self.mail_bytes.store(0, Relaxed);
-        self.taken.fetch_add(self.in_transit.swap(0, Relaxed), Relaxed);
-        std::mem::take(&mut *mail)
-    }
-
-    /// Puts what was taken in front of what has come since, as its time has not come. Only the owner calls this, and
-    /// looks again.
-    pub fn put_back(&self, mut taken: OutBuf) {
-        if taken.is_empty() {
-            return;
-        }
-        let mut mail = self.mail.lock();
-        self.in_transit.fetch_add(self.taken.swap(0, Relaxed), Relaxed);
-        taken.append(&mut mail);
-        *mail = taken;
-        self.mail_bytes.store(mail.len(), Relaxed);
-        self.has_mail.store(true, Release);
     }
 
     /// Asks the owner to close the connection, dropping what it has not written.
@@ -442,13 +263,6 @@ impl ClientHandle {
             + f.out_free.load(Relaxed)
             + self.mail_bytes()
             + size_of::<ClientHandle>()
-    }
-}
-
-impl Drop for ClientHandle {
-    fn drop(&mut self) {
-        self.take_mail();
-        self.arrived();
     }
 }
 
@@ -563,15 +377,7 @@ impl Clients {
             figures,
             state: AtomicU32::new(if new.unix { State::UNIX.bits() } else { 0 }),
             labels: RwLock::new(Labels { user: b"default".to_vec(), ..Labels::default() }),
-            mail: Mutex::new(OutBuf::default()),
-            has_mail: AtomicBool::new(false),
-            mail_bytes: AtomicUsize::new(0),
-            in_transit: AtomicUsize::new(0),
-            taken: AtomicUsize::new(0),
-            lost: AtomicU64::new(0),
-            all_lost: Arc::clone(&self.lost),
-            messages_max: AtomicUsize::new(usize::MAX),
-            output_hard: AtomicUsize::new(usize::MAX),
+            mailbox: Mailbox::new(Arc::clone(&self.lost)),
             waker: AtomicWaker::new(),
             reported: AtomicUsize::new(0),
             ledger: Arc::clone(&self.ledger),
@@ -618,5 +424,5 @@ pub fn apply_output_limit(handle: &ClientHandle, config: &Config) {
     let hard = if hard == 0 { usize::MAX } else { usize::try_from(hard).unwrap_or(usize::MAX) };
     handle.set_output_hard(hard);
     let messages = usize::try_from(config.event_buffer_limit).unwrap_or(usize::MAX);
-    handle.messages_max.store(messages, Relaxed);
+    handle.mailbox.messages_max.store(messages, Relaxed);
 }

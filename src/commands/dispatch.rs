@@ -39,6 +39,13 @@ pub enum Fate {
     Paused(u64),
 }
 
+impl Fate {
+    /// Whether news may stand behind it: not where a reply goes on, or where the answer to a wait may have come already.
+    pub fn has_place_for_news(self) -> bool {
+        !matches!(self, Fate::More | Fate::Blocked)
+    }
+}
+
 impl From<&Outcome> for Fate {
     #[inline(always)]
     fn from(outcome: &Outcome) -> Fate {

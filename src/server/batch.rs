@@ -152,6 +152,13 @@ pub enum Ran {
     },
 }
 
+impl Ran {
+    /// As [`Fate::has_place_for_news`].
+    pub fn has_place_for_news(self) -> bool {
+        !matches!(self, Ran::Blocked { .. } | Ran::More { .. })
+    }
+}
+
 impl Runner {
     /// The parts of a worker that run commands.
     ///
@@ -406,9 +413,8 @@ fn serve(
     fate: Fate,
 ) {
     record(lane, env, session, segment, None);
-    // Not where a reply goes on, or an answer to a wait may have come already.
-    if !matches!(fate, Fate::More | Fate::Blocked) && session.handle.has_mail() {
-        out.append(&mut session.handle.take_mail());
+    if fate.has_place_for_news() {
+        session.handle.move_mail_to(out);
     }
     outbox::serve(env, lane.hands(), batch);
     segment.began_ns = clock::mono_ns();

@@ -110,12 +110,12 @@ struct Held {
 }
 
 impl Held {
-    /// Whether the request before them has its answer, or part of it, or is about to.
-    fn is_in_hand(&self) -> bool {
+    /// Whether news may be sent now: not while the request before them has its answer, or part of it, or is about to.
+    fn has_place_for_news(&self) -> bool {
         match &self.reason {
-            Reason::Pause => false,
-            Reason::Waits(waiter) => waiter.is_in_hand(),
-            Reason::Replies(_) => true,
+            Reason::Pause => true,
+            Reason::Waits(waiter) => !waiter.is_in_hand(),
+            Reason::Replies(_) => false,
         }
     }
 
@@ -301,7 +301,7 @@ impl Connection {
             }
             // An answer that was read before a change must not follow the news of it, so that news waits
             // until it is clear whether there is an answer.
-            if handle.has_mail() && !held.as_ref().is_some_and(|held| held.is_in_hand()) {
+            if handle.has_mail() && held.as_ref().is_none_or(|held| held.has_place_for_news()) {
                 return Poll::Ready(Wake::Mail);
             }
             Poll::Pending
@@ -338,20 +338,13 @@ impl Connection {
         }
     }
 
-    fn fetch_mail(&self, out: &mut OutBuf) {
-        if self.session.handle.has_mail() {
-            out.append(&mut self.session.handle.take_mail());
-        }
-    }
-
     /// Runs requests and acts on how that ended.
     fn run(&mut self, runner: &mut Runner, out: &mut OutBuf, work: Work<'_>) -> Result<(), End> {
         // What came before the requests stands before their replies.
-        self.fetch_mail(out);
+        self.session.handle.move_mail_to(out);
         let ran = runner.run(&mut self.session, out, work);
-        // Between a wait and its answer, and within a reply, there is no place for news.
-        if !matches!(ran, Ran::Blocked { .. } | Ran::More { .. }) {
-            self.fetch_mail(out);
+        if ran.has_place_for_news() {
+            self.session.handle.move_mail_to(out);
         }
         match ran {
             Ran::All => Ok(()),
@@ -433,7 +426,7 @@ impl Connection {
         if !self.is_replying() {
             let mut mail = self.session.handle.take_mail();
             // Some of it may have come since this was looked at, after the answer to a wait: then all of it waits.
-            if self.held.as_ref().is_some_and(|held| held.is_in_hand()) {
+            if !self.held.as_ref().is_none_or(|held| held.has_place_for_news()) {
                 self.session.handle.put_back(mail);
             } else if self.pending.capacity() == 0 {
                 self.pending = mail;

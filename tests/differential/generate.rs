@@ -274,6 +274,11 @@ impl<'t> Generator<'t> {
         self.lifetime(1000, false)
     }
 
+    /// When something is to expire, as seconds since 1970 (`scale` 1) or milliseconds (`scale` 1000): now and then that is past.
+    pub fn moment(&mut self, scale: i64) -> Vec<u8> {
+        if self.rng.chance(10) { b"1000".to_vec() } else { self.future(scale) }
+    }
+
     /// A time in the future, as seconds since 1970 (`scale` 1) or milliseconds (`scale` 1000).
     pub fn future(&mut self, scale: i64) -> Vec<u8> {
         match self.rng.below(15) {

@@ -38,10 +38,6 @@ fn expire_fields(g: G, args: &mut Args, time: Vec<u8>) {
     fields(g, args, false);
 }
 
-fn absolute(g: G, scale: i64) -> Vec<u8> {
-    if g.rng.chance(10) { b"1000".to_vec() } else { g.future(scale) }
-}
-
 fn hsetex(g: G, args: &mut Args) {
     args.push(hash(g));
     if g.rng.chance(30) {
@@ -105,11 +101,11 @@ pub static TEMPLATES: &[Template] = &[
         expire_fields(g, a, time);
     }),
     row("field-ttl", "HEXPIREAT", 5, Refused, |g, a| {
-        let time = absolute(g, 1);
+        let time = g.moment(1);
         expire_fields(g, a, time);
     }),
     row("field-ttl", "HPEXPIREAT", 5, Refused, |g, a| {
-        let time = absolute(g, 1000);
+        let time = g.moment(1000);
         expire_fields(g, a, time);
     }),
     row("field-ttl", "HTTL", 5, EachNear(5), of_fields),

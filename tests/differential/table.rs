@@ -344,13 +344,11 @@ pub static TEMPLATES: &[Template] = &[
         expire_condition(g, a);
     }),
     row("expire", "EXPIREAT", 5, Exact, |g, a| {
-        let past = g.rng.chance(10);
-        a.extend([g.key(), if past { b"1000".to_vec() } else { g.future(1) }]);
+        a.extend([g.key(), g.moment(1)]);
         expire_condition(g, a);
     }),
     row("expire", "PEXPIREAT", 5, Exact, |g, a| {
-        let past = g.rng.chance(10);
-        a.extend([g.key(), if past { b"1000".to_vec() } else { g.future(1000) }]);
+        a.extend([g.key(), g.moment(1000)]);
         expire_condition(g, a);
     }),
     row("expire", "TTL", 5, Near(5), args![key]),

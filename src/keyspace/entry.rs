@@ -22,6 +22,12 @@
 //! A living entry owns its value and its key's box. A dead one owns nothing.
 #![allow(unsafe_code)] // typed access to raw places
 
+mod incoming;
+mod short;
+
+pub(super) use incoming::{KeyPart, NewEntry, Owned, ValuePart, discard_key, discard_value, key_part};
+use short::{copy, is_same};
+
 use super::arena::{ArenaGuard, Delta};
 use super::hash::{Hasher, KeyHash};
 use super::segment::{Ref, Segments, UNIT};
@@ -29,7 +35,6 @@ use super::{Meta, OutOfSpace};
 use crate::memory::Renewal;
 use crate::values::{Kind, Value};
 use std::marker::PhantomData;
-use std::mem::{ManuallyDrop, MaybeUninit};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, Ordering::Relaxed};
 
@@ -59,115 +64,6 @@ const _: () = assert!(align_of::<Value>() <= UNIT && size_of::<Value>().is_multi
 /// A key that is too long for its entry.
 type LongKey = Box<[u8]>;
 
-#[derive(Clone, Copy)]
-pub(super) enum KeyPart<'a> {
-    Packed(&'a [u8]),
-    /// Hash and ownership of a `Box<LongKey>`.
-    Long(u64, *mut LongKey),
-}
-
-#[derive(Clone, Copy)]
-pub(super) enum ValuePart<'a> {
-    Packed(&'a [u8]),
-    Out(Owned),
-}
-
-/// Ownership of a `Value` on its way into an entry, or from one entry to another. To be taken
-/// exactly once.
-#[derive(Clone, Copy)]
-pub(super) struct Owned(MaybeUninit<[u64; size_of::<Value>() / UNIT]>);
-
-impl Owned {
-    pub fn new(value: Value) -> Self {
-        let value = ManuallyDrop::new(value);
-        // SAFETY: as many bytes, of any kind; the value is not dropped here.
-        Owned(unsafe { std::ptr::from_ref(&value).cast::<MaybeUninit<_>>().read() })
-    }
-
-    /// # Safety
-    /// Once for each value.
-    pub unsafe fn take(self) -> Value {
-        // SAFETY: made of a value; aligned as one.
-        unsafe { self.0.as_ptr().cast::<Value>().read() }
-    }
-}
-
-/// An entry that is to be written.
-#[derive(Clone, Copy)]
-pub(super) struct NewEntry<'a> {
-    pub key: KeyPart<'a>,
-    pub value: ValuePart<'a>,
-    pub kind: Kind,
-    pub meta: Meta,
-}
-
-impl NewEntry<'_> {
-    fn key_area(&self) -> usize {
-        match self.key {
-            KeyPart::Packed(key) => key.len(),
-            KeyPart::Long(..) => LONG_AREA,
-        }
-    }
-
-    pub fn value_area(&self) -> usize {
-        match self.value {
-            ValuePart::Packed(bytes) => bytes.len(),
-            ValuePart::Out(_) => {
-                let key_end = header(self.meta.deadline.is_some()) + self.key_area();
-                out_at(key_end) - key_end + size_of::<Value>()
-            }
-        }
-    }
-
-    fn flags(&self) -> u8 {
-        let mut flags = (self.kind as u8) << KIND_SHIFT;
-        flags |= if self.meta.deadline.is_some() { TTL } else { 0 };
-        flags |= if self.meta.raw { RAW } else { 0 };
-        flags |= if matches!(self.value, ValuePart::Out(_)) { OUT } else { 0 };
-        flags | if matches!(self.key, KeyPart::Long(..)) { LONG } else { 0 }
-    }
-
-    pub fn units(&self) -> usize {
-        units(self.meta.deadline.is_some(), self.key_area(), self.value_area())
-    }
-
-    fn boxed(&self) -> bool {
-        self.flags() & (OUT | LONG) != 0
-    }
-
-    /// How the counts change when this entry comes.
-    pub fn delta(&self) -> Delta {
-        Delta { keys: 1, expires: self.meta.deadline.is_some().into(), boxed: self.boxed().into() }
-    }
-
-    /// Writes the entry into a new place. Value and boxed key are the entry's from now on.
-    pub fn place(&self, arena: &mut ArenaGuard<'_>, segments: &Segments) -> Result<Ref, OutOfSpace> {
-        let place = arena.reserve(self.units())?;
-        let entry = Raw(segments.address(place));
-        entry.byte(0).store(self.key_area() as u8, Relaxed);
-        entry.half(2).store(self.value_area() as u16, Relaxed);
-        entry.half(4).store(self.meta.access, Relaxed);
-        if let Some(deadline) = self.meta.deadline {
-            entry.set_deadline(deadline, self.meta.armed);
-        }
-        let key_at = header(self.meta.deadline.is_some());
-        // SAFETY: `units()` bytes were reserved for us alone under the arena's lock; all
-        // offsets lie inside them, and a source in the mapping is another, living, entry.
-        unsafe {
-            match self.key {
-                KeyPart::Packed(key) => entry.at(key_at).copy_from_nonoverlapping(key.as_ptr(), key.len()),
-                KeyPart::Long(hash, key) => {
-                    entry.at(key_at).cast::<u64>().write_unaligned(hash);
-                    entry.at(key_at + 8).cast::<*mut LongKey>().write_unaligned(key);
-                }
-            }
-            entry.write_value(key_at + self.key_area(), self.value);
-        }
-        entry.byte(1).store(self.flags(), Relaxed);
-        Ok(place)
-    }
-}
-
 const fn header(ttl: bool) -> usize {
     if ttl { HEADER_TTL } else { HEADER }
 }
@@ -179,31 +75,6 @@ const fn out_at(key_end: usize) -> usize {
 
 const fn units(ttl: bool, key_area: usize, value_area: usize) -> usize {
     (header(ttl) + key_area + value_area).div_ceil(UNIT)
-}
-
-/// The key part for a new key.
-pub(super) fn key_part(key: &[u8], hash: KeyHash) -> KeyPart<'_> {
-    if key.len() <= KEY_PACKED_MAX {
-        KeyPart::Packed(key)
-    } else {
-        KeyPart::Long(hash.0, Box::into_raw(Box::new(key.into())))
-    }
-}
-
-/// Undoes `key_part` for an entry that could not be placed.
-pub(super) fn discard_key(part: KeyPart<'_>) {
-    if let KeyPart::Long(_, key) = part {
-        // SAFETY: made by `key_part`, and no entry took it.
-        drop(unsafe { Box::from_raw(key) });
-    }
-}
-
-/// Drops a value that could not be placed.
-pub(super) fn discard_value(part: ValuePart<'_>) {
-    if let ValuePart::Out(value) = part {
-        // SAFETY: the caller's, and no entry took it.
-        drop(unsafe { value.take() });
-    }
 }
 
 /// An address with header access. Atomic, so harmless without a lock.
@@ -472,48 +343,6 @@ impl<'g> EntryRef<'g> {
     }
 }
 
-/// Copies bytes. Up to 16 of them, as numbers have, by words that overlap: a call costs more than that.
-///
-/// # Safety
-/// At `to` as many bytes may be written, and they are none of these.
-#[inline(always)]
-unsafe fn copy(bytes: &[u8], to: *mut u8) {
-    let (from, n) = (bytes.as_ptr(), bytes.len());
-    // SAFETY: each word begins and ends within the `n` bytes on both sides.
-    unsafe {
-        match n {
-            8..=16 => {
-                to.cast::<u64>().write_unaligned(from.cast::<u64>().read_unaligned());
-                to.add(n - 8).cast::<u64>().write_unaligned(from.add(n - 8).cast::<u64>().read_unaligned());
-            }
-            4..=7 => {
-                to.cast::<u32>().write_unaligned(from.cast::<u32>().read_unaligned());
-                to.add(n - 4).cast::<u32>().write_unaligned(from.add(n - 4).cast::<u32>().read_unaligned());
-            }
-            1..=3 => {
-                to.write(from.read());
-                to.add(n / 2).write(from.add(n / 2).read());
-                to.add(n - 1).write(from.add(n - 1).read());
-            }
-            _ => to.copy_from_nonoverlapping(from, n),
-        }
-    }
-}
-
-/// Whether two keys of one length are the same. Those of 8 to 16 bytes, which most are, are compared by two words that
-/// overlap: a call costs more than that.
-#[inline(always)]
-fn is_same(a: &[u8], b: &[u8]) -> bool {
-    let ends = |k: &[u8]| Some((*k.first_chunk::<8>()?, *k.last_chunk::<8>()?));
-    match (ends(a), ends(b)) {
-        (Some((front, back)), Some(other)) if a.len() <= 16 => {
-            u64::from_ne_bytes(front) == u64::from_ne_bytes(other.0)
-                && u64::from_ne_bytes(back) == u64::from_ne_bytes(other.1)
-        }
-        _ => a == b,
-    }
-}
-
 #[inline]
 fn key_hash(raw: Raw, hasher: &Hasher) -> KeyHash {
     // SAFETY: klen, TTL, LONG and the key area never change while the entry is in its place.
@@ -740,34 +569,4 @@ pub(super) unsafe fn drop_boxes(segments: &Segments, place: Ref) -> usize {
         raw.byte(1).store(flags | DEAD, Relaxed);
     }
     raw.units()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{copy, is_same};
-
-    #[test]
-    fn every_byte_is_copied_and_none_beside_them() {
-        for len in 0..40 {
-            let bytes: Vec<u8> = (1..=len).collect();
-            let mut to = [0xff; 50];
-            // SAFETY: 50 bytes of another array.
-            unsafe { copy(&bytes, to[3..].as_mut_ptr()) };
-            assert_eq!(to[3..3 + bytes.len()], bytes);
-            assert!(to[..3].iter().chain(&to[3 + bytes.len()..]).all(|&byte| byte == 0xff), "{len} bytes");
-        }
-    }
-
-    #[test]
-    fn keys_are_the_same_if_each_of_their_bytes_is() {
-        for len in 0..40 {
-            let key: Vec<u8> = (0..len).collect();
-            assert!(is_same(&key, &key.clone()));
-            for at in 0..key.len() {
-                let mut other = key.clone();
-                other[at] ^= 0x80;
-                assert!(!is_same(&key, &other), "{len} bytes, another one at {at}");
-            }
-        }
-    }
 }

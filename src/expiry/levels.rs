@@ -1,30 +1,31 @@
-//! Four levels of 256 stacks each: the geometry of the wheel, and where an item stands in it.
+//! Four levels of 512 stacks each: the geometry of the wheel, and where an item stands in it.
 //!
 //! ```text
-//! level   a slot covers   the level reaches     bits of the tick that select the slot
-//!   0     1 ms            256 ms                 0.. 7
-//!   1     256 ms          65.5 s                 8..15
-//!   2     65.5 s          4.66 h                16..23
-//!   3     4.66 h          49.7 days             24..31
+//! level   a slot covers   it is cascaded          bits of the tick that select the slot
+//!   0     1 ms            never: its tick is due   0.. 8
+//!   1     256 ms          0.25 to 0.5 s ahead      8..16
+//!   2     65.5 s          1 to 2 min ahead        16..24
+//!   3     4.66 h          4.66 to 9.3 h ahead     24..32
 //! item    u64             hash bits 40 | low 24 bits of its tick
 //! ```
 //!
-//! The cursor is the tick that is worked on; all earlier ones are done. An item stands at the lowest level that reaches
-//! its tick from the cursor. Invariants, for every item in the levels:
+//! The cursor is the tick that is worked on; all earlier ones are done. A slot is cascaded while the cursor is in the slot
+//! *before* it: when its own time begins its items stand where they are due, and none of them is late because others had to
+//! be moved first. So an item stands at the lowest level on which its tick is in a slot that the cursor's slot of the next
+//! level covers, or the one behind that. Invariants, for every item in the levels:
 //!
-//! 1. `cursor <= tick < cursor + 2^32`, and `tick - cursor < 2^24` on levels 0 to 2. So 24 bits and the slot give the
-//!    whole tick, and moving an item never asks anyone for its deadline.
-//! 2. A slot holds items of one turn only. On a level above 0 the slot that the cursor is in holds items of the *next*
-//!    turn, unless the cursor stands on the first tick of that slot: then they are the ones to be cascaded now, and
-//!    nothing is added to them, since what is armed from there reaches at most 255 slots further.
-//! 3. The cursor stops at each first tick of a slot that holds items ([`Levels::next_event`]): none is passed over.
+//! 1. `cursor <= tick < cursor + 2^32`. On each level the slot is at most 511 slots behind the one that the cursor is in. So
+//!    slot and 24 bits give the whole tick, and moving an item never asks anyone for its deadline.
+//! 2. A slot holds items of one turn only, and nothing is added to a slot that is being cascaded.
+//! 3. Should the cursor come to the first tick of a slot that is not empty yet it stops there ([`Levels::next_due`]): none is
+//!    passed over.
 //!
 //! Because of 2, a cascade may stop anywhere and go on later: "the slot is not empty" is all its state.
 
 use super::chunks::{Chunks, NIL};
 
 const LEVELS: usize = 4;
-const SLOTS: usize = 256;
+const SLOTS: usize = 512;
 const LOW24: u64 = (1 << 24) - 1;
 
 /// Hash bits 40 above tick bits 24.
@@ -92,11 +93,12 @@ impl Levels {
     #[inline]
     pub(super) fn push(&mut self, chunks: &mut Chunks, hash40: u64, tick: u64) {
         debug_assert!(tick >= self.cursor && tick - self.cursor < 1 << 32);
-        let level = match tick - self.cursor {
-            0..0x100 => 0,
-            0x100..0x1_0000 => 1,
-            0x1_0000..0x100_0000 => 2,
-            _ => 3,
+        let near = |bits: u32| (tick >> bits) - (self.cursor >> bits) < 2;
+        let level = match () {
+            () if near(8) => 0,
+            () if near(16) => 1,
+            () if near(24) => 2,
+            () => 3,
         };
         let slot = Slot::new(level, tick >> (8 * level));
         self.push_at(chunks, slot, pack(hash40, tick));
@@ -130,42 +132,53 @@ impl Levels {
 
     /// The tick of an item that stands in `slot`.
     pub(super) fn tick_of(&self, slot: Slot, item: u64) -> u64 {
-        let low24 = item & LOW24;
-        if slot.level() < 3 {
-            return self.cursor + (low24.wrapping_sub(self.cursor) & LOW24);
-        }
-        let low32 = (slot.at() % SLOTS) as u32 * (1 << 24) + low24 as u32;
-        self.cursor + u64::from(low32.wrapping_sub(self.cursor as u32))
+        let shift = 8 * slot.level();
+        let low = (((slot.at() % SLOTS) as u64) << shift) | (item & ((1 << shift) - 1));
+        self.cursor + (low.wrapping_sub(self.cursor) & (((SLOTS as u64) << shift) - 1))
     }
 
-    /// The slot of the cursor on `level`, if its time is now: on level 0 always, above at its first tick.
-    pub(super) fn slot_now(&self, level: usize) -> Option<Slot> {
-        self.on_first_tick(level).then(|| Slot::new(level, self.cursor >> (8 * level)))
-    }
-
-    fn on_first_tick(&self, level: usize) -> bool {
-        self.cursor & ((1 << (8 * level)) - 1) == 0
-    }
-
-    /// The first tick from the cursor on at which a slot has its time: an item is due or is to be cascaded.
+    /// The slot so many behind that of the cursor, if it holds items.
     #[inline]
+    pub(super) fn filled(&self, level: usize, behind: u64) -> Option<Slot> {
+        let slot = Slot::new(level, (self.cursor >> (8 * level)) + behind);
+        (self.filled[slot.at() / 64] >> (slot.at() % 64) & 1 != 0).then_some(slot)
+    }
+
+    /// On each level, the number of slots from the cursor's to the first filled one.
+    #[inline]
+    fn distances(&self) -> impl Iterator<Item = (usize, u64)> {
+        (0..LEVELS).filter_map(|level| {
+            let from = (self.cursor >> (8 * level)) % SLOTS as u64;
+            self.distance_to_filled(level, from as usize).map(|distance| (level, distance))
+        })
+    }
+
+    /// The first tick of the slot so many behind the cursor's, or the cursor if that is later.
+    #[inline]
+    fn begin(&self, level: usize, behind: u64) -> u64 {
+        let shift = 8 * level;
+        (((self.cursor >> shift) + behind) << shift).max(self.cursor)
+    }
+
+    /// The first tick from the cursor on at which something has to be done: items are due, or have to be cascaded at last.
+    #[inline]
+    pub(super) fn next_due(&self) -> Option<u64> {
+        self.distances().map(|(level, distance)| self.begin(level, distance)).min()
+    }
+
+    /// The first tick from the cursor on at which something can be done: items are due, or can be cascaded.
     pub(super) fn next_event(&self) -> Option<u64> {
-        let mut first: Option<u64> = None;
-        for level in 0..LEVELS {
-            let shift = 8 * level;
-            let from = (self.cursor >> shift) + u64::from(!self.on_first_tick(level));
-            if let Some(distance) = self.distance_to_filled(level, (from % SLOTS as u64) as usize) {
-                let at = (from + distance) << shift;
-                first = Some(first.map_or(at, |other| other.min(at)));
-            }
-        }
-        first
+        let ahead = |level: usize| u64::from(level > 0);
+        self.distances()
+            .map(|(level, distance)| self.begin(level, distance.saturating_sub(ahead(level))))
+            .min()
     }
 
     /// Slots from `from`, round the level, to the first filled one.
     #[inline]
     fn distance_to_filled(&self, level: usize, from: usize) -> Option<u64> {
-        let words = &self.filled[level * 4..level * 4 + 4];
+        const WORDS: usize = SLOTS / 64;
+        let words = &self.filled[level * WORDS..(level + 1) * WORDS];
         if words.iter().all(|&word| word == 0) {
             return None;
         }
@@ -174,8 +187,8 @@ impl Levels {
         if head != 0 {
             return Some(u64::from(head.trailing_zeros()));
         }
-        for step in 1..=4 {
-            let bits = words[(word + step) % 4];
+        for step in 1..=WORDS {
+            let bits = words[(word + step) % WORDS];
             if bits != 0 {
                 return Some((step * 64 - bit) as u64 + u64::from(bits.trailing_zeros()));
             }

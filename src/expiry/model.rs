@@ -243,6 +243,35 @@ fn a_slot_with_very_many_items_is_cascaded_and_worked_off_in_slices() {
     assert!(longest <= budget);
 }
 
+/// At the edge of every level: when a slot's own time begins its items stand where they are due.
+#[test]
+fn nothing_that_is_due_waits_for_what_is_due_later() {
+    for span in [1 << 8, 1 << 16, 1 << 24] {
+        let mut wheel = Wheel::new(START);
+        let edge = (START / span + 3) * span;
+        // Due in the first millisecond of a slot, before very many that are due in the same slot.
+        for i in 0..MANY {
+            wheel.arm(i, edge + 1 + i % (span - 1));
+        }
+        wheel.arm(1 << 39, edge);
+        let mut due = Vec::new();
+        // As a worker does: it sleeps until there is something to do, and does that in small steps.
+        let (mut wakes, mut now) = (0, START);
+        while now <= edge {
+            now = wheel.next_deadline().expect("not empty");
+            wakes += 1;
+            if now > edge {
+                break;
+            }
+            while wheel.advance(now, 4, &mut due) == Progress::More {}
+            assert!(due.is_empty());
+        }
+        assert!(wakes <= 5, "{wakes}");
+        wheel.advance(edge + 1, 4, &mut due);
+        assert_eq!(due, [Due { hash40: 1 << 39, tick: edge as u32 }], "in the first step");
+    }
+}
+
 #[test]
 fn memory_returns_after_a_burst_although_long_lived_items_stand_between() {
     let n: u64 = if cfg!(miri) { 40_000 } else { 600_000 };

@@ -7,8 +7,8 @@
 //! **When.** An item armed for deadline `d` comes up in the first [`Wheel::advance`] with `now_ms > d`, as Redis has it:
 //! a key is served through the millisecond of its deadline. Never earlier, except after a step of the clock (below).
 //!
-//! **Cost.** Arming touches one chunk; the items of a slot move at most three times before they are due. All work
-//! over more than one item is sliced by a budget of items, and stopping costs nothing: see the invariants of `levels`.
+//! **Cost.** Arming touches one chunk; the items of a slot move at most three times, long before they are due, when
+//! nothing else is. All work over more than one item is sliced by a budget of items, and stopping costs nothing: see the invariants of `levels`.
 //!
 //! **Clock.** Ticks are Unix milliseconds of the wall clock, since deadlines are. Forward, by however much: the wheel
 //! goes from event to event, empty stretches cost nothing, and everything that became due is handed out in slices.
@@ -32,6 +32,9 @@ pub const BACKSTEP_TOLERANCE_MS: u64 = 16;
 /// Levels set aside by steps back of the clock that are not yet moved over. With more than these, a slice moves some
 /// whole, budget or not: a clock that steps back this often within milliseconds may cost a pause, but no memory.
 const RETIRED_MAX: usize = 16;
+
+/// Items moved ahead of their time between two looks at the clock, also where fewer are handed out.
+const AHEAD_ITEMS: usize = 64;
 
 /// Below this many items a wheel is not swept for stale ones.
 const SWEEP_ITEMS_MIN: usize = 1024;
@@ -85,7 +88,7 @@ pub struct Wheel {
 }
 
 impl Wheel {
-    /// An empty wheel. Takes 4 KiB; items take more, in blocks of 64 KiB.
+    /// An empty wheel. Takes 8 KiB; items take more, in blocks of 64 KiB.
     #[must_use]
     pub fn new(now_ms: u64) -> Self {
         Wheel {
@@ -130,31 +133,33 @@ impl Wheel {
     }
 
     /// Hands out what is due: items with a deadline before `now_ms`, in the order of their ticks. Looks at no more than
-    /// `budget` items, moved ones included; the rest is for the next call.
+    /// `budget` items, moved ones included; the rest is for the next call. When all of that is done, it moves some that are
+    /// to be due soon.
     pub fn advance(&mut self, now_ms: u64, budget: usize, due: &mut Vec<Due>) -> Progress {
         self.shift(now_ms);
         let mut left = budget;
         if !self.retired.is_empty() && self.resettle(&mut left, due) == Progress::More {
             return Progress::More;
         }
-        while let Some(tick) = self.levels.next_event() {
+        while let Some(tick) = self.levels.next_due() {
             if tick >= now_ms {
                 break;
             }
             self.levels.cursor = tick;
-            if self.cascade(&mut left) == Progress::More || self.drain(&mut left, due) == Progress::More {
+            if self.cascade(0, &mut left) == Progress::More || self.drain(&mut left, due) == Progress::More {
                 return Progress::More;
             }
         }
         self.levels.cursor = self.levels.cursor.max(now_ms.saturating_sub(1));
         self.settled = self.settled.min(self.chunks.free());
-        Progress::Done
+        self.cascade(1, &mut budget.max(AHEAD_ITEMS))
     }
 
-    /// Moves the items whose slots begin at the cursor one or more levels down, the highest level first.
-    fn cascade(&mut self, left: &mut usize) -> Progress {
+    /// Moves the items of the cursor's slots, or of those so many behind them, one or more levels down, the highest level
+    /// first.
+    fn cascade(&mut self, behind: u64, left: &mut usize) -> Progress {
         for level in (1..4).rev() {
-            let Some(slot) = self.levels.slot_now(level) else {
+            let Some(slot) = self.levels.filled(level, behind) else {
                 continue;
             };
             loop {
@@ -175,7 +180,7 @@ impl Wheel {
     /// Hands out the items of the cursor's tick.
     fn drain(&mut self, left: &mut usize, due: &mut Vec<Due>) -> Progress {
         let tick = self.levels.cursor as u32;
-        let Some(slot) = self.levels.slot_now(0) else {
+        let Some(slot) = self.levels.filled(0, 0) else {
             return Progress::Done;
         };
         loop {

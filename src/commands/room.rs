@@ -18,7 +18,7 @@ use crate::effects::ended::Reason;
 use crate::eviction::{Cause, Rules, Sink};
 use crate::expiry::Expiry;
 use crate::keyspace::{Batch, DbId, EntryRef, KeyHash};
-use crate::memory::{Tap, allocator, limits};
+use crate::memory::{Due, Tap, allocator, limits};
 use crate::observe::latency::{EVICTION_CYCLE, EVICTION_DEL};
 use crate::shared::Shared;
 use crate::values::Value;
@@ -251,6 +251,19 @@ impl Room {
     pub fn report(&mut self, shared: &Shared) {
         self.tap.report(&shared.memory);
     }
+
+    /// With a limit: has unused pages given back after much was freed, by the helper thread if it comes to it.
+    #[inline]
+    pub fn bound_unused(&mut self, shared: &Shared, is_helper: bool) {
+        match self.tap.tell_freed(&shared.memory) {
+            Due::No => {}
+            Due::Helper if !is_helper => {
+                shared.helper.ask_pages();
+                shared.keyspace.wake_helper();
+            }
+            Due::Helper | Due::Now => shared.memory.unused.give_back(),
+        }
+    }
 }
 
 /// How long one command may be held up, in nanoseconds: Redis' curve.
@@ -377,7 +390,7 @@ pub fn follow_settings(shared: &Shared) {
         MemoryCap::Percent(share) => limits::ceiling() / 100 * u64::from(share),
         MemoryCap::Auto => shared.pressure.limit(limits::ceiling()),
     };
-    shared.memory.set_limit(bytes);
+    shared.memory.set_limit(bytes, limits::ceiling);
     shared.stats.policies.follow(config.maxmemory_policy, || shared.stats.score());
     shared.clients.set_memory_limit(config.maxmemory_clients.resolve(bytes));
     if !Rules::of(&config).is_some_and(|rules| rules.is_arc()) {

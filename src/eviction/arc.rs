@@ -55,7 +55,7 @@ const CHANCE_MIN: u32 = 16;
 const CHANCE_FROM: f64 = 0.53;
 const CHANCE_TO: f64 = 0.58;
 /// So many keys that come back make up that part: fewer follow the phases of a workload too closely.
-const COMPARED: f64 = 4096.0;
+const COMPARED: f64 = 8192.0;
 /// Ticks pass sixteen times as fast as the keys are evicted.
 const TICKS_PER_KEYS: u64 = 16;
 

@@ -10,25 +10,51 @@ use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use crossbeam_utils::CachePadded;
 
 use crate::memory::allocator::ThreadBytes;
+use crate::memory::unused::{Due, Unused};
 
 /// What a thread keeps to itself before it reports.
 const UNREPORTED_MAX: i64 = 1024;
+
+/// The part of what may be had that may be free without having been given back, or wait to be freed; with a limit.
+const PART: u64 = 64;
+/// To give pages back costs some microseconds, so it is for so much at least.
+const PART_MIN: u64 = 1 << 20;
+
+/// What a thread frees before others hear of it.
+const UNTOLD_MAX: u64 = 64 << 10;
 
 /// What a thread frees before somebody looks whether that left pages mostly unused.
 const FREED_MUCH: u64 = 256 << 10;
 
 /// The memory of the process, and its limit.
-#[derive(Default)]
 pub struct Gauge {
     /// Handed out by the allocator.
     allocated: CachePadded<AtomicI64>,
     /// Of it, what waits to be freed by the helper thread: gone as far as eviction is concerned.
     leaving: AtomicI64,
+    /// More of that is too much to wait for the helper thread.
+    leaving_max: AtomicI64,
     /// Of it, what eviction must not count: buffers of replicas.
     uncounted: AtomicUsize,
     /// Bytes; 0 is none.
     limit: CachePadded<AtomicU64>,
     exceeded: Exceeded,
+    /// Pages that are free.
+    pub unused: Unused,
+}
+
+impl Default for Gauge {
+    fn default() -> Gauge {
+        Gauge {
+            allocated: CachePadded::default(),
+            leaving: AtomicI64::default(),
+            leaving_max: AtomicI64::new(i64::MAX),
+            uncounted: AtomicUsize::default(),
+            limit: CachePadded::default(),
+            exceeded: Exceeded::default(),
+            unused: Unused::default(),
+        }
+    }
 }
 
 /// Since when, and for how long in all, memory was over its limit. Monotonic milliseconds.
@@ -45,9 +71,12 @@ impl Gauge {
         self.limit.load(Relaxed)
     }
 
-    /// Sets the limit.
-    pub fn set_limit(&self, bytes: u64) {
+    /// Sets the limit, of the `ceiling` that may be had in all.
+    pub fn set_limit(&self, bytes: u64, ceiling: impl FnOnce() -> u64) {
         self.limit.store(bytes, Relaxed);
+        let part = if bytes > 0 { (ceiling() / PART).max(PART_MIN) } else { u64::MAX };
+        self.unused.set_most(part);
+        self.leaving_max.store(i64::try_from(part).unwrap_or(i64::MAX), Relaxed);
     }
 
     /// What counts against the limit; `live` are the bytes of entries.
@@ -65,6 +94,12 @@ impl Gauge {
     /// A value was handed to the helper thread (positive), or freed by it.
     pub fn leaving(&self, bytes: i64) {
         self.leaving.fetch_add(bytes, Relaxed);
+    }
+
+    /// Whether so much waits for the helper thread that whatever is freed quickly should not. It may have no core for a while,
+    /// and nothing goes on counting what waits.
+    pub fn is_much_leaving(&self) -> bool {
+        self.leaving.load(Relaxed) > self.leaving_max.load(Relaxed)
     }
 
     /// What eviction does not count.
@@ -110,12 +145,14 @@ pub struct Tap {
     reported: i64,
     /// What had been freed when that was last worth a look at the fragmentation.
     freed: u64,
+    /// What had been freed when others last heard of it.
+    told: u64,
 }
 
 impl Default for Tap {
     fn default() -> Self {
         let bytes = ThreadBytes::default();
-        Tap { reported: bytes.net(), freed: bytes.freed(), bytes }
+        Tap { reported: bytes.net(), freed: bytes.freed(), told: bytes.freed(), bytes }
     }
 }
 
@@ -146,6 +183,17 @@ impl Tap {
             self.freed = freed;
         }
         much
+    }
+
+    /// Tells of what this thread has freed, if that is worth it; who is to give unused pages back.
+    #[inline]
+    pub fn tell_freed(&mut self, gauge: &Gauge) -> Due {
+        let freed = self.bytes.freed().wrapping_sub(self.told);
+        if freed < UNTOLD_MAX {
+            return Due::No;
+        }
+        self.told = self.bytes.freed();
+        gauge.unused.freed(freed)
     }
 
     /// The allocator's figure was read just now, on this thread.

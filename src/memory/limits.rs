@@ -129,10 +129,10 @@ impl Pressure {
     }
 }
 
-/// What `auto` grants: all but 8 MiB for the process itself and 15 % for holes between entries, pages
+/// What `auto` grants: all but 12 MiB for the process itself and what is on its way, and 15 % for holes between entries, pages
 /// on their way back and the page cache.
 fn granted(ceiling: u64) -> u64 {
-    let reserve = (8 << 20) + ceiling / 100 * 15;
+    let reserve = (12 << 20) + ceiling / 100 * 15;
     (ceiling.saturating_sub(reserve)).max(ceiling / 2)
 }
 
@@ -177,8 +177,8 @@ mod tests {
 
     #[test]
     fn auto_leaves_a_reserve() {
-        assert_eq!(granted(64 << 20) >> 20, 46);
-        assert_eq!(granted(1 << 30) >> 20, 862);
+        assert_eq!(granted(64 << 20) >> 20, 42);
+        assert_eq!(granted(1 << 30) >> 20, 858);
         assert_eq!(granted(8 << 20), 4 << 20);
     }
 

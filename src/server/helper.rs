@@ -45,6 +45,8 @@ enum Chore {
     Panic,
     /// `maxmemory auto`: look at the pressure on memory.
     Pressure,
+    /// Much was freed: give unused pages back.
+    Pages,
     /// Too many keys are tracked: forget some.
     TrimTracking,
     /// The last client that tracked keys is gone.
@@ -84,8 +86,11 @@ impl Mailbox {
         self.freed.store(0, std::sync::atomic::Ordering::Relaxed);
     }
 
-    /// Hands values over; wake the helper afterwards. The gauge is told what they take.
+    /// Hands values over; wake the helper afterwards. The gauge is told what they take. Where too much waits already, only what
+    /// would hold the caller up is handed over, and the rest freed at once.
     pub fn drop_later(&self, values: impl Iterator<Item = Value>, gauge: &Gauge) {
+        let much = gauge.is_much_leaving();
+        let values: Graveyard = values.filter(|value| !much || value.is_huge()).collect();
         let mut queue = self.values.lock();
         let before = queue.len();
         queue.extend(values);
@@ -132,6 +137,11 @@ impl Mailbox {
     /// `maxmemory auto`: time to look at the pressure on memory; wake the helper afterwards.
     pub fn ask_pressure(&self) {
         self.ask(Chore::Pressure);
+    }
+
+    /// Unused pages are to be given back; wake the helper afterwards.
+    pub fn ask_pages(&self) {
+        self.ask(Chore::Pages);
     }
 
     fn ask(&self, chore: Chore) {
@@ -229,6 +239,7 @@ fn work(shared: &Shared) {
     let mut defragger = Defragger::default();
     loop {
         worked |= shared.helper.empty(shared, &mut room);
+        room.bound_unused(shared, true);
         let chores = std::mem::take(&mut *shared.helper.chores.lock());
         for chore in chores {
             match chore {
@@ -239,6 +250,7 @@ fn work(shared: &Shared) {
                     allocator::purge();
                 }
                 Chore::Pressure => room::follow_pressure(shared),
+                Chore::Pages => shared.memory.unused.give_back(),
                 Chore::Resize { db, up } => {
                     if !shared.keyspace.force_resize(&mut participant, db, up) {
                         tracing::info!("DEBUG ENGINES: database {db} cannot be resized now");

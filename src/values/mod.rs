@@ -199,11 +199,26 @@ impl Value {
     pub fn is_large(&self) -> bool {
         match self {
             Value::Str(blob) => blob.len() >= LARGE_BYTES,
-            Value::List(list) => list.allocations() > LARGE_ALLOCATIONS,
-            Value::Set(set) => set.allocations() > LARGE_ALLOCATIONS,
-            Value::Hash(hash) => hash.allocations() > LARGE_ALLOCATIONS,
-            Value::ZSet(zset) => zset.allocations() > LARGE_ALLOCATIONS,
-            Value::Stream(stream) => stream.allocations() > LARGE_ALLOCATIONS,
+            _ => self.allocations() > LARGE_ALLOCATIONS,
+        }
+    }
+
+    /// Whether freeing this value takes so long (a millisecond, about) that it is never done on a worker.
+    pub fn is_huge(&self) -> bool {
+        match self {
+            Value::Str(blob) => blob.len() >= HUGE_BYTES,
+            _ => self.allocations() > HUGE_ALLOCATIONS,
+        }
+    }
+
+    fn allocations(&self) -> usize {
+        match self {
+            Value::Str(_) => 1,
+            Value::List(list) => list.allocations(),
+            Value::Set(set) => set.allocations(),
+            Value::Hash(hash) => hash.allocations(),
+            Value::ZSet(zset) => zset.allocations(),
+            Value::Stream(stream) => stream.allocations(),
         }
     }
 }
@@ -213,6 +228,10 @@ const LARGE_BYTES: usize = 1 << 20;
 
 /// More frees than this are worth a message to the helper thread.
 const LARGE_ALLOCATIONS: usize = 64;
+
+/// From these on a free takes a millisecond.
+const HUGE_BYTES: usize = 32 << 20;
+const HUGE_ALLOCATIONS: usize = 10_000;
 
 #[cfg(test)]
 mod tests {

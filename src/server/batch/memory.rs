@@ -13,6 +13,7 @@ impl Runner {
         }
         if self.lane.local.room.limit != 0 {
             let (room, participant) = (&mut self.lane.local.room, &mut self.participant);
+            room.bound_unused(&self.shared, false);
             if room.after_batch(&self.shared, || participant.enter().live_bytes()) {
                 self.pay_back();
             }

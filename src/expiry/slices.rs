@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::{Expiry, Gone, Identities, is_past};
-use crate::keyspace::{Batch, Content, DbId, EntryRef, Keyspace, Meta, Options, Participant, Purge};
+use crate::keyspace::{Batch, Content, DbId, EntryRef, KeyHash, Keyspace, Meta, Options, Participant, Purge};
 use crate::values::hash::{Deadline, Limits};
 use crate::values::{Hash, Value};
 
@@ -257,6 +257,27 @@ fn a_flush_empties_the_timers_of_all_workers_and_a_swap_takes_them_along() {
     house.now = START + 2001;
     house.settle();
     assert_eq!(house.gone.last(), Some(&(1, b"later".to_vec())));
+}
+
+#[test]
+fn a_large_wheel_of_an_emptied_data_set_is_freed_elsewhere() {
+    let mut house = House::new(1);
+    let flush = |house: &mut House| {
+        let (participant, expiry) = &mut house.workers[0];
+        participant.enter_exclusive().flush(0);
+        expiry.clear(0);
+        expiry.has_litter()
+    };
+    house.set(0, 0, b"only", Some(START + 1000));
+    assert!(!flush(&mut house), "a small one is freed at once");
+    let expiry = &mut house.workers[0].1;
+    for i in 0..70_000 {
+        expiry.change(0, KeyHash::from_hash40(i), None, Some(START + 1000));
+    }
+    assert!(flush(&mut house));
+    let expiry = &mut house.workers[0].1;
+    drop(expiry.take_litter());
+    assert!(!expiry.has_litter() && expiry.items() == 0);
 }
 
 #[test]

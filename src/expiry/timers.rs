@@ -36,6 +36,9 @@ const FIELDS_PER_STEP: usize = 64;
 /// A worker that only arms looks this often (in items) whether others made its items stale.
 const ARMS_PER_LOOK: usize = 1024;
 
+/// A wheel that is larger takes long to be freed: some 2 µs for each 16 KiB block.
+const LARGE_WHEEL_BYTES: usize = 512 << 10;
+
 /// Out-of-line values of removed keys, to be dropped when no lock is held.
 pub type Graveyard = Vec<Value>;
 
@@ -100,6 +103,8 @@ pub struct Expiry {
     due: Vec<Due>,
     audience: Arc<Audience>,
     kept: Vec<Kept>,
+    /// Large wheels of data sets that were emptied, to be freed by somebody who has the time.
+    litter: Vec<Wheel>,
 }
 
 impl Expiry {
@@ -115,6 +120,7 @@ impl Expiry {
             due: Vec::new(),
             audience: Arc::default(),
             kept: Vec::new(),
+            litter: Vec::new(),
         }
     }
 
@@ -228,8 +234,22 @@ impl Expiry {
     fn follow_flush(&mut self, identity: usize) {
         let flushes = self.identities.flushes(identity);
         if self.timers[identity].flushes != flushes {
-            self.timers[identity] = Timers { flushes, ..Timers::default() };
+            let before =
+                std::mem::replace(&mut self.timers[identity], Timers { flushes, ..Timers::default() });
+            self.litter
+                .extend(before.wheel.filter(|wheel| wheel.bytes() > LARGE_WHEEL_BYTES).map(|wheel| *wheel));
         }
+    }
+
+    /// Whether there are wheels that take long to be freed.
+    #[inline]
+    pub fn has_litter(&self) -> bool {
+        !self.litter.is_empty()
+    }
+
+    /// Those wheels, for a thread that has the time.
+    pub fn take_litter(&mut self) -> Box<dyn Send> {
+        Box::new(std::mem::take(&mut self.litter))
     }
 
     /// A database was emptied: none of its timers stands for a key any more, here and with all other workers.

@@ -292,6 +292,10 @@ impl Runner {
         if !self.lane.graveyard.is_empty() {
             bury(shared, &mut self.lane.graveyard);
         }
+        if self.lane.expiry.has_litter() {
+            shared.helper.discard(self.lane.expiry.take_litter());
+            shared.keyspace.wake_helper();
+        }
         if self.lane.expiry.earliest() < self.sleeping_until {
             self.sleeping_until = self.lane.expiry.earliest();
             self.earlier.notify_one();

@@ -108,9 +108,9 @@ fn volatile_policies_spare_keys_without_a_deadline() {
         client.command(&format!("CONFIG SET maxmemory-policy {policy}"));
         let kept = pipeline(&mut client, (0..1000).map(|i| set(&format!("kept:{i}"), 20)));
         assert!(all_ok(&kept));
-        limit_above(&mut client, 200 << 10);
-        let replies = pipeline(&mut client, (0..10_000).map(|i| setex(&format!("goes:{i}"), 50)));
-        assert!(all_ok(&replies), "{policy}");
+        limit_above(&mut client, 600 << 10);
+        let replies = pipeline(&mut client, (0..20_000).map(|i| setex(&format!("goes:{i}"), 50)));
+        assert!(all_ok(&replies), "{policy}: {:?}", replies.iter().find(|r| r.text() != "OK"));
         for i in 0..1000 {
             assert_eq!(client.command(&format!("EXISTS kept:{i}")), Value::Int(1), "{policy}");
         }

@@ -67,6 +67,10 @@ pub struct ThreadBytes(Option<(ThreadLocal<u64>, ThreadLocal<u64>)>);
 
 impl Default for ThreadBytes {
     fn default() -> Self {
+        // Miri has an allocator of its own.
+        if cfg!(miri) {
+            return ThreadBytes(None);
+        }
         ThreadBytes(allocatedp::read().and_then(|a| Ok((a, deallocatedp::read()?))).ok())
     }
 }

@@ -256,7 +256,9 @@ impl ArenaGuard<'_> {
             CLOSED if empty => self.give(segment),
             OPEN if empty => {
                 let first = first_unit(segment);
-                add(&self.arena.used, -((meta.used.load(Relaxed) - first) as isize));
+                let used = meta.used.load(Relaxed);
+                add(&self.arena.used, -((used - first) as isize));
+                meta.touched.store(used.max(meta.touched.load(Relaxed)), Relaxed);
                 meta.used.store(first, Relaxed);
                 add32(&meta.generation, 1);
             }
@@ -354,6 +356,13 @@ impl ArenaGuard<'_> {
             meta.state.store(CLOSED, Relaxed);
         }
         self.arena.unfinished.store(self.inner.victim.is_some(), Relaxed);
+    }
+
+    /// Gives back what is unused of the open segment, if it was used before: nothing is stored for now.
+    pub fn discard_tail(&mut self) {
+        if let Some(segment) = self.inner.open {
+            self.segments.discard_tail(segment);
+        }
     }
 
     /// Looks one free stack through: what is void goes, and so does the memory that is left over.

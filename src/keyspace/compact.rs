@@ -90,6 +90,19 @@ pub(super) fn is_behind(batch: &Batch<'_>) -> bool {
         .any(|arena| arena.wants_compaction(PERCENT_BEHIND, SLACK))
 }
 
+/// Gives back the pages of open segments that were full before: of arenas that are still, or of all.
+pub(super) fn discard_tails(batch: &Batch<'_>, all: bool, now_ms: u64) {
+    let keyspace = batch.keyspace();
+    for engines in (0..keyspace.databases()).filter_map(|db| batch.engines(db)) {
+        for arena in engines.space.arenas.iter() {
+            let mut guard = arena.lock(&keyspace.segments);
+            if all || guard.mood(now_ms) == Mood::Still {
+                guard.discard_tail();
+            }
+        }
+    }
+}
+
 fn in_arena(batch: &Batch<'_>, db: DbId, arena: &Arena, haste: Haste, now_ms: u64) -> Outcome {
     let segments = &batch.keyspace().segments;
     if !arena.is_evacuating() {

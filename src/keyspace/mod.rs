@@ -415,6 +415,7 @@ impl Keyspace {
                         return true;
                     }
                     Outcome::Waits => self.work.compact_later(now_ms + compact::SEARCH_MS),
+                    Outcome::Nothing if settling => compact::discard_tails(&batch, false, now_ms),
                     Outcome::Nothing => {}
                 }
             }
@@ -466,6 +467,7 @@ impl Keyspace {
         while self.maintain(who, 10_000, now_ms, purge) {}
         let now = crate::clock::mono_ms();
         while compact::step(&who.enter(), Haste::Now, now) == Outcome::Worked {}
+        compact::discard_tails(&who.enter(), true, now);
         for _ in 0..8 {
             who.enter().pin().collect();
             while self.reclaim.trash.empty(TRASH_STEP) {}

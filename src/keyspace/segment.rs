@@ -52,6 +52,8 @@ pub(super) struct Meta {
     pub live: AtomicU32,
     /// Units bumped so far, the unusable first unit of the mapping included.
     pub used: AtomicU32,
+    /// Units from its start that may be resident; `used` may be beyond them.
+    pub touched: AtomicU32,
     pub generation: AtomicU32,
     /// Index of the owning arena, and position in its list.
     pub arena: AtomicU32,
@@ -218,17 +220,18 @@ impl Segments {
     /// A segment that belongs to nobody, best a warm one.
     pub fn take(&self) -> Result<u32, OutOfSpace> {
         let mut pool = self.pool.lock();
-        let segment = if let Some(s) = pool.dirty.pop() {
+        let (segment, touched) = if let Some(s) = pool.dirty.pop() {
             self.dirty.store(pool.dirty.len(), Relaxed);
-            s
+            (s, SEGMENT_UNITS)
         } else if let Some(s) = pool.clean.pop() {
-            s
+            (s, 0)
         } else if pool.fresh < self.count {
             pool.fresh += 1;
-            pool.fresh - 1
+            (pool.fresh - 1, 0)
         } else {
             return Err(OutOfSpace);
         };
+        self.meta(segment).touched.store(touched, Relaxed);
         self.taken.fetch_add(1, Relaxed);
         Ok(segment)
     }
@@ -242,6 +245,19 @@ impl Segments {
         pool.dirty.push(segment);
         self.dirty.store(pool.dirty.len(), Relaxed);
         self.taken.fetch_sub(1, Relaxed);
+    }
+
+    /// Gives back the pages behind what is used of a segment. The lock of its arena must be held: nobody bumps into it.
+    pub fn discard_tail(&self, segment: u32) {
+        let meta = self.meta(segment);
+        let page = rustix::param::page_size();
+        let from = (meta.used.load(Relaxed) as usize * UNIT).next_multiple_of(page);
+        let to = meta.touched.load(Relaxed) as usize * UNIT;
+        if from < to {
+            self.region.discard(segment as usize * SEGMENT_BYTES + from, to - from);
+            self.given_back.fetch_add((to - from) as u64, Relaxed);
+            meta.touched.store(meta.used.load(Relaxed), Relaxed);
+        }
     }
 
     fn kept(&self, quiet: bool) -> usize {

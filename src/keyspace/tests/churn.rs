@@ -173,3 +173,27 @@ fn half_of_an_arena_is_the_most_that_waits() {
     churned.rest();
     churned.assert_compact();
 }
+
+#[test]
+fn pages_behind_what_is_used_go_back_and_may_be_used_again() {
+    let mut churned = Churned::new();
+    churned.write(0..KEYS, 32..=96, Haste::None);
+    for key in (0..KEYS).filter(|key| key % 20 != 0) {
+        assert!(del(&churned.who.enter(), 0, &key.to_le_bytes()));
+    }
+    churned.rest();
+    let given_back = churned.ks.totals().given_back_bytes;
+    churned.now_ms += 60_000;
+    compact::discard_tails(&churned.who.enter(), false, churned.now_ms);
+    let tails = churned.ks.totals().given_back_bytes - given_back;
+    assert!(cfg!(miri) || tails > 8 * (16 << 10), "{tails} bytes went back");
+    compact::discard_tails(&churned.who.enter(), true, churned.now_ms);
+    assert_eq!(churned.ks.totals().given_back_bytes - given_back, tails, "they go once");
+    for key in (0..KEYS).filter(|key| key % 20 == 0) {
+        assert!(get(&churned.who.enter(), 0, &key.to_le_bytes()).is_some());
+    }
+    churned.write(0..KEYS / 2, 64..=64, Haste::None);
+    for key in 0..KEYS / 2 {
+        assert_eq!(get(&churned.who.enter(), 0, &key.to_le_bytes()), Some(vec![key as u8; 64]));
+    }
+}

@@ -8,7 +8,7 @@
 //! |---|---|
 //! | more than 3 % ("restless") | of which 80 % are dead; half, once half of the arena is |
 //! | less | of which 15 % are dead |
-//! | less than 0.1 % ("still"), and the helper thread has nothing else to do | of which 5 % are dead; 15 %, once less than 5 % of the arena is |
+//! | less than 0.1 %, or hardly anything for a second ("still"), and the helper thread has nothing else to do | of which 5 % are dead; 15 %, once less than 5 % of the arena is |
 //!
 //! Copying `1 - d` of a segment frees `d` of it. While all entries are being replaced by larger ones a limit of 15 %
 //! copies each byte some five times; at 80 % it is a quarter, and mostly the segments are empty before.
@@ -30,6 +30,8 @@ pub(super) struct Unrest {
     /// The same before it, less what has faded; in parts of a unit, so that often looking rounds nothing away.
     felt: u64,
     looked_ms: u64,
+    /// When more changed than does in a still arena.
+    moved_ms: u64,
 }
 
 /// How much of an arena changes.
@@ -51,9 +53,16 @@ impl Unrest {
     pub fn look(&mut self, used: usize, now_ms: u64) -> Mood {
         let passed = now_ms.saturating_sub(self.looked_ms);
         self.looked_ms = now_ms;
+        if self.changed.saturating_mul(1000 * 1000) > (used as u64 * STILL).saturating_mul(passed) {
+            self.moved_ms = now_ms;
+        }
         // The inverse of (1 + t/W) instead of an exponential: close to it for short steps, and whole numbers do.
         let kept = u128::from(self.felt) * u128::from(WINDOW_MS) / u128::from(WINDOW_MS + passed);
         self.felt = kept as u64 + std::mem::take(&mut self.changed) * PARTS;
+        // What was a storm is over all at once: memory is given back after a second, not when the storm has faded.
+        if now_ms.saturating_sub(self.moved_ms) >= WINDOW_MS {
+            self.felt = 0;
+        }
         match (self.felt / PARTS).saturating_mul(1000) / (used as u64).max(1) {
             0..STILL => Mood::Still,
             STILL..=RESTLESS => Mood::Calm,
@@ -75,24 +84,27 @@ mod tests {
     }
 
     #[test]
-    fn a_storm_is_felt_at_once_and_forgotten_within_seconds() {
+    fn a_storm_is_felt_at_once_and_forgotten_a_second_after_its_end() {
         let mut unrest = Unrest::default();
         unrest.note(USED / 2);
         assert_eq!(unrest.look(USED, 1_000), Mood::Restless);
-        let mut calm_after = None;
-        let still_after = (1..100)
-            .map(|n| n * 200)
-            .find(|ms| {
-                let mood = unrest.look(USED, 1_000 + ms);
-                if mood == Mood::Calm {
-                    calm_after.get_or_insert(*ms);
-                }
-                mood == Mood::Still
-            })
-            .unwrap();
-        let calm_after = calm_after.unwrap();
-        assert!((1_000..5_000).contains(&calm_after), "{calm_after} ms");
-        assert!((calm_after..10_000).contains(&still_after), "{still_after} ms");
+        for ms in [200, 400, 600, 800] {
+            assert_eq!(unrest.look(USED, 1_000 + ms), Mood::Restless);
+        }
+        assert_eq!(unrest.look(USED, 2_000), Mood::Still);
+    }
+
+    #[test]
+    fn a_storm_that_ebbs_away_is_calm_first() {
+        let mut unrest = Unrest::default();
+        unrest.note(USED / 2);
+        assert_eq!(unrest.look(USED, 1_000), Mood::Restless);
+        let calm_after = (1..100).map(|n| n * 200).find(|ms| {
+            unrest.note(USED / 500);
+            unrest.look(USED, 1_000 + ms) != Mood::Restless
+        });
+        assert!((1_000..8_000).contains(&calm_after.unwrap()), "{calm_after:?}");
+        assert_eq!(unrest.look(USED, 60_000), Mood::Still);
     }
 
     #[test]

@@ -381,6 +381,12 @@ impl<'p> Batch<'p> {
         (0..self.keyspace.databases()).filter_map(|db| self.engines(db)).map(|e| e.space.dead_bytes()).sum()
     }
 
+    /// The arenas of all databases in use.
+    pub(super) fn arenas(&self) -> impl Iterator<Item = (DbId, &Arena)> {
+        let used = (0..self.keyspace.databases()).filter_map(|db| Some((db, self.engines(db)?)));
+        used.flat_map(|(db, engines)| engines.space.arenas.iter().map(move |arena| (db, &**arena)))
+    }
+
     /// One key at random; false if there is none. Call again with another `rnd` for another key.
     /// `f` is called under the shard's lock.
     pub fn random(&self, db: DbId, rnd: u64, f: &mut dyn FnMut(EntryRef<'_>)) -> bool {

@@ -63,20 +63,15 @@ pub(super) enum Outcome {
 /// Walks a slice of some arena with too many dead bytes, or looks through a list of places that it left void.
 pub(super) fn step(batch: &Batch<'_>, haste: Haste, now_ms: u64) -> Outcome {
     let mut waits = false;
-    for db in 0..batch.keyspace().databases() {
-        let Some(engines) = batch.engines(db) else {
-            continue;
-        };
-        for arena in engines.space.arenas.iter() {
-            match in_arena(batch, db, arena, haste, now_ms) {
-                Outcome::Worked => return Outcome::Worked,
-                Outcome::Waits => waits = true,
-                Outcome::Nothing => {}
-            }
-            if arena.has_stale_stacks() {
-                arena.lock(&batch.keyspace().segments).prune();
-                return Outcome::Worked;
-            }
+    for (db, arena) in batch.arenas() {
+        match in_arena(batch, db, arena, haste, now_ms) {
+            Outcome::Worked => return Outcome::Worked,
+            Outcome::Waits => waits = true,
+            Outcome::Nothing => {}
+        }
+        if arena.has_stale_stacks() {
+            arena.lock(&batch.keyspace().segments).prune();
+            return Outcome::Worked;
         }
     }
     if waits { Outcome::Waits } else { Outcome::Nothing }
@@ -84,21 +79,15 @@ pub(super) fn step(batch: &Batch<'_>, haste: Haste, now_ms: u64) -> Outcome {
 
 /// Whether most of what some arena has is dead: compaction does not keep up.
 pub(super) fn is_behind(batch: &Batch<'_>) -> bool {
-    (0..batch.keyspace().databases())
-        .filter_map(|db| batch.engines(db))
-        .flat_map(|engines| engines.space.arenas.iter())
-        .any(|arena| arena.wants_compaction(PERCENT_BEHIND, SLACK))
+    batch.arenas().any(|(_, arena)| arena.wants_compaction(PERCENT_BEHIND, SLACK))
 }
 
 /// Gives back the pages of open segments that were full before: of arenas that are still, or of all.
 pub(super) fn discard_tails(batch: &Batch<'_>, all: bool, now_ms: u64) {
-    let keyspace = batch.keyspace();
-    for engines in (0..keyspace.databases()).filter_map(|db| batch.engines(db)) {
-        for arena in engines.space.arenas.iter() {
-            let mut guard = arena.lock(&keyspace.segments);
-            if all || guard.mood(now_ms) == Mood::Still {
-                guard.discard_tail();
-            }
+    for (_, arena) in batch.arenas() {
+        let mut guard = arena.lock(&batch.keyspace().segments);
+        if all || guard.mood(now_ms) == Mood::Still {
+            guard.discard_tail();
         }
     }
 }

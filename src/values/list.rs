@@ -307,7 +307,7 @@ impl List {
     pub fn iter_from(&self, index: usize) -> Iter<'_> {
         match &self.0 {
             Repr::Packed(pack) => {
-                let pos = i64::try_from(index).ok().and_then(|i| pack.seek(i)).unwrap_or(pack.end());
+                let pos = pack.position(index);
                 Iter { now: pack.range(pos, pack.end()), rest: None }
             }
             Repr::Quick(quick) => quick.iter_from(index),
@@ -323,9 +323,7 @@ impl List {
     pub fn iter_rev_from(&self, index: usize) -> IterRev<'_> {
         match &self.0 {
             Repr::Packed(pack) => {
-                let next =
-                    i64::try_from(index).ok().and_then(|i| i.checked_add(1)).and_then(|i| pack.seek(i));
-                IterRev { now: pack.range(pack.start(), next.unwrap_or(pack.end())), rest: None }
+                IterRev { now: pack.range(pack.start(), pack.position(index.saturating_add(1))), rest: None }
             }
             Repr::Quick(quick) => quick.iter_rev_from(index),
         }
@@ -339,7 +337,7 @@ impl List {
         self.grow(limits, elem.len(), 1);
         match &mut self.0 {
             Repr::Packed(pack) => {
-                let pos = pack.skip(pack.start(), index);
+                let pos = pack.position(index);
                 pack.replace(pos, Elem::of(elem));
             }
             Repr::Quick(quick) => quick.set(index, elem, limits),
@@ -356,7 +354,7 @@ impl List {
         self.grow(limits, elem.len(), 1);
         match &mut self.0 {
             Repr::Packed(pack) => {
-                let pos = pack.skip(pack.start(), index);
+                let pos = pack.position(index);
                 pack.insert(pos, Elem::of(elem));
             }
             Repr::Quick(quick) => quick.insert(index, elem, limits),

@@ -309,7 +309,7 @@ impl Quicklist {
         let n = &self.chunks[chunk].nodes[node];
         if n.takes(elem.len(), limits) {
             return self.change(chunk, node, |n| {
-                let pos = n.pack.skip(n.pack.start(), index);
+                let pos = n.pack.position(index);
                 n.insert(pos, elem);
             });
         }
@@ -321,7 +321,7 @@ impl Quicklist {
             return self.insert_node(chunk, node, Node::of(elem));
         }
         let tail = self.change(chunk, node, |n| {
-            let pos = n.pack.skip(n.pack.start(), index);
+            let pos = n.pack.position(index);
             let tail = Node::new(n.pack.split_off(pos));
             n.count -= tail.count;
             tail
@@ -351,7 +351,7 @@ impl Quicklist {
         let old = n.pack.nth(at).map_or(0, |e| e.text_len());
         if alone || elem.len() <= old || n.takes(elem.len() - old, limits) {
             self.change(chunk, node, |n| {
-                let pos = n.pack.skip(n.pack.start(), at);
+                let pos = n.pack.position(at);
                 n.pack.replace(pos, Elem::of(elem));
             });
         } else {
@@ -470,7 +470,7 @@ impl Quicklist {
             }
             Some(p) => {
                 let pack = &self.chunks[p.chunk].nodes[p.node].pack;
-                let pos = pack.skip(pack.start(), p.index);
+                let pos = pack.position(p.index);
                 Iter { now: pack.range(pos, pack.end()), rest: Some(self.packs_between(p.chunk, p.node + 1)) }
             }
         }
@@ -481,7 +481,7 @@ impl Quicklist {
             return IterRev { now: EMPTY.iter(), rest: None };
         };
         let pack = &self.chunks[p.chunk].nodes[p.node].pack;
-        let to = pack.skip(pack.start(), p.index + 1);
+        let to = pack.position(p.index + 1);
         let rest =
             Rest { chunks: self.chunks.range(..p.chunk), nodes: self.chunks[p.chunk].nodes.range(..p.node) };
         IterRev { now: pack.range(pack.start(), to), rest: Some(rest) }

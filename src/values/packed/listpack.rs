@@ -5,10 +5,10 @@
 //! ```
 //!
 //! Positions are byte offsets of an element, or [`Listpack::end`]. They hold until
-//! the next change. The bytes are allocated exactly: the allocator's size classes
-//! make most growth by one element a growth in place, and a listpack of ten
-//! elements is two words plus its bytes.
+//! the next change. A listpack of ten elements is two words plus its bytes, rounded up as the
+//! allocator does; most growth by one element at either end finds room in that ([`Buffer`]).
 
+use super::buffer::Buffer;
 use super::element::{self, Encoded};
 use super::{Corrupt, Elem, allocated};
 use crate::memory::Renewal;
@@ -28,7 +28,7 @@ pub const ELEMENT_BYTES_MAX: usize = FORMAT_MAX - 64;
 
 /// A sequence of strings and integers in the byte format of Redis' listpack.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Listpack(Box<[u8]>);
+pub struct Listpack(Buffer);
 
 impl Default for Listpack {
     fn default() -> Self {
@@ -45,7 +45,7 @@ impl std::fmt::Debug for Listpack {
 impl Listpack {
     /// An empty listpack.
     pub fn new() -> Self {
-        Listpack(Box::new([7, 0, 0, 0, 0, 0, element::END]))
+        Listpack(Buffer::from(&[7, 0, 0, 0, 0, 0, element::END][..]))
     }
 
     /// Takes over bytes from outside after decoding all of them once. Elements that
@@ -112,7 +112,7 @@ impl Listpack {
 
     /// Moves the bytes, if need be.
     pub fn renew(&mut self, renewal: &mut Renewal) {
-        renewal.slice(&mut self.0);
+        self.0.renew(renewal);
     }
 
     /// Number of elements: from the header, or counted where that does not know.
@@ -204,6 +204,12 @@ impl Listpack {
             pos = self.prev(pos)?;
         }
         Some(pos)
+    }
+
+    /// Position of the element at `index`, the end where there is none; walks from the nearer end.
+    pub fn position(&self, index: usize) -> usize {
+        let pos = i64::try_from(index).ok().and_then(|i| self.seek(i));
+        pos.unwrap_or(self.end())
     }
 
     /// The position `n` elements behind `pos`, at most the end.
@@ -330,7 +336,7 @@ impl Listpack {
 
     /// Removes `count` elements from `index` on.
     pub fn remove_range(&mut self, index: usize, count: usize) {
-        let pos = self.skip(HEADER, index);
+        let pos = self.position(index);
         self.remove(pos, count);
     }
 
@@ -353,28 +359,19 @@ impl Listpack {
         self.0[at..at + body.len()].copy_from_slice(body);
     }
 
-    /// Replaces the bytes `from..to` by `span` bytes of undefined content, and
+    /// Replaces the bytes `from..to`, which are behind the header, by `span` bytes to be written, and
     /// keeps the header right.
     fn splice(&mut self, from: usize, to: usize, span: usize, count_change: isize) {
-        let old = self.0.len();
-        let new = (old - (to - from)).checked_add(span).filter(|&n| n <= FORMAT_MAX);
+        let new = (self.0.len() - (to - from)).checked_add(span).filter(|&n| n <= FORMAT_MAX);
         let new = new.expect("invariant: callers of a listpack ask whether it fits");
-        let mut bytes = std::mem::take(&mut self.0).into_vec();
-        if new > old {
-            bytes.reserve_exact(new - old);
-            bytes.resize(new, 0);
-        }
-        if from + span != to {
-            bytes.copy_within(to..old, from + span);
-        }
-        bytes.truncate(new);
-        bytes[..4].copy_from_slice(&(new as u32).to_le_bytes());
-        let count = usize::from(u16::from_le_bytes([bytes[4], bytes[5]]));
+        self.0.splice(from, to, span);
+        let count = self.header_count();
+        let (total, rest) = self.0.split_at_mut(4);
+        total.copy_from_slice(&(new as u32).to_le_bytes());
         if count != COUNT_UNKNOWN && count_change != 0 {
             let count = count.saturating_add_signed(count_change).min(COUNT_UNKNOWN);
-            bytes[4..6].copy_from_slice(&(count as u16).to_le_bytes());
+            rest[..2].copy_from_slice(&(count as u16).to_le_bytes());
         }
-        self.0 = bytes.into_boxed_slice();
     }
 }
 

@@ -2,6 +2,7 @@
 //! DUMP, RDB files and replication copy them as they are.
 //!
 //! ```text
+//! buffer      bytes with room at both ends
 //! integer     decimal text ⇄ i64, where only the one canonical spelling counts
 //! element     one listpack element: encode, decode, compare
 //! listpack    a sequence of elements, walked both ways
@@ -10,8 +11,9 @@
 //!
 //! Bytes from outside come in through `from_untrusted`, which decodes everything
 //! once with the very functions that later read it. After that, malformed bytes
-//! are a broken invariant and panic (safe indexing everywhere, no `unsafe`).
+//! are a broken invariant and panic (safe indexing everywhere; `unsafe` only in `buffer.rs`).
 
+mod buffer;
 pub mod element;
 pub mod integer;
 pub mod intset;

@@ -75,7 +75,7 @@ fn encode(value: u64) -> Vec<u8> {
 }
 
 fn decode(entry: EntryRef<'_>) -> u64 {
-    let whole = match (entry.bytes(), entry.value()) {
+    let whole = match (entry.bytes(), entry.value().as_deref()) {
         (Some(bytes), _) => bytes.to_vec(),
         (_, Some(tandem::values::Value::Str(blob))) => blob.as_slice().to_vec(),
         _ => panic!("only strings were written"),

@@ -413,7 +413,8 @@ fn object(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
 }
 
 fn describe(entry: &EntryRef<'_>, now: u64, list_fill: i32) -> String {
-    let (place, length) = match (entry.bytes(), entry.value()) {
+    let held = entry.value();
+    let (place, length) = match (entry.bytes(), held.as_deref()) {
         (Some(bytes), _) => (bytes.as_ptr().addr(), bytes.len()),
         (None, Some(value)) => (std::ptr::from_ref(value).addr(), value.memory()),
         (None, None) => (0, 0),
@@ -424,7 +425,7 @@ fn describe(entry: &EntryRef<'_>, now: u64, list_fill: i32) -> String {
         object::encoding(entry),
         entry.access(),
     );
-    if let Some(Value::List(list)) = entry.value() {
+    if let Some(Value::List(list)) = held.as_deref() {
         let nodes = list.nodes().count();
         let average = list.len() as f64 / nodes.max(1) as f64;
         text.push_str(&format!(

@@ -48,7 +48,7 @@ pub fn value(entry: &EntryRef<'_>) -> Signature {
     let mut hash = Sha1::new();
     part(&mut hash, entry.kind().name().as_bytes());
     hash.update([u8::from(entry.deadline().is_some())]);
-    match (entry.bytes(), entry.value()) {
+    match (entry.bytes(), entry.value().as_deref()) {
         (Some(bytes), _) => part(&mut hash, bytes),
         (None, Some(Value::Str(blob))) => part(&mut hash, blob.as_slice()),
         (None, Some(Value::List(list))) => of_list(&mut hash, list),

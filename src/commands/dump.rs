@@ -38,7 +38,8 @@ pub(super) fn payload(ctx: &mut Ctx<'_, '_>, i: usize) -> Option<Vec<u8>> {
     }
     let compress = ctx.config.rdbcompression;
     let written = ctx.keys.with_entry(i, |entry| {
-        let plain = match (entry.bytes(), entry.value()) {
+        let held = entry.value();
+        let plain = match (entry.bytes(), held.as_deref()) {
             (Some(bytes), _) => Plain::Text(bytes),
             (None, Some(value)) => Plain::Value(value),
             (None, None) => return None,

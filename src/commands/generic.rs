@@ -454,7 +454,7 @@ fn copy_value(ctx: &mut Ctx<'_, '_>, from: usize, to: usize) -> Result<(), Error
     match packed.flatten() {
         Some((bytes, true)) => ctx.keys.put_string(to, NewString::Raw(&bytes), ttl),
         Some((bytes, false)) => ctx.keys.put_string(to, NewString::Bytes(&bytes), ttl),
-        None => match ctx.keys.value_mut(from, |v| v.duplicate()) {
+        None => match ctx.keys.duplicate(from) {
             Some(value) => ctx.keys.put_value(to, value, ttl),
             None => Ok(()),
         },

@@ -97,7 +97,7 @@ const SLOT_BYTES: usize = 8;
 
 /// Bytes that a key and its value take.
 pub(super) fn footprint(entry: &EntryRef<'_>) -> usize {
-    SLOT_BYTES + entry.packed_bytes() + entry.value().map_or(0, |v| v.memory())
+    SLOT_BYTES + entry.packed_bytes() + entry.out_of_line().map_or(0, |v| v.memory())
 }
 
 /// MEMORY USAGE. Large collections count as they go, so nothing needs to be sampled.

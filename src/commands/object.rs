@@ -109,7 +109,7 @@ const EMBSTR_MAX: usize = 44;
 
 /// What OBJECT ENCODING answers for an entry.
 pub fn encoding(entry: &EntryRef<'_>) -> &'static str {
-    match (entry.bytes(), entry.value()) {
+    match (entry.bytes(), entry.value().as_deref()) {
         (Some(bytes), _) => string_encoding(bytes, entry.raw_encoding()),
         (None, Some(Value::Str(_))) | (None, None) => "raw",
         (None, Some(value)) => value.encoding(),

@@ -70,7 +70,7 @@ fn round_trip(ctx: &mut Ctx<'_, '_>, db: DbId) -> Result<Vec<Loaded>, Error> {
         cursor = ctx.keyspace().scan(db, cursor, 1000, &mut |entry| {
             // A key that is past its deadline is not loaded again, as in Redis.
             let gone = generic::is_expired(&entry, now)
-                || matches!(entry.value(), Some(Value::Hash(hash)) if hash.shown() == 0);
+                || matches!(entry.out_of_line(), Some(Value::Hash(hash)) if hash.shown() == 0);
             if failed.is_none() && !gone {
                 match through(&entry, compress, &limits) {
                     Ok(one) => loaded.push(one),
@@ -92,7 +92,8 @@ fn round_trip(ctx: &mut Ctx<'_, '_>, db: DbId) -> Result<Vec<Loaded>, Error> {
 }
 
 fn through(entry: &EntryRef<'_>, compress: bool, limits: &Limits) -> Result<Loaded, rdb::Error> {
-    let plain = match (entry.bytes(), entry.value()) {
+    let held = entry.value();
+    let plain = match (entry.bytes(), held.as_deref()) {
         (Some(bytes), _) => Plain::Text(bytes),
         (None, Some(value)) => Plain::Value(value),
         (None, None) => Plain::Text(b""),

@@ -12,6 +12,7 @@ use crate::keys::{Keys, Parts};
 use crate::keyspace::{DbId, EntryRef, Taken};
 use crate::rdb::Plain;
 use crate::shared::Shared;
+use crate::values::Value;
 
 /// Whose command it is, for those who are told of changes by others only.
 pub struct By<'c> {
@@ -121,7 +122,8 @@ pub fn expired(shared: &Shared, db: DbId, entry: &EntryRef<'_>, reason: Reason, 
     caches::invalidate_one(shared, key);
     key_expired(shared, db, key);
     values::gone(shared, db, key, "expired");
-    if let (Some(content), Some(due_ms)) = (plain(entry), entry.deadline()) {
+    let held = entry.value();
+    if let (Some(content), Some(due_ms)) = (plain(entry, held.as_deref()), entry.deadline()) {
         ended(shared, &Ended { db, key, field: None, content, due_ms, fired_ms: now_ms, reason });
     }
 }
@@ -185,9 +187,9 @@ pub(super) fn value_max(shared: &Shared) -> usize {
     usize::try_from(shared.config.load().event_value_max).unwrap_or(usize::MAX)
 }
 
-/// What an entry holds.
-pub(super) fn plain<'a>(entry: &EntryRef<'a>) -> Option<Plain<'a>> {
-    entry.bytes().map(Plain::Text).or_else(|| entry.value().map(Plain::Value))
+/// What an entry holds, of which `held` is the value.
+pub(super) fn plain<'a>(entry: &EntryRef<'a>, held: Option<&'a Value>) -> Option<Plain<'a>> {
+    entry.bytes().map(Plain::Text).or_else(|| held.map(Plain::Value))
 }
 
 /// A key went because memory was wanted.

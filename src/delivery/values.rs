@@ -81,7 +81,9 @@ pub(super) fn now(shared: &Shared, db: DbId, entry: Option<&EntryRef<'_>>, key: 
     if !shared.audience.wants(Interest::VALUES) {
         return;
     }
-    let content = || (entry.and_then(plain), entry.and_then(|entry| entry.deadline()));
+    let held = entry.and_then(EntryRef::value);
+    let content =
+        || (entry.and_then(|e| plain(e, held.as_deref())), entry.and_then(|entry| entry.deadline()));
     shared.feeds.changed(db, key, event, value_max(shared), content);
 }
 

@@ -187,7 +187,7 @@ impl Visit {
 
 /// Bytes that go with an entry.
 pub fn footprint(entry: &EntryRef<'_>) -> usize {
-    entry.packed_bytes() + entry.value().map_or(0, |value| value.memory())
+    entry.packed_bytes() + entry.out_of_line().map_or(0, |value| value.memory())
 }
 
 /// A hash that tells databases apart.

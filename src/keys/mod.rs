@@ -16,7 +16,7 @@ use crate::error::Error;
 use crate::eviction::access::{Touch, touched};
 use crate::expiry::{Expiry, Graveyard};
 use crate::keyspace::{
-    Batch, DbId, EntryRef, InPlace, KeyHash, Lent, LentSet, LockSet, Pos, ShardGuard, Taken,
+    Batch, DbId, EntryRef, Held, InPlace, KeyHash, Lent, LentSet, LockSet, Pos, ShardGuard, Taken,
 };
 use crate::values::{Blob, Kind, Value};
 
@@ -166,7 +166,7 @@ fn text(entry: EntryRef<'_>) -> Result<Text<'_>, Error> {
     if let Some(bytes) = entry.bytes() {
         return Ok(Text::Packed(bytes));
     }
-    match entry.value() {
+    match entry.out_of_line() {
         Some(Value::Str(blob)) => Ok(Text::Blob(blob)),
         _ => Err(Error::WrongType),
     }
@@ -548,13 +548,22 @@ impl<'a, 'k> Keys<'a, 'k> {
         }
     }
 
-    /// The collection at key `i` (out-of-line value), handed to `f`.
+    /// The collection at key `i`, or a long string, handed to `f`.
     pub fn value<R>(&mut self, i: usize, f: impl FnOnce(Option<&Value>) -> R) -> R {
         let Some(pos) = self.locate(i) else { return f(None) };
-        self.with_guard(i, |g, _| f(g.entry(pos).value()))
+        self.with_guard(i, |g, _| f(g.entry(pos).value().as_deref()))
     }
 
-    /// The collection at key `i` to be changed in place. `None` if there is none out of line.
+    /// A copy of the collection at key `i`, or of a long string; a large one shares its memory with it.
+    pub fn duplicate(&mut self, i: usize) -> Option<Value> {
+        let pos = self.locate(i)?;
+        self.with_guard(i, |g, _| match g.entry(pos).value()? {
+            Held::Unpacked(value) => Some(value),
+            Held::There(_) => g.value_mut(pos).map(Value::duplicate),
+        })
+    }
+
+    /// A stream or a long string at key `i`, to be changed in place. `None` of what may be packed, and is.
     pub fn value_mut<R>(&mut self, i: usize, f: impl FnOnce(&mut Value) -> R) -> Option<R> {
         let pos = self.locate(i)?;
         self.with_guard(i, |g, _| g.value_mut(pos).map(f))

@@ -67,7 +67,7 @@ impl<'k> Keys<'_, 'k> {
         };
         let armed = self.arm(i, old_ttl, deadline);
         let fields = self.arm_fields(i, &mut content);
-        let meta = Meta { deadline, armed, access, raw };
+        let meta = Meta { deadline, armed, access, mark: raw };
         let placed = self.with_guard(i, |g, slot| match old {
             Some(pos) => g.replace(pos, slot.hash, content, meta),
             None => g.insert(slot.hash, &slot.key, content, meta).map(|pos| (pos, None)),
@@ -158,17 +158,14 @@ impl<'k> Keys<'_, 'k> {
     /// Sets or removes the deadline of key `i`; false if there is no such key.
     pub fn set_deadline(&mut self, i: usize, deadline: Option<u64>) -> Result<bool, Error> {
         let Some(pos) = self.locate(i) else { return Ok(false) };
-        let (old, access, raw) = self.with_guard(i, |g, _| {
-            let e = g.entry(pos);
-            (e.deadline().map(|d| (d, e.armed())), e.access(), e.raw_encoding())
-        });
-        let armed = self.arm(i, old, deadline);
+        let old = self.with_guard(i, |g, _| g.entry(pos).meta());
+        let armed = self.arm(i, old.deadline.map(|d| (d, old.armed)), deadline);
         if let Some(at) = deadline
             && self.with_guard(i, |g, _| g.move_deadline(pos, at, armed))
         {
             return Ok(true);
         }
-        let meta = Meta { deadline, armed, access, raw };
+        let meta = Meta { deadline, armed, ..old };
         let pos = self.with_guard(i, |g, _| g.set_meta(pos, meta))?;
         self.written(i, Found::At(pos));
         Ok(true)
@@ -202,8 +199,8 @@ impl<'k> Keys<'_, 'k> {
         self.remove(to);
         let ttl = meta.deadline.map_or(Ttl::Clear, Ttl::At);
         match taken {
-            Taken::Bytes(bytes) => self.put(to, Content::Bytes(&bytes), meta.raw, ttl)?,
-            Taken::Value(value) => self.put(to, Content::Value(value), meta.raw, ttl)?,
+            Taken::Bytes(bytes) => self.put(to, Content::Bytes(&bytes), meta.mark, ttl)?,
+            Taken::Value(value) => self.put_value(to, value, ttl)?,
         }
         Ok(true)
     }

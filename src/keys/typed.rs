@@ -11,8 +11,9 @@ use std::ops::Range;
 use crate::effects::ended::{EndedField, Kept, KeptPart};
 use crate::error::Error;
 use crate::expiry::is_past;
+use crate::keys::slots::Found;
 use crate::keys::{Guards, Keys, Ttl};
-use crate::keyspace::{LockSet, Pos};
+use crate::keyspace::{InPlace, LockSet, Pos};
 use crate::values::hash::Field;
 use crate::values::{Hash, Kind, List, Set, SortedSet, Stream, Value};
 
@@ -154,19 +155,21 @@ impl Keys<'_, '_> {
     #[inline(always)]
     fn at_once<T: Collection>(&mut self, i: usize) -> Option<&mut T> {
         let now = self.now;
-        self.in_place(i)?.value().and_then(T::of_mut).filter(|value| !value.is_due(now))
+        self.in_place(i)?.value_mut().and_then(T::of_mut).filter(|value| !value.is_due(now))
     }
 
     /// The collection at key `i`, handed to `f` (`None`: no such key).
     #[inline]
     pub fn read<T: Collection, R>(&mut self, i: usize, f: impl FnOnce(Option<&T>) -> R) -> Result<R, Error> {
-        if let Some(value) = self.at_once::<T>(i) {
+        let now = self.now;
+        let at_once = self.in_place(i).and_then(InPlace::out_of_line).and_then(T::of);
+        if let Some(value) = at_once.filter(|value| !value.is_due(now)) {
             return Ok(f(Some(value)));
         }
         let Some(pos) = self.locate_fresh::<T>(i) else {
             return Ok(f(None));
         };
-        self.with_guard(i, |g, _| match g.entry(pos).value().and_then(T::of) {
+        self.with_guard(i, |g, _| match g.entry(pos).value().as_deref().and_then(T::of) {
             Some(value) => Ok(f(Some(value))),
             None => Err(Error::WrongType),
         })
@@ -177,8 +180,8 @@ impl Keys<'_, '_> {
     pub fn snapshot<T: Collection>(&mut self, i: usize, wanted: impl FnOnce(&T) -> bool) -> Option<T> {
         let pos = self.locate_fresh::<T>(i)?;
         self.with_guard(i, |g, _| {
-            // Looked at first: to be changed it would have to be fetched for writing.
-            if !g.entry(pos).value().and_then(T::of).is_some_and(wanted) {
+            // Looked at first: to be changed it would have to be fetched for writing. What is packed is not large.
+            if !g.entry(pos).out_of_line().and_then(T::of).is_some_and(wanted) {
                 return None;
             }
             g.value_mut(pos).and_then(T::of_mut).and_then(T::snapshot)
@@ -215,8 +218,9 @@ impl Keys<'_, '_> {
             };
             let slot = &self.slots[i];
             let pos = guard.find(slot.hash, &slot.key).filter(|_| present[n]);
-            found.push(pos.and_then(|pos| guard.entry(pos).value().and_then(T::of)));
+            found.push(pos.and_then(|pos| guard.entry(pos).value()));
         }
+        let found: Vec<Option<&T>> = found.iter().map(|held| held.as_deref().and_then(T::of)).collect();
         Ok(f(&found))
     }
 
@@ -235,10 +239,8 @@ impl Keys<'_, '_> {
         let Some(pos) = self.locate_fresh::<T>(i) else {
             return Ok(None);
         };
-        let (result, empty, timer) = self.with_guard(i, |g, _| {
-            let value = g.value_mut(pos).and_then(T::of_mut).ok_or(Error::WrongType)?;
-            Ok::<_, Error>((f(value), value.vanishes(), value.timer()))
-        })?;
+        let (result, empty, timer) =
+            self.change::<T, _>(i, pos, |value| (f(value), value.vanishes(), value.timer()))?;
         self.edited(i, empty, timer);
         Ok(Some(result))
     }
@@ -273,11 +275,31 @@ impl Keys<'_, '_> {
             self.put_value(i, value.wrap(), Ttl::Clear)?;
             return Ok(result);
         };
-        let (result, timer) = self.with_guard(i, |g, _| {
-            let value = g.value_mut(pos).and_then(T::of_mut).ok_or(Error::WrongType)?;
-            Ok::<_, Error>((f(value), value.timer()))
-        })?;
+        let (result, timer) = self.change::<T, _>(i, pos, |value| (f(value), value.timer()))?;
         self.follow_deadlines(i, timer);
+        Ok(result)
+    }
+
+    /// Changes the collection at `pos`, which key `i` has.
+    fn change<T: Collection, R>(
+        &mut self,
+        i: usize,
+        pos: Pos,
+        f: impl FnOnce(&mut T) -> R,
+    ) -> Result<R, Error> {
+        let changed = self.with_guard(i, |g, slot| {
+            if g.entry(pos).kind() != T::KIND {
+                return Err(Error::WrongType);
+            }
+            let of =
+                |value: &mut Value| f(T::of_mut(value).expect("invariant: the value is of its entry's kind"));
+            Ok(g.change(pos, slot.hash, of)?)
+        })?;
+        // A string: no collection is one.
+        let (result, now_at) = changed.ok_or(Error::WrongType)?;
+        if now_at != pos {
+            self.written(i, Found::At(now_at));
+        }
         Ok(result)
     }
 
@@ -335,7 +357,7 @@ impl Keys<'_, '_> {
         }
         let now = self.now;
         let value_is_due = |v: &Value| T::of(v).is_some_and(|v| v.is_due(now));
-        if self.with_guard(i, |g, _| g.entry(pos).value().is_some_and(value_is_due)) {
+        if self.with_guard(i, |g, _| g.entry(pos).out_of_line().is_some_and(value_is_due)) {
             self.expire_parts::<T>(i, pos);
         }
         self.locate(i)

@@ -37,6 +37,7 @@ pub(super) struct Arena {
     keys: AtomicUsize,
     expires: AtomicUsize,
     boxed: AtomicUsize,
+    loose: AtomicUsize,
     /// Units bumped in all segments, and units of them that hold living entries.
     used: AtomicUsize,
     live: AtomicUsize,
@@ -72,6 +73,7 @@ pub(super) struct Delta {
     pub keys: isize,
     pub expires: isize,
     pub boxed: isize,
+    pub loose: isize,
 }
 
 impl Arena {
@@ -82,6 +84,7 @@ impl Arena {
             keys: AtomicUsize::new(0),
             expires: AtomicUsize::new(0),
             boxed: AtomicUsize::new(0),
+            loose: AtomicUsize::new(0),
             used: AtomicUsize::new(0),
             live: AtomicUsize::new(0),
             unfinished: AtomicBool::new(false),
@@ -106,6 +109,11 @@ impl Arena {
     /// Entries that own memory outside of the segment.
     pub fn boxed(&self) -> usize {
         self.boxed.load(Relaxed)
+    }
+
+    /// Collections that stand out of line.
+    pub fn loose(&self) -> usize {
+        self.loose.load(Relaxed)
     }
 
     pub fn live_bytes(&self) -> usize {
@@ -168,6 +176,7 @@ impl ArenaGuard<'_> {
         add(&self.arena.keys, delta.keys);
         add(&self.arena.expires, delta.expires);
         add(&self.arena.boxed, delta.boxed);
+        add(&self.arena.loose, delta.loose);
     }
 
     /// Counts inserts while a migration runs; true once every `every`.

@@ -381,6 +381,11 @@ impl<'p> Batch<'p> {
         (0..self.keyspace.databases()).filter_map(|db| self.engines(db)).map(|e| e.space.dead_bytes()).sum()
     }
 
+    /// A collection came out of line.
+    pub(super) fn loosened(&self) {
+        self.keyspace.work.loosened();
+    }
+
     /// The arenas of all databases in use.
     pub(super) fn arenas(&self) -> impl Iterator<Item = (DbId, &Arena)> {
         let used = (0..self.keyspace.databases()).filter_map(|db| Some((db, self.engines(db)?)));

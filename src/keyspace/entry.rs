@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! 0  klen u8     bytes of the key area
-//! 1  flags u8    TTL 01  OUT 02  RAW 04  DEAD 08  kind 70  LONG 80
+//! 1  flags u8    TTL 01  OUT 02  MARK 04  DEAD 08  kind 70  LONG 80
 //! 2  vlen u16    bytes of the value area
 //! 4  access u16  LRU/LFU bits
 //! 6  deadline 48 bits, unix ms; 12 armed u32      only if TTL
@@ -19,6 +19,12 @@
 //! and the collection's own memory, and no allocation is spent on a head. Entries start at
 //! multiples of 8 and their size is one, so the padding takes what rounding up would take.
 //!
+//! A small collection that is left alone becomes packed (pack.rs): its one run of bytes is the value area. Whoever
+//! looks gets a copy ([`Held`]); a change that keeps the entry's size is written back, any other brings it out of line.
+//!
+//! MARK says of a string that OBJECT ENCODING is raw; of a packed set that its bytes are an intset; and of a value out of
+//! line that it was changed since pack.rs last came by.
+//!
 //! A living entry owns its value and its key's box. A dead one owns nothing.
 #![allow(unsafe_code)] // typed access to raw places
 
@@ -33,16 +39,17 @@ use super::hash::{Hasher, KeyHash};
 use super::segment::{Ref, Segments, UNIT};
 use super::{Meta, OutOfSpace};
 use crate::memory::Renewal;
-use crate::values::{Kind, Value};
+use crate::values::{Kind, Packed, Value};
 use std::marker::PhantomData;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, Ordering::Relaxed};
 
 const TTL: u8 = 0x01;
 const OUT: u8 = 0x02;
-const RAW: u8 = 0x04;
+const MARK: u8 = 0x04;
 const DEAD: u8 = 0x08;
 const KIND_SHIFT: u8 = 4;
+const KIND: u8 = 0x70;
 const LONG: u8 = 0x80;
 
 const HEADER: usize = 6;
@@ -51,7 +58,7 @@ const LONG_AREA: usize = 16;
 
 /// Longest key that stands in its entry.
 pub(super) const KEY_PACKED_MAX: usize = 255;
-/// Longest string that stands in its entry.
+/// Longest string, or bytes of a collection, that stands in its entry.
 pub(super) const VALUE_PACKED_MAX: usize = 1024;
 /// Deadlines end here (the year 10889).
 pub(super) const DEADLINE_MAX: u64 = (1 << 48) - 1;
@@ -166,6 +173,25 @@ impl Raw {
     }
 }
 
+/// What a key holds that is no packed string.
+pub enum Held<'g> {
+    /// Where it stands.
+    There(&'g Value),
+    /// A copy of a packed collection.
+    Unpacked(Value),
+}
+
+impl std::ops::Deref for Held<'_> {
+    type Target = Value;
+    #[inline]
+    fn deref(&self) -> &Value {
+        match self {
+            Held::There(value) => value,
+            Held::Unpacked(value) => value,
+        }
+    }
+}
+
 /// A key and what it holds, seen under its shard's lock.
 #[derive(Clone, Copy)]
 pub struct EntryRef<'g> {
@@ -220,7 +246,7 @@ impl<'g> EntryRef<'g> {
         Kind::from_u8((self.raw.flags() >> KIND_SHIFT) & 7).expect("invariant: entries hold known kinds")
     }
 
-    /// Whether the value is a string that stands in the entry.
+    /// Whether the value stands in the entry, as bytes.
     #[inline]
     pub fn is_packed(&self) -> bool {
         self.raw.flags() & OUT == 0
@@ -229,19 +255,38 @@ impl<'g> EntryRef<'g> {
     /// The bytes of a packed string.
     #[inline]
     pub fn bytes(&self) -> Option<&'g [u8]> {
-        let flags = self.raw.flags();
-        let value_at = header(flags & TTL != 0) + self.raw.key_area();
-        (flags & OUT == 0).then(|| self.slice(value_at, self.raw.value_area()))
+        (self.raw.flags() & (OUT | KIND) == 0).then(|| self.value_bytes())
+    }
+
+    /// The value area, which an entry that is not OUT has.
+    #[inline]
+    fn value_bytes(&self) -> &'g [u8] {
+        let value_at = header(self.raw.flags() & TTL != 0) + self.raw.key_area();
+        self.slice(value_at, self.raw.value_area())
     }
 
     /// The value that stands out of line.
     #[inline]
-    pub fn value(&self) -> Option<&'g Value> {
+    pub fn out_of_line(&self) -> Option<&'g Value> {
         if self.is_packed() {
             return None;
         }
         // SAFETY: alive, OUT and locked for 'g; entries and the offset are multiples of 8.
         Some(unsafe { &*self.raw.out_value() })
+    }
+
+    /// What a key holds that is no packed string: the value out of line, or a packed collection unpacked.
+    #[inline]
+    pub fn value(&self) -> Option<Held<'g>> {
+        if let Some(value) = self.out_of_line() {
+            return Some(Held::There(value));
+        }
+        let flags = self.raw.flags();
+        (flags & KIND != 0).then(|| Held::Unpacked(self.packed(flags).unpack(self.kind())))
+    }
+
+    fn packed(&self, flags: u8) -> Packed<'g> {
+        Packed { bytes: self.value_bytes(), ints: flags & MARK != 0 }
     }
 
     /// When the key is due, in unix milliseconds.
@@ -275,7 +320,7 @@ impl<'g> EntryRef<'g> {
         if self.kind() != Kind::Hash {
             return None;
         }
-        if let Some(Value::Hash(hash)) = self.value() { Some(hash) } else { None }
+        if let Some(Value::Hash(hash)) = self.out_of_line() { Some(hash) } else { None }
     }
 
     /// The LRU/LFU bits.
@@ -292,21 +337,22 @@ impl<'g> EntryRef<'g> {
         }
     }
 
-    /// Whether the string answers OBJECT ENCODING raw, whatever its length.
+    /// Whether a string answers OBJECT ENCODING raw, whatever its length.
     #[inline]
     pub fn raw_encoding(&self) -> bool {
-        self.raw.flags() & RAW != 0
+        self.mark()
     }
 
-    /// All of deadline, armed, access and raw.
+    /// The mark, whatever it says of a value of this kind.
+    #[inline]
+    fn mark(&self) -> bool {
+        self.raw.flags() & MARK != 0
+    }
+
+    /// All of deadline, armed, access and mark.
     #[inline]
     pub fn meta(&self) -> Meta {
-        Meta {
-            deadline: self.deadline(),
-            armed: self.armed(),
-            access: self.access(),
-            raw: self.raw_encoding(),
-        }
+        Meta { deadline: self.deadline(), armed: self.armed(), access: self.access(), mark: self.mark() }
     }
 
     /// Bytes of segment that the entry takes.
@@ -326,11 +372,11 @@ impl<'g> EntryRef<'g> {
 
     /// The value part, for another entry that takes its place; the value goes over with it.
     pub(super) fn value_part(&self) -> ValuePart<'g> {
-        match self.bytes() {
-            Some(bytes) => ValuePart::Packed(bytes),
-            // SAFETY: alive, OUT and locked.
-            None => ValuePart::Out(unsafe { self.raw.out_value().cast::<Owned>().read() }),
+        if self.is_packed() {
+            return ValuePart::Packed(self.value_bytes());
         }
+        // SAFETY: alive, OUT and locked.
+        ValuePart::Out(unsafe { self.raw.out_value().cast::<Owned>().read() })
     }
 
     fn delta(&self) -> Delta {
@@ -339,6 +385,7 @@ impl<'g> EntryRef<'g> {
             keys: -1,
             expires: -isize::from(flags & TTL != 0),
             boxed: -isize::from(flags & (OUT | LONG) != 0),
+            loose: -isize::from(is_loose(flags)),
         }
     }
 }
@@ -378,9 +425,15 @@ impl<'g> InPlace<'g> {
         self.0.move_deadline(deadline, armed)
     }
 
-    /// The out-of-line value; None for a packed string.
+    /// The out-of-line value, not to be changed; None of what is packed.
     #[inline(always)]
-    pub fn value(self) -> Option<&'g mut Value> {
+    pub fn out_of_line(self) -> Option<&'g Value> {
+        self.0.into_view().out_of_line()
+    }
+
+    /// The out-of-line value; None of what is packed.
+    #[inline(always)]
+    pub fn value_mut(self) -> Option<&'g mut Value> {
         self.0.value_mut()
     }
 }
@@ -405,8 +458,14 @@ impl<'g> EntryMut<'g> {
         EntryRef { raw: self.raw, _lock: PhantomData }
     }
 
+    #[inline(always)]
+    fn into_view(self) -> EntryRef<'g> {
+        EntryRef { raw: self.raw, _lock: PhantomData }
+    }
+
+    /// The bytes of a packed string.
     pub fn bytes_mut(self) -> Option<&'g mut [u8]> {
-        if self.raw.flags() & OUT != 0 {
+        if self.raw.flags() & (OUT | KIND) != 0 {
             return None;
         }
         let at = self.raw.at(self.raw.key_at() + self.raw.key_area());
@@ -414,13 +473,49 @@ impl<'g> EntryMut<'g> {
         Some(unsafe { std::slice::from_raw_parts_mut(at, self.raw.value_area()) })
     }
 
+    /// The value out of line, which is marked as changed.
     #[inline(always)]
     pub fn value_mut(self) -> Option<&'g mut Value> {
         if self.raw.flags() & OUT == 0 {
             return None;
         }
+        self.set_mark(true);
         // SAFETY: alive, OUT, and ours alone for 'g.
         Some(unsafe { &mut *self.raw.out_value() })
+    }
+
+    #[inline(always)]
+    fn set_mark(&self, mark: bool) {
+        let old = self.raw.flags();
+        let new = if mark { old | MARK } else { old & !MARK };
+        if new != old {
+            self.raw.byte(1).store(new, Relaxed);
+        }
+    }
+
+    /// Takes the mark of a value out of line away; whether it was there.
+    pub fn take_mark(&self) -> bool {
+        let marked = self.view().mark();
+        self.set_mark(false);
+        marked
+    }
+
+    /// Writes a packed collection over as it is now, if it is still one run of bytes of the same sort and the entry keeps
+    /// its size.
+    pub fn rewrite_collection(&self, value: &Value) -> bool {
+        let flags = self.raw.flags();
+        let Some(packed) = value.packed(VALUE_PACKED_MAX) else { return false };
+        debug_assert!(flags & OUT == 0 && flags & KIND != 0, "a packed collection");
+        let value_at = header(flags & TTL != 0) + self.raw.key_area();
+        if packed.ints != (flags & MARK != 0)
+            || (value_at + packed.bytes.len()).div_ceil(UNIT) != self.raw.units()
+        {
+            return false;
+        }
+        // SAFETY: the same number of units, so the new bytes are inside; ours alone.
+        unsafe { self.raw.write_value(value_at, ValuePart::Packed(packed.bytes)) };
+        self.raw.half(2).store(packed.bytes.len() as u16, Relaxed);
+        true
     }
 
     /// Moves the value's parts from `from` on, and a long key, if they stand in sparse pages; where to go on.
@@ -439,7 +534,7 @@ impl<'g> EntryMut<'g> {
     #[inline(always)]
     pub fn rewrite_packed(&self, bytes: &[u8], keep: bool) -> bool {
         let flags = self.raw.flags();
-        if flags & (OUT | LONG) != 0 || (flags & TTL != 0 && !keep) {
+        if flags & (OUT | LONG | KIND) != 0 || (flags & TTL != 0 && !keep) {
             return false;
         }
         let value_at = header(flags & TTL != 0) + self.raw.key_area();
@@ -450,9 +545,7 @@ impl<'g> EntryMut<'g> {
         // SAFETY: the same number of units, so the new value is inside; ours alone.
         unsafe { self.raw.write_value(value_at, ValuePart::Packed(bytes)) };
         self.raw.half(2).store(bytes.len() as u16, Relaxed);
-        if flags & RAW != 0 {
-            self.raw.byte(1).store(flags & !RAW, Relaxed);
-        }
+        self.set_mark(false);
         true
     }
 
@@ -518,7 +611,12 @@ impl<'g> EntryMut<'g> {
     /// How the counts change when `new` takes over from this entry.
     pub fn delta_to(&self, new: &NewEntry<'_>) -> Delta {
         let (old, new) = (self.view().delta(), new.delta());
-        Delta { keys: 0, expires: old.expires + new.expires, boxed: old.boxed + new.boxed }
+        Delta {
+            keys: 0,
+            expires: old.expires + new.expires,
+            boxed: old.boxed + new.boxed,
+            loose: old.loose + new.loose,
+        }
     }
 
     /// Copies the entry to a fresh place and leaves the old one dead.
@@ -532,6 +630,11 @@ impl<'g> EntryMut<'g> {
         self.bury(arena);
         Ok(place)
     }
+}
+
+/// Whether flags are those of a collection that stands out of line.
+fn is_loose(flags: u8) -> bool {
+    flags & OUT != 0 && flags & KIND != 0
 }
 
 /// What compaction may see of an entry without its shard's lock.

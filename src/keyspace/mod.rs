@@ -12,7 +12,7 @@
 //! scan     walking in hash order, random keys
 //! contention  waits for locks as a part of the load
 //! reclaim   epochs and the trash              work     what the helper thread is woken for
-//! renew     what stands out of line is moved together
+//! renew     what stands out of line is moved together      pack   small collections come into their entries
 //! journal   what was moved, and how long it took
 //! figures   what is known of a database       sizes    how large its values are
 //! ```
@@ -40,6 +40,7 @@ mod header;
 mod journal;
 mod locks;
 mod migrate;
+mod pack;
 mod reclaim;
 mod renew;
 mod scan;
@@ -54,11 +55,12 @@ mod work;
 mod tests;
 
 pub use batch::{Ahead, Batch, Participant, Spot};
-pub use entry::{EntryRef, InPlace};
+pub use entry::{EntryRef, Held, InPlace};
 pub use figures::{Cell, EngineStats, FILL_CLASSES, Fills, KEYS_PER_SHARD, Memory, SegmentBytes, State};
 pub use hash::KeyHash;
 pub use journal::{Reason, Step, Totals};
 pub use locks::{LentSet, LockSet};
+pub use pack::{Loose, PackWalk};
 pub use renew::Walk;
 pub use shard::{Lent, Pos, ShardGuard};
 pub use sizes::Sizes;
@@ -163,8 +165,8 @@ pub struct Meta {
     pub armed: u32,
     /// LRU/LFU bits.
     pub access: u16,
-    /// The string answers OBJECT ENCODING raw.
-    pub raw: bool,
+    /// A string: it answers OBJECT ENCODING raw. Of anything else the entry's own (entry.rs).
+    pub mark: bool,
 }
 
 /// What migration does with keys past their deadline.
@@ -459,6 +461,31 @@ impl Keyspace {
             }
         }
         true
+    }
+
+    /// Goes on with a walk that packs small collections which are left alone, for about so long; false when it is at its
+    /// end. Not while keys are being moved anyway: then it waits.
+    pub fn pack(&self, who: &mut Participant, walk: &mut PackWalk, budget_us: u64) -> bool {
+        let end = crate::clock::mono_ns().saturating_add(budget_us.saturating_mul(1000));
+        while !self.is_migrating() && crate::clock::mono_ns() < end {
+            if !pack::step(&who.enter(), walk) {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// How many collections stand out of line.
+    pub fn loose(&self, who: &mut Participant) -> Loose {
+        who.enter().arenas().fold(Loose::default(), |sum, (_, arena)| Loose {
+            keys: sum.keys + arena.keys(),
+            collections: sum.collections + arena.loose(),
+        })
+    }
+
+    /// Whether a collection came out of line since this was asked last; the first that does wakes the helper thread.
+    pub fn take_loosened(&self) -> bool {
+        self.work.take_loosened()
     }
 
     /// MEMORY PURGE: compacts as far as that goes, frees what waits, gives all pages back. For

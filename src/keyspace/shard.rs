@@ -11,13 +11,15 @@ use super::arena::Arena;
 use super::batch::Batch;
 use super::bucket::{At, Block, BlockView, SLOTS, Word};
 use super::engines::{Engine, Engines, Space};
-use super::entry::{self, EntryMut, EntryRef, InPlace, NewEntry, Owned, ValuePart};
+use super::entry::{self, EntryMut, EntryRef, Held, InPlace, NewEntry, Owned, ValuePart};
 use super::hash::KeyHash;
 use super::header::{LIVE, MOVED, PENDING, Shard};
 use super::migrate;
+use super::pack::Packing;
 use super::segment::Ref;
 use super::{Content, Meta, OutOfSpace, Taken};
 use crate::values::{Blob, Kind, Value};
+use smallvec::SmallVec;
 use std::mem::ManuallyDrop;
 use std::sync::atomic::Ordering;
 
@@ -245,13 +247,13 @@ impl<'b> ShardGuard<'b> {
         self.locked.entry(self.place(pos))
     }
 
-    /// The out-of-line value; None for a packed string.
+    /// The out-of-line value, taken for changed; None of what is packed.
     pub fn value_mut(&mut self, pos: Pos) -> Option<&mut Value> {
         let place = self.place(pos);
         self.locked.entry_mut(place).value_mut()
     }
 
-    /// The bytes of a packed string; None for an out-of-line value.
+    /// The bytes of a packed string; None of anything else.
     pub fn bytes_mut(&mut self, pos: Pos) -> Option<&mut [u8]> {
         let place = self.place(pos);
         self.locked.entry_mut(place).bytes_mut()
@@ -386,7 +388,11 @@ impl<'b> ShardGuard<'b> {
         let space = self.locked.space;
         let mut arena = space.arena(hash).lock(&space.segments);
         let place = new.place(&mut arena, &space.segments)?;
-        arena.count(new.delta());
+        let delta = new.delta();
+        arena.count(delta);
+        if delta.loose > 0 {
+            self.batch.loosened();
+        }
         if self.engines.growing.is_some() && arena.insert_tick(super::migrate::INSERTS_PER_UNIT) {
             self.batch.owe_unit();
         }
@@ -448,7 +454,60 @@ impl<'b> ShardGuard<'b> {
         self.overwrite(pos, hash, &new, false).inspect_err(|_| entry::discard_value(new.value))
     }
 
-    /// Changes deadline, armed tick, access bits and raw; the value stays.
+    /// Changes what a key holds that is no packed string (None of that). A packed collection comes out of line if it does
+    /// not keep its size; if there is no room for that, nothing has changed.
+    pub fn change<R>(
+        &mut self,
+        pos: Pos,
+        hash: KeyHash,
+        f: impl FnOnce(&mut Value) -> R,
+    ) -> Result<Option<(R, Pos)>, OutOfSpace> {
+        let Some(Held::Unpacked(mut value)) = self.entry(pos).value() else {
+            return Ok(self.value_mut(pos).map(|value| (f(value), pos)));
+        };
+        let result = f(&mut value);
+        if self.locked.entry_mut(pos.place).rewrite_collection(&value) {
+            return Ok(Some((result, pos)));
+        }
+        let meta = Meta { mark: true, ..self.entry(pos).meta() };
+        let (pos, _) = self.replace(pos, hash, Content::Value(value), meta)?;
+        Ok(Some((result, pos)))
+    }
+
+    /// The keys of a bucket's chain.
+    pub(super) fn chain(&self, front: usize) -> SmallVec<[Pos; 32]> {
+        let block = self.locked.block();
+        let entries = block.iter().flat_map(|b| b.chain_entries(front));
+        entries.map(|(at, _, place)| Pos { at, place }).collect()
+    }
+
+    /// Packs a collection out of line that is small and was not changed since this was asked last.
+    pub(super) fn pack(&mut self, pos: Pos) -> Result<Packing, OutOfSpace> {
+        let entry = self.locked.entry_mut(pos.place);
+        let view = entry.view();
+        let Some(packed) = view.out_of_line().and_then(|value| value.packed(entry::VALUE_PACKED_MAX)) else {
+            return Ok(Packing::Cannot);
+        };
+        if entry.take_mark() {
+            return Ok(Packing::Later);
+        }
+        // Copied first: the value, of which these are a part, is moved out of the entry on the way.
+        let ints = packed.ints;
+        let bytes: SmallVec<[u8; entry::VALUE_PACKED_MAX]> = SmallVec::from_slice(packed.bytes);
+        // SAFETY: as in `replace`.
+        let old = unsafe { EntryRef::new(&self.locked.space.segments, pos.place) };
+        let hasher = self.batch.hasher();
+        let new = NewEntry {
+            key: old.key_part(hasher),
+            value: ValuePart::Packed(&bytes),
+            kind: old.kind(),
+            meta: Meta { mark: ints, ..old.meta() },
+        };
+        self.overwrite(pos, old.hash(hasher), &new, false)?;
+        Ok(Packing::Done(bytes.len()))
+    }
+
+    /// Changes deadline, armed tick, access bits and mark; the value stays.
     pub fn set_meta(&mut self, pos: Pos, meta: Meta) -> Result<Pos, OutOfSpace> {
         let place = self.place(pos);
         // SAFETY: as in `replace`.
@@ -480,14 +539,20 @@ impl<'b> ShardGuard<'b> {
         let old = self.locked.entry_mut(pos.place);
         let delta = old.delta_to(new);
         if let Ok(dropped) = old.rewrite(new, keeps) {
-            if delta.boxed != 0 {
+            if (delta.boxed, delta.loose) != (0, 0) {
                 space.arena(hash).lock(segments).count(delta);
+            }
+            if delta.loose > 0 {
+                self.batch.loosened();
             }
             return Ok((pos, dropped));
         }
         let mut arena = space.arena(hash).lock(segments);
         let place = new.place(&mut arena, segments)?;
         arena.count(delta);
+        if delta.loose > 0 {
+            self.batch.loosened();
+        }
         let dropped = match old.view().value_part() {
             // SAFETY: the old entry is buried below without what it owned: a boxed key went over
             // to the new entry, and so did the value if that keeps it.
@@ -524,14 +589,14 @@ impl<'b> ShardGuard<'b> {
     /// Removes the key and gives what it held.
     pub fn take(&mut self, pos: Pos) -> (Taken, Meta) {
         let entry = self.entry(pos);
-        let (meta, bytes) = (entry.meta(), entry.bytes().map(<[u8]>::to_vec));
-        let value = self.remove(pos);
-        let taken = match (bytes, value) {
-            (Some(bytes), _) => Taken::Bytes(bytes),
-            (None, Some(value)) => Taken::Value(value),
-            (None, None) => unreachable!("an entry holds bytes or a value"),
+        let meta = entry.meta();
+        let copy = match (entry.bytes(), entry.value()) {
+            (Some(bytes), _) => Some(Taken::Bytes(bytes.to_vec())),
+            (None, Some(Held::Unpacked(value))) => Some(Taken::Value(value)),
+            (None, _) => None,
         };
-        (taken, meta)
+        let removed = self.remove(pos).map(Taken::Value);
+        (copy.or(removed).expect("invariant: an entry holds bytes or a value"), meta)
     }
 }
 

@@ -95,7 +95,7 @@ pub(super) fn out_of_line(batch: &Batch<'_>, db: DbId) -> usize {
     let (mut seen, mut bytes) = (0_usize, 0_usize);
     let mut add = |entry: EntryRef<'_>| {
         seen += 1;
-        bytes += entry.value().map_or(0, Value::memory);
+        bytes += entry.out_of_line().map_or(0, Value::memory);
     };
     let keys = batch.len(db);
     if keys <= WEIGHED_MAX {
@@ -116,7 +116,8 @@ pub(super) fn out_of_line(batch: &Batch<'_>, db: DbId) -> usize {
 
 /// Bytes of a string, elements of a collection.
 fn size(entry: &EntryRef<'_>) -> u64 {
-    let len = match entry.value() {
+    let held = entry.value();
+    let len = match held.as_deref() {
         None => entry.bytes().map_or(0, <[u8]>::len),
         Some(Value::Str(blob)) => blob.len(),
         Some(Value::List(list)) => list.len(),

@@ -14,6 +14,8 @@ const CHECK_LATER: u32 = 1 << 27;
 /// An arena has more dead bytes than it need have; and that was seen, and can wait a little.
 const COMPACT: u32 = 1 << 30;
 const COMPACT_LATER: u32 = 1 << 29;
+/// A collection came out of line.
+const LOOSENED: u32 = 1 << 26;
 /// The helper is tidying up because it was quiet.
 const SETTLING: u32 = 1 << 28;
 const OWED_MAX: u32 = 0xffff;
@@ -107,6 +109,15 @@ impl Work {
     /// Whether the load should be looked at now.
     pub fn take_check(&self, helper: bool) -> bool {
         self.take(CHECK) | (helper && self.take(CHECK_LATER))
+    }
+
+    /// A collection came out of line: the helper will look some time later.
+    pub fn loosened(&self) {
+        self.raise(LOOSENED);
+    }
+
+    pub fn take_loosened(&self) -> bool {
+        self.take(LOOSENED)
     }
 
     /// There are holes. Nothing happens if the helper knows and waits for calm.

@@ -20,6 +20,7 @@ use crate::observe::latency::MIGRATION_SLICE;
 use crate::server::connection::panic_text;
 use crate::server::defrag::{Bell, Defragger};
 use crate::server::pace::{Pace, Reading};
+use crate::server::packing::Packer;
 use crate::shared::Shared;
 use crate::values::Value;
 
@@ -237,6 +238,7 @@ fn work(shared: &Shared) {
     let mut pace = Pace::new(cores());
     let mut worked = false;
     let mut defragger = Defragger::default();
+    let mut packer = Packer::default();
     loop {
         worked |= shared.helper.empty(shared, &mut room);
         room.bound_unused(shared, true);
@@ -244,6 +246,7 @@ fn work(shared: &Shared) {
         for chore in chores {
             match chore {
                 Chore::Purge => {
+                    packer.at_once(shared, &mut participant);
                     defragger.at_once(shared, &mut participant);
                     shared.keyspace.purge(&mut participant, clock::now_ms(), &mut purge);
                     allocator::flush_thread();
@@ -290,8 +293,9 @@ fn work(shared: &Shared) {
                 // What it frees was allocated by workers: kept here it would serve nobody.
                 allocator::flush_thread();
             }
-            let rest = defragger.step(shared, &mut participant, tidied);
-            shared.keyspace.wait_for_work(rest);
+            let rest =
+                [defragger.step(shared, &mut participant, tidied), packer.step(shared, &mut participant)];
+            shared.keyspace.wait_for_work(rest.into_iter().flatten().min());
         }
     }
 }

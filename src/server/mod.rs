@@ -10,6 +10,7 @@ pub mod defrag;
 pub mod helper;
 pub mod listen;
 mod pace;
+mod packing;
 mod process;
 mod start;
 pub mod sweep;

@@ -93,6 +93,11 @@ impl Hash {
         Ok(Hash(Repr::Packed(pack)))
     }
 
+    /// From a listpack that was a hash already.
+    pub(super) fn from_own(pack: Listpack) -> Self {
+        Hash(Repr::Packed(pack))
+    }
+
     /// The bytes, where the hash is a listpack.
     pub fn as_listpack(&self) -> Option<&Listpack> {
         match &self.0 {

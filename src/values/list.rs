@@ -119,6 +119,19 @@ impl List {
         list
     }
 
+    /// From a listpack that was a list already.
+    pub(super) fn from_own(pack: Listpack) -> Self {
+        List(Repr::Packed(pack))
+    }
+
+    /// The bytes, where the list is one listpack.
+    pub fn as_listpack(&self) -> Option<&Listpack> {
+        match &self.0 {
+            Repr::Packed(pack) => Some(pack),
+            Repr::Quick(_) => None,
+        }
+    }
+
     /// The listpacks of which the list consists, from head to tail.
     pub fn nodes(&self) -> impl Iterator<Item = &Listpack> {
         let (one, many) = match &self.0 {

@@ -17,10 +17,12 @@
 //! geo         places as scores of a sorted set
 //! hll         HyperLogLog on the bytes of a string
 //! packed      listpack, intset: small collections as one run of bytes
+//! compact     such a run by itself, wherever bytes can stand
 //! model       tests: each type beside a plain model, with copies and renewals between its writes
 //! ```
 
 pub mod blob;
+mod compact;
 pub mod geo;
 pub mod hash;
 pub mod hll;
@@ -37,6 +39,7 @@ pub mod table;
 pub mod tree;
 
 pub use blob::Blob;
+pub use compact::Packed;
 pub use hash::Hash;
 pub use list::List;
 pub use set::Set;

@@ -86,6 +86,11 @@ impl Set {
         }
     }
 
+    /// From a listpack that was a set already.
+    pub(super) fn from_own(pack: Listpack) -> Self {
+        Set(Repr::Packed(pack))
+    }
+
     /// The bytes, where there is a packed form.
     pub fn form(&self) -> Form<'_> {
         match &self.0 {

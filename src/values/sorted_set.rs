@@ -152,6 +152,11 @@ impl SortedSet {
         Ok(SortedSet(Repr::Packed(pack)))
     }
 
+    /// From a listpack that was a sorted set already.
+    pub(super) fn from_own(pack: Listpack) -> Self {
+        SortedSet(Repr::Packed(pack))
+    }
+
     /// The bytes, where the set is a listpack.
     pub fn as_listpack(&self) -> Option<&Listpack> {
         match &self.0 {

@@ -1,8 +1,8 @@
 //! Entries on their way in: what a new one is to hold, and who owns that until it is placed.
 #![allow(unsafe_code)] // ownership of values as bytes
 
-use super::{KEY_PACKED_MAX, KIND_SHIFT, LONG, LONG_AREA, LongKey, OUT, RAW, Raw, TTL};
-use super::{header, out_at, units};
+use super::{KEY_PACKED_MAX, KIND_SHIFT, LONG, LONG_AREA, LongKey, MARK, OUT, Raw, TTL};
+use super::{header, is_loose, out_at, units};
 use crate::keyspace::arena::{ArenaGuard, Delta};
 use crate::keyspace::hash::KeyHash;
 use crate::keyspace::segment::{Ref, Segments, UNIT};
@@ -74,7 +74,7 @@ impl NewEntry<'_> {
     pub(super) fn flags(&self) -> u8 {
         let mut flags = (self.kind as u8) << KIND_SHIFT;
         flags |= if self.meta.deadline.is_some() { TTL } else { 0 };
-        flags |= if self.meta.raw { RAW } else { 0 };
+        flags |= if self.meta.mark { MARK } else { 0 };
         flags |= if matches!(self.value, ValuePart::Out(_)) { OUT } else { 0 };
         flags | if matches!(self.key, KeyPart::Long(..)) { LONG } else { 0 }
     }
@@ -83,13 +83,15 @@ impl NewEntry<'_> {
         units(self.meta.deadline.is_some(), self.key_area(), self.value_area())
     }
 
-    fn boxed(&self) -> bool {
-        self.flags() & (OUT | LONG) != 0
-    }
-
     /// How the counts change when this entry comes.
     pub fn delta(&self) -> Delta {
-        Delta { keys: 1, expires: self.meta.deadline.is_some().into(), boxed: self.boxed().into() }
+        let flags = self.flags();
+        Delta {
+            keys: 1,
+            expires: self.meta.deadline.is_some().into(),
+            boxed: (flags & (OUT | LONG) != 0).into(),
+            loose: is_loose(flags).into(),
+        }
     }
 
     /// Writes the entry into a new place. Value and boxed key are the entry's from now on.

@@ -3,6 +3,7 @@
 mod churn;
 mod concurrent;
 mod load;
+mod packing;
 mod sizes;
 mod skew;
 mod twin;
@@ -52,7 +53,7 @@ pub(super) fn get(batch: &Batch<'_>, db: DbId, key: &[u8]) -> Option<Vec<u8>> {
     let guard = batch.lock(db, hash);
     let entry = guard.entry(guard.find(hash, key)?);
     assert_eq!(entry.key(), key);
-    Some(match (entry.bytes(), entry.value()) {
+    Some(match (entry.bytes(), entry.value().as_deref()) {
         (Some(bytes), None) => bytes.to_vec(),
         (None, Some(Value::Str(blob))) => blob.as_slice().to_vec(),
         _ => panic!("bytes or a string"),
@@ -202,7 +203,7 @@ fn long_and_empty_keys_and_values_and_all_their_changes() {
         for from in &values {
             for to in &values {
                 for deadline in metas {
-                    let meta = Meta { deadline, armed: 7, access: 9, raw: true };
+                    let meta = Meta { deadline, armed: 7, access: 9, mark: true };
                     set(&batch, 0, key, Content::Bytes(from), Meta::default());
                     set(&batch, 0, key, Content::Bytes(to), meta);
                     assert_eq!(get(&batch, 0, key).as_ref(), Some(to));

@@ -50,6 +50,11 @@ impl Intset {
         Ok(set)
     }
 
+    /// Bytes that were one already.
+    pub(in crate::values) fn from_own(bytes: &[u8]) -> Self {
+        Intset(bytes.into())
+    }
+
     /// The bytes as Redis stores them.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0

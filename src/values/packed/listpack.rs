@@ -88,6 +88,11 @@ impl Listpack {
         Ok(if canonical { list } else { list.rewritten() })
     }
 
+    /// Bytes that were one already.
+    pub(in crate::values) fn from_own(bytes: &[u8]) -> Self {
+        Listpack(bytes.into())
+    }
+
     /// The same elements, each in its shortest form.
     fn rewritten(&self) -> Listpack {
         let mut list = Listpack::new();

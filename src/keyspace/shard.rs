@@ -7,6 +7,8 @@
 //! 3. A reference into an entry is never kept beyond the lock: it borrows the guard.
 #![allow(unsafe_code)] // entries and blocks are reached through raw places
 
+mod packed;
+
 use super::arena::Arena;
 use super::batch::Batch;
 use super::bucket::{At, Block, BlockView, SLOTS, Word};
@@ -15,11 +17,9 @@ use super::entry::{self, EntryMut, EntryRef, Held, InPlace, NewEntry, Owned, Val
 use super::hash::KeyHash;
 use super::header::{LIVE, MOVED, PENDING, Shard};
 use super::migrate;
-use super::pack::Packing;
 use super::segment::Ref;
 use super::{Content, Meta, OutOfSpace, Taken};
 use crate::values::{Blob, Kind, Value};
-use smallvec::SmallVec;
 use std::mem::ManuallyDrop;
 use std::sync::atomic::Ordering;
 
@@ -446,72 +446,16 @@ impl<'b> ShardGuard<'b> {
     ) -> Result<(Pos, Option<Value>), OutOfSpace> {
         let place = self.place(pos);
         let (value, kind) = split(content);
-        // SAFETY: the entry is not changed before `overwrite`, which reads the key part only
-        // while the entry stands; the detached life time lets `&mut self` through.
-        let old = unsafe { EntryRef::new(&self.locked.space.segments, place) };
+        let old = self.detached(place);
         let key = old.key_part(self.batch.hasher());
         let new = NewEntry { key, value, kind, meta };
         self.overwrite(pos, hash, &new, false).inspect_err(|_| entry::discard_value(new.value))
     }
 
-    /// Changes what a key holds that is no packed string (None of that). A packed collection comes out of line if it does
-    /// not keep its size; if there is no room for that, nothing has changed.
-    pub fn change<R>(
-        &mut self,
-        pos: Pos,
-        hash: KeyHash,
-        f: impl FnOnce(&mut Value) -> R,
-    ) -> Result<Option<(R, Pos)>, OutOfSpace> {
-        let Some(Held::Unpacked(mut value)) = self.entry(pos).value() else {
-            return Ok(self.value_mut(pos).map(|value| (f(value), pos)));
-        };
-        let result = f(&mut value);
-        if self.locked.entry_mut(pos.place).rewrite_collection(&value) {
-            return Ok(Some((result, pos)));
-        }
-        let meta = Meta { mark: true, ..self.entry(pos).meta() };
-        let (pos, _) = self.replace(pos, hash, Content::Value(value), meta)?;
-        Ok(Some((result, pos)))
-    }
-
-    /// The keys of a bucket's chain.
-    pub(super) fn chain(&self, front: usize) -> SmallVec<[Pos; 32]> {
-        let block = self.locked.block();
-        let entries = block.iter().flat_map(|b| b.chain_entries(front));
-        entries.map(|(at, _, place)| Pos { at, place }).collect()
-    }
-
-    /// Packs a collection out of line that is small and was not changed since this was asked last.
-    pub(super) fn pack(&mut self, pos: Pos) -> Result<Packing, OutOfSpace> {
-        let entry = self.locked.entry_mut(pos.place);
-        let view = entry.view();
-        let Some(packed) = view.out_of_line().and_then(|value| value.packed(entry::VALUE_PACKED_MAX)) else {
-            return Ok(Packing::Cannot);
-        };
-        if entry.take_mark() {
-            return Ok(Packing::Later);
-        }
-        // Copied first: the value, of which these are a part, is moved out of the entry on the way.
-        let ints = packed.ints;
-        let bytes: SmallVec<[u8; entry::VALUE_PACKED_MAX]> = SmallVec::from_slice(packed.bytes);
-        // SAFETY: as in `replace`.
-        let old = unsafe { EntryRef::new(&self.locked.space.segments, pos.place) };
-        let hasher = self.batch.hasher();
-        let new = NewEntry {
-            key: old.key_part(hasher),
-            value: ValuePart::Packed(&bytes),
-            kind: old.kind(),
-            meta: Meta { mark: ints, ..old.meta() },
-        };
-        self.overwrite(pos, old.hash(hasher), &new, false)?;
-        Ok(Packing::Done(bytes.len()))
-    }
-
     /// Changes deadline, armed tick, access bits and mark; the value stays.
     pub fn set_meta(&mut self, pos: Pos, meta: Meta) -> Result<Pos, OutOfSpace> {
         let place = self.place(pos);
-        // SAFETY: as in `replace`.
-        let old = unsafe { EntryRef::new(&self.locked.space.segments, place) };
+        let old = self.detached(place);
         let hasher = self.batch.hasher();
         let new = NewEntry { key: old.key_part(hasher), value: old.value_part(), kind: old.kind(), meta };
         let hash = old.hash(hasher);
@@ -524,6 +468,13 @@ impl<'b> ShardGuard<'b> {
     /// none, for which [`set_meta`](Self::set_meta) makes room.
     pub fn move_deadline(&mut self, pos: Pos, deadline: u64, armed: u32) -> bool {
         self.locked.entry_mut(pos.place).move_deadline(deadline, armed)
+    }
+
+    /// An entry that is about to be overwritten, beside `&mut self`.
+    fn detached(&self, place: Ref) -> EntryRef<'b> {
+        // SAFETY: a living entry of the locked shard. It is not changed before `overwrite`, which reads what is left of
+        // it only while it stands.
+        unsafe { EntryRef::new(&self.locked.space.segments, place) }
     }
 
     /// `keeps`: the new entry's value is that of the old one.

@@ -35,6 +35,8 @@ mod twins;
 mod values;
 
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::Duration;
 
 use common::{Options, Server, env_number};
 use generate::Generator;
@@ -82,7 +84,34 @@ fn compare_sequences(protocol: u8, workers: usize, without: &[&str]) {
     let redis = started(Options::redis());
     let tandem = started(Options::tandem().workers(workers));
     let twins = Twins::new(&tandem, &redis, protocol);
-    play_sequences(twins, &format!("RESP{protocol}, {workers} worker(s)"), &templates(without));
+    packing_all_the_time(&tandem, || {
+        play_sequences(twins, &format!("RESP{protocol}, {workers} worker(s)"), &templates(without));
+    });
+}
+
+/// Collections are packed between any two commands, instead of some seconds after the last change.
+fn packing_all_the_time(tandem: &Server, play: impl FnOnce()) {
+    let over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut client = tandem.client();
+            while !over.load(Relaxed) {
+                assert_eq!(client.command("MEMORY PURGE").text(), "OK");
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        });
+        // Also when a sequence differs: the scope waits for the thread.
+        let _over = Ended(&over);
+        play();
+    });
+}
+
+struct Ended<'f>(&'f AtomicBool);
+
+impl Drop for Ended<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Relaxed);
+    }
 }
 
 fn started(options: Options) -> Server {
@@ -155,7 +184,7 @@ fn newer_commands_answer_as_valkey_does() {
         .collect();
     // A hash whose fields have lifetimes is a hash table in Valkey, and strings have other limits.
     let twins = Twins::new(&tandem, &valkey, 3).without_encodings();
-    play_sequences(twins, "Valkey", &templates);
+    packing_all_the_time(&tandem, || play_sequences(twins, "Valkey", &templates));
 }
 
 /// The generator makes what it is meant to make: otherwise the tests above could pass without testing.

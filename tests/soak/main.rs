@@ -64,6 +64,15 @@ fn play(server: &Server, connection: usize, seed: u64, end: Instant) -> Model {
     model
 }
 
+/// Packs collections all the time, also those that were changed just now.
+fn pack(server: &Server, stop: &AtomicBool) {
+    let mut client = server.client();
+    while !stop.load(Relaxed) {
+        assert_eq!(client.command("MEMORY PURGE").text(), "OK");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
 /// Resizes without any reason, besides those that the load asks for.
 fn resize(server: &Server, stop: &AtomicBool, mut turn: u64) {
     let mut client = server.client();
@@ -109,6 +118,7 @@ fn no_reply_is_wrong_and_no_key_lost_or_invented_while_engines_come_and_go() {
         let (server, stop) = (&server, &stop);
         let others = [
             scope.spawn(move || resize(server, stop, seed)),
+            scope.spawn(move || pack(server, stop)),
             scope.spawn(move || beside::scan(server, stop)),
             scope.spawn(move || beside::expire(server, seed, end)),
             scope.spawn(move || beside::wait(server, stop)),

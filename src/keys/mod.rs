@@ -16,7 +16,7 @@ use crate::error::Error;
 use crate::eviction::access::{Touch, touched};
 use crate::expiry::{Expiry, Graveyard};
 use crate::keyspace::{
-    Batch, DbId, EntryRef, Held, InPlace, KeyHash, Lent, LentSet, LockSet, Pos, ShardGuard, Taken,
+    Batch, DbId, EntryRef, InPlace, KeyHash, Lent, LentSet, LockSet, Pos, ShardGuard, Taken,
 };
 use crate::values::{Blob, Kind, Value};
 
@@ -557,9 +557,10 @@ impl<'a, 'k> Keys<'a, 'k> {
     /// A copy of the collection at key `i`, or of a long string; a large one shares its memory with it.
     pub fn duplicate(&mut self, i: usize) -> Option<Value> {
         let pos = self.locate(i)?;
-        self.with_guard(i, |g, _| match g.entry(pos).value()? {
-            Held::Unpacked(value) => Some(value),
-            Held::There(_) => g.value_mut(pos).map(Value::duplicate),
+        self.with_guard(i, |g, _| {
+            let entry = g.entry(pos);
+            let packed = entry.packed().map(|packed| packed.unpack(entry.kind()));
+            packed.or_else(|| g.value_mut(pos).map(Value::duplicate))
         })
     }
 

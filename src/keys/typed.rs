@@ -162,8 +162,8 @@ impl Keys<'_, '_> {
     #[inline]
     pub fn read<T: Collection, R>(&mut self, i: usize, f: impl FnOnce(Option<&T>) -> R) -> Result<R, Error> {
         let now = self.now;
-        let at_once = self.in_place(i).and_then(InPlace::out_of_line).and_then(T::of);
-        if let Some(value) = at_once.filter(|value| !value.is_due(now)) {
+        let held = self.in_place(i).and_then(InPlace::held);
+        if let Some(value) = held.as_deref().and_then(T::of).filter(|value| !value.is_due(now)) {
             return Ok(f(Some(value)));
         }
         let Some(pos) = self.locate_fresh::<T>(i) else {

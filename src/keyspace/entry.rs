@@ -19,8 +19,8 @@
 //! and the collection's own memory, and no allocation is spent on a head. Entries start at
 //! multiples of 8 and their size is one, so the padding takes what rounding up would take.
 //!
-//! A small collection that is left alone becomes packed (pack.rs): its one run of bytes is the value area. Whoever
-//! looks gets a copy ([`Held`]); a change that keeps the entry's size is written back, any other brings it out of line.
+//! A small collection that is left alone becomes packed (pack.rs): its one run of bytes is the value area, and is read
+//! there. To be changed it is copied; what keeps the entry's size is written back, anything else brings it out of line.
 //!
 //! MARK says of a string that OBJECT ENCODING is raw; of a packed set that its bytes are an intset; and of a value out of
 //! line that it was changed since pack.rs last came by.
@@ -41,7 +41,7 @@ use super::Meta;
 use super::arena::Delta;
 use super::hash::{Hasher, KeyHash};
 use super::segment::{Ref, Segments, UNIT};
-use crate::values::{Kind, Packed, Value};
+use crate::values::{Kind, Lent, Packed, Value};
 use std::marker::PhantomData;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, Ordering::Relaxed};
@@ -175,12 +175,12 @@ impl Raw {
     }
 }
 
-/// What a key holds that is no packed string.
+/// What a key holds that is no packed string, to be read.
 pub enum Held<'g> {
-    /// Where it stands.
+    /// Out of line.
     There(&'g Value),
-    /// A copy of a packed collection.
-    Unpacked(Value),
+    /// A collection that is packed.
+    Packed(Lent<'g>),
 }
 
 impl std::ops::Deref for Held<'_> {
@@ -189,7 +189,7 @@ impl std::ops::Deref for Held<'_> {
     fn deref(&self) -> &Value {
         match self {
             Held::There(value) => value,
-            Held::Unpacked(value) => value,
+            Held::Packed(value) => value,
         }
     }
 }
@@ -277,18 +277,21 @@ impl<'g> EntryRef<'g> {
         Some(unsafe { &*self.raw.out_value() })
     }
 
-    /// What a key holds that is no packed string: the value out of line, or a packed collection unpacked.
+    /// What a key holds that is no packed string.
     #[inline]
     pub fn value(&self) -> Option<Held<'g>> {
-        if let Some(value) = self.out_of_line() {
-            return Some(Held::There(value));
+        match self.out_of_line() {
+            Some(value) => Some(Held::There(value)),
+            None => self.packed().map(|packed| Held::Packed(packed.lend(self.kind()))),
         }
-        let flags = self.raw.flags();
-        (flags & KIND != 0).then(|| Held::Unpacked(self.packed(flags).unpack(self.kind())))
     }
 
-    fn packed(&self, flags: u8) -> Packed<'g> {
-        Packed { bytes: self.value_bytes(), ints: flags & MARK != 0 }
+    /// A packed collection.
+    #[inline]
+    pub fn packed(&self) -> Option<Packed<'g>> {
+        let flags = self.raw.flags();
+        (flags & OUT == 0 && flags & KIND != 0)
+            .then(|| Packed { bytes: self.value_bytes(), ints: flags & MARK != 0 })
     }
 
     /// When the key is due, in unix milliseconds.

@@ -13,7 +13,7 @@ use super::arena::Arena;
 use super::batch::Batch;
 use super::bucket::{At, Block, BlockView, SLOTS, Word};
 use super::engines::{Engine, Engines, Space};
-use super::entry::{self, EntryMut, EntryRef, Held, InPlace, NewEntry, Owned, ValuePart};
+use super::entry::{self, EntryMut, EntryRef, InPlace, NewEntry, Owned, ValuePart};
 use super::hash::KeyHash;
 use super::header::{LIVE, MOVED, PENDING, Shard};
 use super::migrate;
@@ -541,13 +541,10 @@ impl<'b> ShardGuard<'b> {
     pub fn take(&mut self, pos: Pos) -> (Taken, Meta) {
         let entry = self.entry(pos);
         let meta = entry.meta();
-        let copy = match (entry.bytes(), entry.value()) {
-            (Some(bytes), _) => Some(Taken::Bytes(bytes.to_vec())),
-            (None, Some(Held::Unpacked(value))) => Some(Taken::Value(value)),
-            (None, _) => None,
-        };
+        let text = entry.bytes().map(|bytes| Taken::Bytes(bytes.to_vec()));
+        let packed = entry.packed().map(|packed| Taken::Value(packed.unpack(entry.kind())));
         let removed = self.remove(pos).map(Taken::Value);
-        (copy.or(removed).expect("invariant: an entry holds bytes or a value"), meta)
+        (text.or(packed).or(removed).expect("invariant: an entry holds bytes or a value"), meta)
     }
 }
 

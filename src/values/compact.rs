@@ -1,11 +1,15 @@
 //! Small collections as the one run of bytes that they are, to stand wherever bytes can.
 //!
 //! A collection of a few elements is a listpack or an intset, and nothing else of it is worth a word: without its
-//! pointer, its length and what an allocator rounds up, ten elements take a tenth to a quarter less memory. To be
-//! read or changed it is unpacked again, which is a copy of some hundred bytes.
+//! pointer, its length and what an allocator rounds up, ten elements take a quarter less memory. It is read where it
+//! stands ([`Lent`]); to be changed it is unpacked again, which is a copy of some hundred bytes.
+#![allow(unsafe_code)] // a value that does not own its bytes, to be read as any other
 
+use super::packed::buffer::Buffer;
 use super::packed::{Intset, Listpack};
 use super::{Hash, Kind, List, Set, SortedSet, Value};
+use std::marker::PhantomData;
+use std::mem::ManuallyDrop;
 
 /// A collection's bytes. They are the process' own and not looked at again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,17 +20,48 @@ pub struct Packed<'a> {
     pub ints: bool,
 }
 
-impl Packed<'_> {
-    /// The collection, of the kind that it was.
+/// A collection that reads bytes which stand elsewhere.
+pub struct Lent<'a> {
+    value: ManuallyDrop<Value>,
+    _bytes: PhantomData<&'a [u8]>,
+}
+
+impl std::ops::Deref for Lent<'_> {
+    type Target = Value;
+    #[inline]
+    fn deref(&self) -> &Value {
+        &self.value
+    }
+}
+
+impl<'a> Packed<'a> {
+    /// The collection, of the kind that it was, to be read where it stands.
+    ///
+    /// # Panics
+    /// A string or a stream is never packed like this.
+    #[inline]
+    pub fn lend(self, kind: Kind) -> Lent<'a> {
+        // SAFETY: it lives no longer than the bytes, is never dropped, and nobody gets it but by `&`. A copy of it has an
+        // allocation of its own, and small collections have nothing that changes behind `&`.
+        let value = self.holding(unsafe { Buffer::lent(self.bytes) }, kind);
+        Lent { value: ManuallyDrop::new(value), _bytes: PhantomData }
+    }
+
+    /// The collection, of the kind that it was, with a copy of the bytes.
     ///
     /// # Panics
     /// A string or a stream is never packed like this.
     pub fn unpack(self, kind: Kind) -> Value {
+        self.holding(Buffer::from(self.bytes), kind)
+    }
+
+    #[inline]
+    fn holding(self, bytes: Buffer, kind: Kind) -> Value {
         if self.ints {
             debug_assert_eq!(kind, Kind::Set, "only sets are intsets");
-            return Value::Set(Set::from(Intset::from_own(self.bytes)));
+            return Value::Set(Set::from(Intset::from_own(bytes)));
         }
-        let pack = Listpack::from_own(self.bytes);
+        let pack = Listpack::from_own(bytes);
         match kind {
             Kind::List => Value::List(List::from_own(pack)),
             Kind::Set => Value::Set(Set::from_own(pack)),
@@ -65,12 +100,22 @@ mod tests {
     use super::*;
     use crate::values::{Blob, Stream, hash, list, set, sorted_set};
 
+    /// Reads all of it, and several at once, as Miri sees.
+    fn bytes_of(value: &Value) -> Vec<u8> {
+        let (once, twice) = (value.packed(1000).expect("small"), value.packed(1000).expect("small"));
+        [once.bytes, twice.bytes].concat()
+    }
+
     fn round(value: &Value) -> Option<String> {
         let packed = value.packed(1000)?;
         let bytes = packed.bytes.to_vec();
         let again = Packed { bytes: &bytes, ..packed }.unpack(value.kind());
         assert_eq!((again.kind(), again.encoding()), (value.kind(), value.encoding()));
         assert_eq!(again.packed(1000), Some(packed));
+        let there = Packed { bytes: &bytes, ..packed }.lend(value.kind());
+        let copy = (*there).clone();
+        drop(bytes_of(&there));
+        assert_eq!(format!("{copy:?}"), format!("{:?}", *there));
         Some(format!("{again:?}"))
     }
 

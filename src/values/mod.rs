@@ -39,7 +39,7 @@ pub mod table;
 pub mod tree;
 
 pub use blob::Blob;
-pub use compact::Packed;
+pub use compact::{Lent, Packed};
 pub use hash::Hash;
 pub use list::List;
 pub use set::Set;

@@ -2,7 +2,7 @@
 #![allow(unsafe_code)] // typed access to raw places
 
 use super::header;
-use super::{DEAD, EntryRef, KIND, LONG, MARK, NewEntry, OUT, Raw, TTL, VALUE_PACKED_MAX, ValuePart};
+use super::{DEAD, EntryRef, Held, KIND, LONG, MARK, NewEntry, OUT, Raw, TTL, VALUE_PACKED_MAX, ValuePart};
 use crate::keyspace::OutOfSpace;
 use crate::keyspace::arena::{ArenaGuard, Delta};
 use crate::keyspace::segment::{Ref, Segments, UNIT};
@@ -34,10 +34,10 @@ impl<'g> InPlace<'g> {
         self.0.move_deadline(deadline, armed)
     }
 
-    /// The out-of-line value, not to be changed; None of what is packed.
+    /// What the key holds that is no packed string, to be read.
     #[inline(always)]
-    pub fn out_of_line(self) -> Option<&'g Value> {
-        self.0.into_view().out_of_line()
+    pub fn held(self) -> Option<Held<'g>> {
+        self.0.into_view().value()
     }
 
     /// The out-of-line value; None of what is packed.

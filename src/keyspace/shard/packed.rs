@@ -1,7 +1,7 @@
 //! Collections that are packed, or may be, under the lock of their shard.
 
 use super::{Pos, ShardGuard};
-use crate::keyspace::entry::{Held, NewEntry, VALUE_PACKED_MAX, ValuePart};
+use crate::keyspace::entry::{NewEntry, VALUE_PACKED_MAX, ValuePart};
 use crate::keyspace::hash::KeyHash;
 use crate::keyspace::pack::Packing;
 use crate::keyspace::{Content, Meta, OutOfSpace};
@@ -17,7 +17,8 @@ impl ShardGuard<'_> {
         hash: KeyHash,
         f: impl FnOnce(&mut Value) -> R,
     ) -> Result<Option<(R, Pos)>, OutOfSpace> {
-        let Some(Held::Unpacked(mut value)) = self.entry(pos).value() else {
+        let entry = self.entry(pos);
+        let Some(mut value) = entry.packed().map(|packed| packed.unpack(entry.kind())) else {
             return Ok(self.value_mut(pos).map(|value| (f(value), pos)));
         };
         let result = f(&mut value);

@@ -125,6 +125,15 @@ impl Buffer {
         (self.at, self.start, self.len) = (at, begin as u32, new);
     }
 
+    /// Bytes that stand elsewhere, as if they were in an allocation of their own.
+    ///
+    /// # Safety
+    /// The result is only read, and only while the bytes can be. What is made of it is never changed, and never dropped.
+    pub unsafe fn lent(bytes: &[u8]) -> Self {
+        let len = u32::try_from(bytes.len()).expect("invariant: what is lent is small");
+        Buffer { at: NonNull::from(bytes).cast(), start: 0, len }
+    }
+
     /// Moves the bytes, if need be.
     pub fn renew(&mut self, renewal: &mut Renewal) {
         if renewal.wants(self) {

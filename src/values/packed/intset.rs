@@ -6,6 +6,7 @@
 //!
 //! The width is that of the widest member ever added; it never goes back.
 
+use super::buffer::Buffer;
 use super::{Corrupt, allocated};
 use crate::memory::Renewal;
 
@@ -16,7 +17,7 @@ pub const LEN_MAX: usize = 1 << 27;
 
 /// A set of integers in the byte format of Redis' intset.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Intset(Box<[u8]>);
+pub struct Intset(Buffer);
 
 impl Default for Intset {
     fn default() -> Self {
@@ -33,7 +34,7 @@ impl std::fmt::Debug for Intset {
 impl Intset {
     /// An empty set, 16 bits wide.
     pub fn new() -> Self {
-        Intset(Box::new([2, 0, 0, 0, 0, 0, 0, 0]))
+        Intset(Buffer::from(&[2, 0, 0, 0, 0, 0, 0, 0][..]))
     }
 
     /// Takes over bytes from outside after checking all of them.
@@ -51,8 +52,8 @@ impl Intset {
     }
 
     /// Bytes that were one already.
-    pub(in crate::values) fn from_own(bytes: &[u8]) -> Self {
-        Intset(bytes.into())
+    pub(in crate::values) fn from_own(bytes: Buffer) -> Self {
+        Intset(bytes)
     }
 
     /// The bytes as Redis stores them.
@@ -62,7 +63,7 @@ impl Intset {
 
     /// Moves the bytes, if need be.
     pub fn renew(&mut self, renewal: &mut Renewal) {
-        renewal.slice(&mut self.0);
+        self.0.renew(renewal);
     }
 
     /// Bytes of memory on the heap.
@@ -143,13 +144,8 @@ impl Intset {
         };
         let width = self.width();
         let at = HEADER + index * width;
-        let mut bytes = std::mem::take(&mut self.0).into_vec();
-        let end = bytes.len();
-        bytes.reserve_exact(width);
-        bytes.resize(end + width, 0);
-        bytes.copy_within(at..end, at + width);
-        bytes[at..at + width].copy_from_slice(&value.to_le_bytes()[..width]);
-        self.0 = bytes.into_boxed_slice();
+        self.0.splice(at, at, width);
+        self.0[at..at + width].copy_from_slice(&value.to_le_bytes()[..width]);
         self.write_count();
         true
     }
@@ -169,7 +165,7 @@ impl Intset {
         if value >= 0 {
             push(value);
         }
-        self.0 = bytes.into_boxed_slice();
+        self.0 = Buffer::from(&*bytes);
     }
 
     /// Removes `value`; whether it was there.
@@ -193,9 +189,7 @@ impl Intset {
         let count = count.min(len - index);
         let width = self.width();
         let start = HEADER + index * width;
-        let mut bytes = std::mem::take(&mut self.0).into_vec();
-        bytes.drain(start..start + count * width);
-        self.0 = bytes.into_boxed_slice();
+        self.0.splice(start, start + count * width, 0);
         self.write_count();
     }
 

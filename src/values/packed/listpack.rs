@@ -89,8 +89,8 @@ impl Listpack {
     }
 
     /// Bytes that were one already.
-    pub(in crate::values) fn from_own(bytes: &[u8]) -> Self {
-        Listpack(bytes.into())
+    pub(in crate::values) fn from_own(bytes: Buffer) -> Self {
+        Listpack(bytes)
     }
 
     /// The same elements, each in its shortest form.

@@ -13,7 +13,7 @@
 //! once with the very functions that later read it. After that, malformed bytes
 //! are a broken invariant and panic (safe indexing everywhere; `unsafe` only in `buffer.rs`).
 
-mod buffer;
+pub(super) mod buffer;
 pub mod element;
 pub mod integer;
 pub mod intset;

@@ -2,12 +2,14 @@
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use serde::Serialize;
 
 use super::Bench;
 use super::table::{Table, count};
+use crate::clock::{now_ns, ns};
 use crate::server::Server;
 use crate::target::Target;
 
@@ -25,8 +27,14 @@ const WARM_UP: u64 = 5_000;
 /// A server may give the pages of its start back in its first seconds. The first reading comes
 /// after that and with the code in memory again, else this would count as elements.
 const START_MS: u64 = 3000;
-/// After loading, the server gets this long to settle.
+/// After it was emptied, the server gets this long to settle.
 const SETTLE_MS: u64 = 1200;
+/// After loading it is left alone until its memory has not changed for so long, as what is kept counts, not what was
+/// needed on the way; but no longer than the other.
+const STEADY: Duration = Duration::from_secs(7);
+const STEADY_MAX: Duration = Duration::from_secs(40);
+/// Less than one in so many is no change.
+const NO_CHANGE: u64 = 200;
 
 /// What is measured: its name, and the command that adds elements.
 const KINDS: [(&str, &str); 5] =
@@ -51,16 +59,14 @@ pub fn run(bench: &Bench<'_>) -> Result<Vec<Cell>> {
             for spec in &bench.servers {
                 eprintln!("collections: {kind} of {size}: {}", spec.name);
                 let mut server = Server::start(spec, bench.dir, &bench.server_cores, &[])?;
-                std::thread::sleep(std::time::Duration::from_millis(START_MS));
+                std::thread::sleep(Duration::from_millis(START_MS));
                 fill(&server.target, kind, verb, size, WARM_UP)?;
                 flush(&server.target)?;
-                let settle = || std::thread::sleep(std::time::Duration::from_millis(SETTLE_MS));
-                settle();
+                std::thread::sleep(Duration::from_millis(SETTLE_MS));
                 let empty = server.resident_kib()?;
                 fill(&server.target, kind, verb, size, elements)?;
-                settle();
+                let kib = steady_kib(&server)?.saturating_sub(empty);
                 server.check_alive()?;
-                let kib = server.resident_kib()?.saturating_sub(empty);
                 let bytes_per_element = kib as f64 * 1024.0 / elements as f64;
                 cells.push(Cell { server: spec.name.clone(), kind, size, bytes_per_element });
             }
@@ -69,10 +75,24 @@ pub fn run(bench: &Bench<'_>) -> Result<Vec<Cell>> {
     Ok(cells)
 }
 
+/// Resident memory once it has come to rest.
+fn steady_kib(server: &Server) -> Result<u64> {
+    let end = now_ns() + ns(STEADY_MAX);
+    let (mut last, mut since) = (server.resident_kib()?, now_ns());
+    while now_ns() < end.min(since + ns(STEADY)) {
+        std::thread::sleep(Duration::from_millis(200));
+        let now = server.resident_kib()?;
+        if now.abs_diff(last) > last / NO_CHANGE {
+            (last, since) = (now, now_ns());
+        }
+    }
+    server.resident_kib()
+}
+
 fn connect(target: &Target) -> Result<UnixStream> {
     let Target::Unix(path) = target else { bail!("a comparison's servers listen on unix sockets") };
     let stream = UnixStream::connect(path).with_context(|| format!("cannot connect to {target}"))?;
-    stream.set_read_timeout(Some(std::time::Duration::from_secs(60)))?;
+    stream.set_read_timeout(Some(Duration::from_secs(60)))?;
     Ok(stream)
 }
 

@@ -46,12 +46,18 @@ impl Renewal {
         self.looks == 0 || self.bytes == 0
     }
 
+    /// A look at what cannot be moved, which takes its time too.
+    #[inline]
+    pub fn pass(&mut self) {
+        self.looks = self.looks.saturating_sub(1);
+    }
+
     /// Whether this piece is to be allocated anew, which the caller then does.
     pub fn wants(&mut self, piece: &impl Allocation) -> bool {
+        self.pass();
         if piece.address().is_none() {
             return false;
         }
-        self.looks = self.looks.saturating_sub(1);
         let wanted = self.everything || allocator::is_sparse(piece);
         if wanted {
             self.bytes = self.bytes.saturating_sub(piece.bytes());

@@ -311,6 +311,17 @@ mod tests {
         }
     }
 
+    fn snapshot(value: &mut Value) -> Option<Value> {
+        match value {
+            Value::Str(_) => None,
+            Value::List(list) => list.snapshot().map(Value::List),
+            Value::Set(set) => set.snapshot().map(Value::Set),
+            Value::Hash(hash) => hash.snapshot().map(Value::Hash),
+            Value::ZSet(zset) => zset.snapshot().map(Value::ZSet),
+            Value::Stream(stream) => Some(Value::Stream(Box::new(stream.entries_snapshot()))),
+        }
+    }
+
     #[test]
     fn renewed_values_hold_what_they_held() {
         let sizes: &[usize] = if cfg!(miri) { &[10, 150] } else { &[10, 700, 5000] };
@@ -327,6 +338,24 @@ mod tests {
             assert!(renewal.moved > 0);
             assert_eq!(contents(&value), before);
             assert_eq!(value.memory(), memory, "{:?}", value.kind());
+        }
+    }
+
+    /// It takes its time as well, so it is done in slices too.
+    #[test]
+    fn what_snapshots_share_is_passed_over_in_slices() {
+        for mut value in values(if cfg!(miri) { 600 } else { 5000 }) {
+            let Some(snapshot) = snapshot(&mut value) else { continue };
+            let mut renewal = Renewal::of_everything();
+            let (mut from, mut slices) = (Some(0), 0);
+            while let Some(part) = from {
+                renewal.grant(2, usize::MAX);
+                from = value.renew(part, &mut renewal);
+                slices += 1;
+                assert!(slices < 10_000, "it comes to an end");
+            }
+            assert!(slices > 1, "{:?} at once", value.kind());
+            assert_eq!(contents(&value), contents(&snapshot));
         }
     }
 

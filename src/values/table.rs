@@ -142,12 +142,19 @@ impl Table {
     /// stays where it is.
     pub fn renew(&mut self, from: usize, renewal: &mut Renewal) -> Option<usize> {
         let segments = self.segments.len();
-        for part in from..segments * SEGMENT {
+        let mut next = from;
+        while next < segments * SEGMENT {
             if renewal.is_spent() {
-                return Some(part);
+                return Some(next);
             }
-            let Some(buckets) = self.segments[part / SEGMENT].own_mut() else { continue };
-            if part % SEGMENT == 0 {
+            let part = next;
+            let Some(buckets) = self.segments[part / SEGMENT].own_mut() else {
+                renewal.pass();
+                next = (part / SEGMENT + 1) * SEGMENT;
+                continue;
+            };
+            next += 1;
+            if part.is_multiple_of(SEGMENT) {
                 renewal.vec(buckets);
             }
             if let Some(bucket) = buckets.get_mut(part % SEGMENT) {

@@ -268,6 +268,7 @@ fn renew<T: Copy>(node: &mut Node<T>, mut position: usize, renewal: &mut Renewal
         }
         Node::Inner(shareable) => {
             let Some(children) = shareable.own_mut() else {
+                renewal.pass();
                 return shareable.iter().map(|c| c.count).sum::<usize>() - position;
             };
             if position == 0 {

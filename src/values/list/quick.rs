@@ -115,7 +115,11 @@ impl Quicklist {
                 at += nodes;
                 continue;
             }
+            if renewal.is_spent() {
+                return Some(at.max(from));
+            }
             let Some(ring) = chunk.nodes.own_mut() else {
+                renewal.pass();
                 at += nodes;
                 continue;
             };

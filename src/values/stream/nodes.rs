@@ -69,7 +69,13 @@ impl Nodes {
     pub fn renew(&mut self, from: StreamId, renewal: &mut Renewal) -> Option<StreamId> {
         let (first, _) = self.place(from).unwrap_or((0, 0));
         for chunk in self.chunks.range_mut(first.min(self.chunks.len())..) {
-            let Some(nodes) = chunk.nodes.own_mut() else { continue };
+            if renewal.is_spent() {
+                return chunk.nodes.first().map(|n| n.master.max(from));
+            }
+            let Some(nodes) = chunk.nodes.own_mut() else {
+                renewal.pass();
+                continue;
+            };
             if nodes.first().is_some_and(|n| from <= n.master) {
                 renewal.vec(nodes);
             }

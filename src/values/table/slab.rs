@@ -32,12 +32,19 @@ impl Slab {
 
     /// Moves strings from the `from`th on, as far as that is granted; where to go on.
     pub fn renew(&mut self, from: usize, renewal: &mut Renewal) -> Option<usize> {
-        for slot in from..self.len {
+        let mut next = from;
+        while next < self.len {
             if renewal.is_spent() {
-                return Some(slot);
+                return Some(next);
             }
-            let Some(strings) = self.chunks[slot / SLAB_CHUNK].own_mut() else { continue };
-            if slot % SLAB_CHUNK == 0 {
+            let slot = next;
+            let Some(strings) = self.chunks[slot / SLAB_CHUNK].own_mut() else {
+                renewal.pass();
+                next = (slot / SLAB_CHUNK + 1) * SLAB_CHUNK;
+                continue;
+            };
+            next += 1;
+            if slot.is_multiple_of(SLAB_CHUNK) {
                 renewal.vec(strings);
             }
             renewal.slice(&mut strings[slot % SLAB_CHUNK]);

@@ -268,6 +268,18 @@ fn slow_and_large_commands_are_kept_without_secrets() {
         assert_eq!(entries[0].items()[3].items()[0].text(), command);
         assert!(entries[0].items()[2].int().expect("bytes") >= 5000);
     }
+    // A reply that is written in pieces is kept with all of its length.
+    let element = "y".repeat(100);
+    let push: Vec<&str> = ["rpush", "list"].into_iter().chain(std::iter::repeat_n(&*element, 6000)).collect();
+    client.call(&push).expect("rpush");
+    client.command("config set commandlog-reply-larger-than 300000");
+    client.command("lrange list 0 2000");
+    client.command("lrange list 0 -1");
+    let entries = client.command("commandlog get -1 large-reply").items();
+    assert_eq!(entries.len(), 2, "the get, and one of both");
+    let (bytes, args) = (entries[0].items()[2].int(), entries[0].items()[3].items());
+    assert_eq!(bytes, Some(7 + 6000 * 108));
+    assert_eq!(args.iter().map(Value::text).collect::<Vec<_>>(), ["lrange", "list", "0", "-1"]);
 }
 
 #[test]

@@ -144,7 +144,7 @@ pub(super) fn conclude(ctx: &mut Ctx<'_, '_>, begin: usize) -> Outcome {
     settle(ctx);
     match outcome {
         Outcome::Block(wait) => waiting::begin(ctx, *wait),
-        Outcome::More(rest) => rest::begin(ctx, rest),
+        Outcome::More(rest) => rest::begin(ctx, rest, begin),
         outcome => outcome,
     }
 }

@@ -13,6 +13,7 @@ use crate::commands::command::Outcome;
 use crate::commands::ctx::Ctx;
 use crate::keys::Collection;
 pub use crate::keys::MANY;
+use crate::observe::slowlog;
 use crate::protocol::Reply;
 use crate::values::Value;
 
@@ -21,8 +22,6 @@ const STEP: usize = 64;
 
 /// Bytes that a command writes of its reply itself.
 const AT_ONCE_BYTES: usize = 64 * 1024;
-/// … if `commandlog-reply-larger-than` is more than that.
-const AT_ONCE_BYTES_MAX: usize = 16 << 20;
 
 /// The values that a reply is made of. They are dropped where that holds nobody up.
 pub type Sources = SmallVec<[Value; 1]>;
@@ -34,8 +33,10 @@ type Next = dyn FnMut(&mut Sources, &mut Reply<'_>, usize) -> bool;
 pub struct Rest {
     sources: Sources,
     next: Box<Next>,
-    /// Bytes that were written of it.
+    /// Bytes of the reply that were written.
     bytes: usize,
+    /// What the log of large replies would show of the command.
+    shown: Vec<Box<[u8]>>,
 }
 
 impl std::fmt::Debug for Rest {
@@ -63,7 +64,7 @@ impl Rest {
         sources: Sources,
         next: impl FnMut(&mut Sources, &mut Reply<'_>, usize) -> bool + 'static,
     ) -> Box<Rest> {
-        Box::new(Rest { sources, next: Box::new(next), bytes: 0 })
+        Box::new(Rest { sources, next: Box::new(next), bytes: 0, shown: Vec::new() })
     }
 
     /// Writes about so many bytes. Whether there is more.
@@ -80,9 +81,9 @@ impl Rest {
         self.bytes
     }
 
-    /// What it was made of, to be dropped.
-    pub fn into_sources(self) -> Sources {
-        self.sources
+    /// What it was made of, to be dropped, and what a log would show of the command.
+    pub fn into_parts(self) -> (Sources, Vec<Box<[u8]>>) {
+        (self.sources, self.shown)
     }
 }
 
@@ -120,18 +121,18 @@ pub fn put_scanned(
     }
 }
 
-/// The effects of a command are delivered: its locks go, and it writes what is written at once.
+/// The effects of a command are delivered: its locks go, and it writes what is written at once. Its reply began at
+/// `begin`.
 #[cold]
-pub(super) fn begin(ctx: &mut Ctx<'_, '_>, mut rest: Box<Rest>) -> Outcome {
+pub(super) fn begin(ctx: &mut Ctx<'_, '_>, mut rest: Box<Rest>, begin: usize) -> Outcome {
     ctx.keys.unlock();
     let streams = ctx.may_reply_on();
-    // As far as the log of large replies has to see it.
-    let logged = usize::try_from(ctx.config.commandlog_reply_larger_than).unwrap_or(0);
-    let at_once = AT_ONCE_BYTES.max(logged.min(AT_ONCE_BYTES_MAX));
-    let at_once = if streams { at_once } else { usize::MAX };
+    rest.bytes = ctx.reply.position() - begin;
+    let at_once = if streams { AT_ONCE_BYTES } else { usize::MAX };
     if rest.write(&mut ctx.reply, at_once) && streams {
+        rest.shown = slowlog::shorten(ctx.args.source().iter());
         return Outcome::More(rest);
     }
-    rest.into_sources().into_iter().for_each(|source| ctx.keys.drop_later(source));
+    rest.into_parts().0.into_iter().for_each(|source| ctx.keys.drop_later(source));
     Outcome::Done
 }

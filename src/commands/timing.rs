@@ -112,6 +112,18 @@ pub fn replied(env: Env<'_>, session: &Session, bytes: usize, ran: Ran<'_, '_>) 
     keep_large(&env.shared.logs.large_reply, max, session, bytes, ran);
 }
 
+/// The same of a reply that was written in pieces, at its end. `shown`: the command's arguments.
+#[cold]
+pub fn replied_on(config: &Config, shared: &Shared, session: &Session, bytes: usize, shown: Vec<Box<[u8]>>) {
+    if bytes < large_reply(config) {
+        return;
+    }
+    let max = usize::try_from(config.commandlog_large_reply_max_len).unwrap_or(usize::MAX);
+    let (now_s, name) = (clock::now_ms() / 1000, session.handle.labels().name);
+    let log = &shared.logs.large_reply;
+    log.add_shortened(max, now_s, bytes as u64, &session.handle.addr, &name, shown);
+}
+
 /// Whether among the requests of this buffer (None: they are kept copies) may be one that is to be kept. The length
 /// of each is only summed up where the buffer is long enough.
 #[inline]

@@ -60,7 +60,19 @@ impl SlowLog {
         name: &[u8],
         args: impl ExactSizeIterator<Item = &'x [u8]>,
     ) -> u64 {
-        let args = shorten(args);
+        self.add_shortened(max, time_s, measure, addr, name, shorten(args))
+    }
+
+    /// The same with arguments as [`shorten`] made them.
+    pub fn add_shortened(
+        &self,
+        max: usize,
+        time_s: u64,
+        measure: u64,
+        addr: &str,
+        name: &[u8],
+        args: Vec<Box<[u8]>>,
+    ) -> u64 {
         let mut log = self.log.lock();
         let id = log.next_id;
         log.next_id += 1;
@@ -101,7 +113,8 @@ impl SlowLog {
     }
 }
 
-fn shorten<'x>(args: impl ExactSizeIterator<Item = &'x [u8]>) -> Vec<Box<[u8]>> {
+/// Arguments as an entry has them.
+pub fn shorten<'x>(args: impl ExactSizeIterator<Item = &'x [u8]>) -> Vec<Box<[u8]>> {
     let n = args.len();
     let keep = if n > ARGS_MAX { ARGS_MAX - 1 } else { n };
     let mut kept: Vec<Box<[u8]>> = args

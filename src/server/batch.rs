@@ -20,9 +20,9 @@ use crate::commands::args::Source;
 use crate::commands::call::Env;
 use crate::commands::dispatch::{Fate, dispatch};
 use crate::commands::local::Lane;
-use crate::commands::rest::Sources;
+use crate::commands::rest::Rest;
 use crate::commands::session::Session;
-use crate::commands::{outbox, table, waiting};
+use crate::commands::{outbox, table, timing, waiting};
 use crate::config::{Config, EvictionPolicy};
 use crate::eviction::access::Touch;
 use crate::keyspace::{Batch, Participant};
@@ -315,8 +315,11 @@ impl Runner {
 }
 
 impl Runner {
-    /// Drops what a reply was made of.
-    pub fn drop_sources(&mut self, sources: Sources) {
+    /// A reply that was written in pieces is at its end, or its client is: drops what it was made of.
+    pub fn end_reply(&mut self, session: &Session, rest: Rest) {
+        let bytes = rest.bytes();
+        let (sources, shown) = rest.into_parts();
+        timing::replied_on(self.config.load(), &self.shared, session, bytes, shown);
         self.lane.graveyard.extend(sources);
         bury(&self.shared, &mut self.lane.graveyard);
     }

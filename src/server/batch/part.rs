@@ -140,7 +140,8 @@ impl<'r> Part<'r> {
             }
             segment.add(found.id);
             let replied = streak.written().saturating_sub(before);
-            if replied >= self.large_reply {
+            // One that goes on is kept at its end.
+            if replied >= self.large_reply && fate != Fate::More {
                 let ran = timing::Ran { found, source, redacted: &[] };
                 timing::replied(self.env, streak.session(), replied, ran);
             }
@@ -184,7 +185,7 @@ impl<'r> Part<'r> {
             if self.large_request {
                 timing::requested(env, session, ran);
             }
-            if replied >= self.large_reply {
+            if replied >= self.large_reply && fate != Fate::More {
                 timing::replied(env, session, replied, ran);
             }
         }

@@ -38,7 +38,7 @@ impl Connection {
         if let Some(held) = self.held.as_deref_mut()
             && let Reason::Replies(rest) = std::mem::replace(&mut held.reason, Reason::Pause)
         {
-            desk.runner.drop_sources(rest.into_sources());
+            desk.runner.end_reply(&self.session, *rest);
         }
     }
 }

@@ -131,6 +131,7 @@ pub fn engine_status(ctx: &mut Ctx<'_, '_>) -> Result<Outcome, Error> {
         ("bytes-tables", count(memory.tables)),
         ("bytes-waiting-to-be-freed", count(memory.waiting_to_be_freed)),
         ("bytes-compacted", Figure::Count(totals.compacted_bytes)),
+        ("collections-packed", Figure::Count(totals.packed_collections)),
         ("bytes-given-back", Figure::Count(totals.given_back_bytes)),
     ];
     ctx.reply.map(fields.len() + 1);

@@ -76,6 +76,8 @@ pub struct Totals {
     pub contended_locks: u64,
     /// Bytes of living entries copied by compaction.
     pub compacted_bytes: u64,
+    /// Small collections that came into their entries.
+    pub packed_collections: u64,
     /// Bytes of segments given back to the system.
     pub given_back_bytes: u64,
 }
@@ -93,6 +95,7 @@ pub(super) struct Journal {
     slice_longest_ns: AtomicU64,
     pub contended_locks: AtomicU64,
     pub compacted_bytes: AtomicU64,
+    pub packed_collections: AtomicU64,
     history: Mutex<VecDeque<Step>>,
 }
 
@@ -133,6 +136,7 @@ impl Journal {
             slice_longest_ns: read(&self.slice_longest_ns),
             contended_locks: read(&self.contended_locks),
             compacted_bytes: read(&self.compacted_bytes),
+            packed_collections: read(&self.packed_collections),
             given_back_bytes,
         }
     }

@@ -9,6 +9,7 @@ use super::batch::Batch;
 use super::bucket::BUCKETS;
 use super::hash::KeyHash;
 use super::{DbId, scan};
+use std::sync::atomic::Ordering::Relaxed;
 
 /// Collections looked at and bytes packed under one lock.
 const LOOKS: usize = 64;
@@ -59,6 +60,14 @@ impl PackWalk {
 /// Some collections; false when all databases were walked.
 pub(super) fn step(batch: &Batch<'_>, walk: &mut PackWalk) -> bool {
     let mut granted = Granted { looks: LOOKS, bytes: BYTES };
+    let before = walk.packed;
+    let goes_on = some_shards(batch, walk, &mut granted);
+    let packed = (walk.packed - before) as u64;
+    batch.keyspace().journal.packed_collections.fetch_add(packed, Relaxed);
+    goes_on
+}
+
+fn some_shards(batch: &Batch<'_>, walk: &mut PackWalk, granted: &mut Granted) -> bool {
     for _ in 0..SHARDS {
         if walk.db >= batch.keyspace().databases() {
             return false;
@@ -67,7 +76,7 @@ pub(super) fn step(batch: &Batch<'_>, walk: &mut PackWalk) -> bool {
             .engines(walk.db)
             .is_some_and(|engines| engines.space.arenas.iter().any(|arena| arena.loose() > 0));
         if any {
-            shard(batch, walk, &mut granted);
+            shard(batch, walk, granted);
         } else {
             walk.go_to(None);
         }

@@ -48,6 +48,7 @@ pub(super) fn engines(text: &mut Text, facts: &Facts<'_>) {
     text.field("engine_slice_longest_usec", totals.slice_longest_ns / 1000);
     text.field("engine_contended_locks", totals.contended_locks);
     text.field("engine_compacted_bytes", totals.compacted_bytes);
+    text.field("engine_packed_collections", totals.packed_collections);
     text.field("engine_given_back_bytes", totals.given_back_bytes);
     for d in &facts.databases {
         let e = &d.engines;

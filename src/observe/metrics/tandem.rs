@@ -55,6 +55,9 @@ pub(super) static ENGINES: &[Metric] = metrics! {
         = |x, s| s.one(x.now.engines.contended_locks);
     Counter "tandem_compacted_bytes_total" Bytes [] "Living entries copied by compaction."
         = |x, s| s.one(x.now.engines.compacted_bytes);
+    Counter "tandem_packed_collections_total" None []
+        "Small collections that came into their keys' entries, as nobody changed them for some seconds."
+        = |x, s| s.one(x.now.engines.packed_collections);
     Counter "tandem_given_back_bytes_total" Bytes [] "Segments whose memory was given back to the system."
         = |x, s| s.one(x.now.engines.given_back_bytes);
 };

@@ -6,6 +6,7 @@
 
 use std::sync::atomic::{AtomicI64, AtomicU16, AtomicU32, Ordering::Relaxed};
 
+use super::wheel::SWEEP_ITEMS_MIN;
 use crate::keyspace::DbId;
 
 /// The identity of the data behind each database number. Changed behind the exclusive gate
@@ -85,6 +86,11 @@ impl Identities {
     /// Hashes of the data behind this number in which a field has a deadline.
     pub fn hashes(&self, db: DbId) -> u64 {
         u64::try_from(self.counts[self.identity(db)].hashes.load(Relaxed)).unwrap_or(0)
+    }
+
+    /// Whether there are so many stale items that it is worth while to look whose they are.
+    pub fn has_stale(&self) -> bool {
+        self.counts.iter().any(|counts| counts.stale.load(Relaxed) >= SWEEP_ITEMS_MIN as i64)
     }
 
     /// Items of all workers that are believed to be stale.

@@ -212,6 +212,28 @@ fn items_that_another_worker_made_stale_are_swept() {
 }
 
 #[test]
+fn what_becomes_stale_behind_a_sweep_is_swept_too() {
+    let mut house = House::new(2);
+    for i in 0..20_000 {
+        house.set(0, 0, &key(i), Some(START + HOUR));
+    }
+    for i in 0..11_000 {
+        house.del(1, 0, &key(i));
+    }
+    let before = house.items();
+    while house.items() > before - 5_000 {
+        assert!(house.slice(0, 1), "a slice stops at its budget");
+    }
+    for i in 11_000..20_000 {
+        house.del(1, 0, &key(i));
+    }
+    house.settle();
+    assert!(house.items() < 2_000, "{}", house.items());
+    let bytes = house.workers[0].1.bytes();
+    assert!(bytes < 200_000, "few items, few blocks: {bytes}");
+}
+
+#[test]
 fn a_key_refreshed_again_and_again_costs_one_item() {
     let mut house = House::new(1);
     for i in 0..10_000 {

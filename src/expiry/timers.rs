@@ -72,6 +72,9 @@ struct Timers {
     untold: i64,
     /// The common number of stale items that the last sweep here left: they are in other wheels.
     elsewhere: i64,
+    /// While there is a sweep: stale items of which it is not known whether they are here. What becomes stale meanwhile
+    /// may be here, and is none of them.
+    sought: Option<i64>,
 }
 
 impl Timers {
@@ -346,12 +349,15 @@ fn keep_up(
             Upkeep::Sweep => wheel.sweep(ITEMS_PER_STEP, |hash40, tick| is_live(batch, db, hash40, tick)),
             Upkeep::Compact => wheel.compact(ITEMS_PER_STEP),
         };
-        let dropped = before - wheel.len();
-        timers.note_stale(identities, identity, -i64::try_from(dropped).unwrap_or(0));
-        if upkeep == Upkeep::Sweep && progress == Progress::Done {
-            // What is still believed to be stale is not here.
-            timers.elsewhere = identities.stale(identity) + timers.untold;
+        let dropped = i64::try_from(before - wheel.len()).unwrap_or(0);
+        if upkeep == Upkeep::Sweep {
+            let sought = timers.sought.unwrap_or(identities.stale(identity) + timers.untold) - dropped;
+            timers.sought = Some(sought).filter(|_| progress == Progress::More);
+            if timers.sought.is_none() {
+                timers.elsewhere = sought.max(0);
+            }
         }
+        timers.note_stale(identities, identity, -dropped);
     }
     Progress::Done
 }

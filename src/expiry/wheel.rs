@@ -37,7 +37,7 @@ const RETIRED_MAX: usize = 16;
 const AHEAD_ITEMS: usize = 64;
 
 /// Below this many items a wheel is not swept for stale ones.
-const SWEEP_ITEMS_MIN: usize = 1024;
+pub(super) const SWEEP_ITEMS_MIN: usize = 1024;
 
 /// Free chunks beyond the used ones before a wheel is compacted: two blocks, 128 KiB.
 const COMPACT_SLACK_CHUNKS: usize = 1024;
@@ -280,7 +280,8 @@ impl Wheel {
         if self.pass.is_some() {
             return Progress::More;
         }
-        self.settled = self.chunks.free();
+        // A sweep leaves what it kept in the blocks where it found it: packing that is worth a pass of its own.
+        self.settled = if kind == Upkeep::Compact { self.chunks.free() } else { 0 };
         Progress::Done
     }
 

@@ -42,6 +42,13 @@ pub struct Figures {
     pub resident: usize,
 }
 
+impl Figures {
+    /// In pages from which something is handed out, and not handed out itself.
+    pub fn unused(&self) -> usize {
+        self.active.saturating_sub(self.allocated)
+    }
+}
+
 /// jemalloc's figures as they are now. Takes some microseconds.
 pub fn figures() -> Figures {
     if epoch::advance().is_err() {

@@ -119,6 +119,22 @@ pub struct Effort {
     pub cycle_max: u32,
 }
 
+impl Effort {
+    /// The percentage of a thread to spend, if more is unused than is ignored, beyond what is known to stay.
+    pub fn percent(&self, figures: &Figures, stays: usize) -> Option<u32> {
+        let unused = figures.unused();
+        let ignored = usize::try_from(self.ignore_bytes).unwrap_or(usize::MAX);
+        let percent = unused.saturating_mul(100) / figures.allocated.max(1);
+        if unused <= stays.saturating_add(ignored) || percent < self.lower as usize {
+            return None;
+        }
+        let span = self.upper.saturating_sub(self.lower).max(1) as usize;
+        let above = (percent - self.lower as usize).min(span);
+        let (min, max) = (self.cycle_min.min(self.cycle_max), self.cycle_max);
+        Some(min + ((max - min) as usize * above / span) as u32)
+    }
+}
+
 /// What is known about unused memory in the allocator's pages.
 #[derive(Default)]
 pub struct Defrag {
@@ -146,21 +162,12 @@ pub struct DefragFigures {
 impl Defrag {
     /// Whether to begin, or to go on with, a walk: the percentage of a thread to spend on it.
     pub fn percent(&self, figures: &Figures, effort: &Effort) -> Option<u32> {
-        let unused = figures.active.saturating_sub(figures.allocated);
-        let ignored = usize::try_from(effort.ignore_bytes).unwrap_or(usize::MAX);
-        let percent = unused.saturating_mul(100) / figures.allocated.max(1);
-        if unused <= self.floor.load(Relaxed).saturating_add(ignored) || percent < effort.lower as usize {
-            return None;
-        }
-        let span = effort.upper.saturating_sub(effort.lower).max(1) as usize;
-        let above = (percent - effort.lower as usize).min(span);
-        let (min, max) = (effort.cycle_min.min(effort.cycle_max), effort.cycle_max);
-        Some(min + ((max - min) as usize * above / span) as u32)
+        effort.percent(figures, self.floor.load(Relaxed))
     }
 
     /// A walk is at its end, and this is left: it is not tried again before there is more.
     pub fn ended(&self, figures: &Figures) {
-        self.floor.store(figures.active.saturating_sub(figures.allocated), Relaxed);
+        self.floor.store(figures.unused(), Relaxed);
     }
 
     /// No walk is going on.
@@ -170,8 +177,7 @@ impl Defrag {
 
     /// Less is unused than the last walk left: from now on that is the mark.
     pub fn lower_floor(&self, figures: &Figures) {
-        let unused = figures.active.saturating_sub(figures.allocated);
-        self.floor.fetch_min(unused, Relaxed);
+        self.floor.fetch_min(figures.unused(), Relaxed);
     }
 
     /// A slice was done.

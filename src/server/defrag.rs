@@ -3,8 +3,11 @@
 //! When a worker has freed some hundred KiB, and when the helper has tidied up, what the allocator holds is compared with
 //! what is in use. If too much is unused, all threads first give up what they keep of freed memory, which may be all
 //! there is to it. If not, a walk over the keyspace begins; each slice of it is followed by a rest, by the percentage
-//! that the settings of active defragmentation come to. When all is done, pages of code that were needed on the way are
-//! let go of as they are after the start.
+//! that the settings of active defragmentation come to.
+//!
+//! Once no worker has freed much for a while there is a thorough look: what a busy process had better keep for its next
+//! requests is worth a walk then, and timers that stand for nothing any more go. When all is done, pages of code
+//! that were needed on the way are let go of as they are after the start.
 
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
@@ -25,17 +28,24 @@ const BETWEEN_LOOKS_NS: u64 = 200_000_000;
 /// Bytes of segments given back after which pages of code go too; and the size above which they do not matter.
 const GIVEN_MUCH: u64 = 4 << 20;
 const SMALL_PROCESS: usize = 64 << 20;
-/// How long after that, or after a walk, they go.
+/// How long after that, or after a walk, they go; and again each time, until those that came back are few: the allocator's
+/// thread comes to rest later.
 const QUIET_NS: u64 = 1_500_000_000;
+const FEW_BYTES: usize = 640 << 10;
+const LET_GO_MAX: u32 = 4;
+/// How long after a worker has freed much for the last time comes the thorough look.
+const CALM_NS: u64 = 500_000_000;
+/// The thorough look ignores this part of the unused bytes that are ignored else.
+const IGNORED_WHEN_CALM: u64 = 8;
 /// How long the workers have to give up what they keep.
 const FLUSH: Duration = Duration::from_millis(5);
 /// Walks one after the other: the second finds what the first had to leave, since pages were in use for what came next.
 const WALKS_MAX: u32 = 3;
 
 /// The settings, as the memory module wants them.
-fn effort(config: &Config) -> Effort {
+fn effort(config: &Config, thorough: bool) -> Effort {
     Effort {
-        ignore_bytes: config.active_defrag_ignore_bytes,
+        ignore_bytes: config.active_defrag_ignore_bytes / if thorough { IGNORED_WHEN_CALM } else { 1 },
         lower: config.active_defrag_threshold_lower,
         upper: config.active_defrag_threshold_upper,
         cycle_min: config.active_defrag_cycle_min,
@@ -81,10 +91,16 @@ pub struct Defragger {
     rests_until_ns: u64,
     /// No look before this time.
     next_look_ns: u64,
+    /// When the thorough look is due, if it stays calm.
+    thorough_ns: Option<u64>,
+    /// What goes on is one.
+    thorough: bool,
+    /// Unused bytes that the last one left.
+    stays: usize,
     /// Bytes of segments given back when code was last let go of.
     given_bytes: u64,
-    /// When pages of code go, if it stays quiet.
-    let_go_ns: Option<u64>,
+    /// When pages of code go, if it stays quiet, and how often still.
+    let_go: Option<(u64, u32)>,
 }
 
 impl Defragger {
@@ -96,28 +112,28 @@ impl Defragger {
             let given = shared.keyspace.totals().given_back_bytes;
             if given.saturating_sub(self.given_bytes) >= GIVEN_MUCH {
                 self.given_bytes = given;
-                self.let_go_ns = Some(now + QUIET_NS);
+                self.let_go = Some((now + QUIET_NS, LET_GO_MAX));
             }
-        }
-        if matches!(self.state, State::AtRest) {
-            if !shared.helper.fragmented.rings() {
-                return self.let_go(now);
-            }
-            if now < self.next_look_ns {
-                return Some(Duration::from_nanos(self.next_look_ns - now));
-            }
-            self.next_look_ns = now + BETWEEN_LOOKS_NS;
-            shared.helper.fragmented.stop();
         }
         if now < self.rests_until_ns {
             return Some(Duration::from_nanos(self.rests_until_ns - now));
         }
+        if matches!(self.state, State::AtRest) && !self.looks(shared, now) {
+            return self.at_rest(shared, now);
+        }
         let config = shared.config.load();
         let figures = allocator::figures();
-        let percent = shared.defrag.percent(&figures, &effort(&config)).filter(|_| config.activedefrag);
+        let effort = effort(&config, self.thorough);
+        let percent = match (self.thorough, &self.state) {
+            // What is kept for next requests is given up for certain: then it shows what there is besides.
+            (true, State::AtRest) => Some(effort.cycle_min),
+            (true, _) => effort.percent(&figures, self.stays),
+            (false, _) => shared.defrag.percent(&figures, &effort),
+        };
+        let percent = percent.filter(|_| config.activedefrag);
         let Some(percent) = percent else {
             self.rest(shared, &figures);
-            return self.let_go(now);
+            return self.at_rest(shared, now);
         };
         match &mut self.state {
             State::AtRest => {
@@ -158,6 +174,7 @@ impl Defragger {
         if self.walks == WALKS_MAX {
             let figures = allocator::figures();
             shared.defrag.ended(&figures);
+            self.stays = if self.thorough { figures.unused() } else { self.stays };
             self.rest(shared, &figures);
         }
     }
@@ -166,25 +183,44 @@ impl Defragger {
         if !matches!(self.state, State::AtRest) {
             shared.defrag.stopped();
             self.state = State::AtRest;
-            self.let_go_ns = Some(clock::mono_ns() + QUIET_NS);
+            self.let_go = Some((clock::mono_ns() + QUIET_NS, LET_GO_MAX));
         }
+        self.thorough = false;
+        self.stays = self.stays.min(figures.unused());
         shared.defrag.lower_floor(figures);
     }
 
-    /// Lets go of code, when the time has come; how long it is until then.
-    fn let_go(&mut self, now: u64) -> Option<Duration> {
-        let at = self.let_go_ns?;
-        if now < at {
-            return Some(Duration::from_nanos(at - now));
+    /// Whether the figures are to be looked at now, and how.
+    fn looks(&mut self, shared: &Shared, now: u64) -> bool {
+        let bell = &shared.helper.fragmented;
+        if bell.rings() && now >= self.next_look_ns {
+            bell.stop();
+            self.thorough_ns = Some(now + CALM_NS);
+        } else if !bell.rings() && self.thorough_ns.is_some_and(|at| at <= now) {
+            self.thorough_ns = None;
+            self.thorough = true;
+            if shared.identities.has_stale() {
+                shared.caches.notify_waiters();
+            }
+        } else {
+            return false;
         }
-        self.let_go_ns = None;
-        if process::resident() > SMALL_PROCESS {
-            return None;
+        self.next_look_ns = now + BETWEEN_LOOKS_NS;
+        true
+    }
+
+    /// Lets go of code, if the time has come; how long it is until something else is due.
+    fn at_rest(&mut self, shared: &Shared, now: u64) -> Option<Duration> {
+        if let Some((_, times)) = self.let_go.take_if(|(at, _)| *at <= now)
+            && process::resident() <= SMALL_PROCESS
+            && let_go_of_code() > FEW_BYTES
+            && times > 1
+        {
+            self.let_go = Some((now + QUIET_NS, times - 1));
         }
-        if let Err(error) = startup::let_go() {
-            tracing::debug!("pages of code stay: {error}");
-        }
-        None
+        let rings = shared.helper.fragmented.rings().then_some(self.next_look_ns);
+        let next = [rings, self.thorough_ns, self.let_go.map(|(at, _)| at)].into_iter().flatten().min()?;
+        Some(Duration::from_nanos(next.saturating_sub(now)))
     }
 
     /// MEMORY PURGE: all of it at once.
@@ -199,10 +235,68 @@ impl Defragger {
     }
 }
 
+/// Gives the bytes that went.
+fn let_go_of_code() -> usize {
+    // Else the allocator's thread wakes up for it, and its code is needed again.
+    allocator::purge();
+    startup::let_go().unwrap_or_else(|error| {
+        tracing::debug!("pages of code stay: {error}");
+        0
+    })
+}
+
 /// Some pieces. What this thread keeps for its next requests would put them back into the holes that they came from.
 fn slice(shared: &Shared, who: &mut Participant, walk: &mut Walk, renewal: &mut Renewal) -> bool {
     allocator::keep_for_thread(false);
     let goes_on = shared.keyspace.renew(who, walk, renewal, SLICE_US);
     allocator::keep_for_thread(true);
     goes_on
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::keyspace::{Keyspace, Options};
+
+    fn shared() -> Shared {
+        let keyspace = Keyspace::new(Options { reserve_bytes: 1 << 20, ..Options::default() }).unwrap();
+        Shared::new(Config::default(), keyspace, 1)
+    }
+
+    #[test]
+    fn the_thorough_look_comes_when_nobody_has_rung_for_a_while() {
+        let (shared, mut defragger) = (shared(), Defragger::default());
+        let mut looks =
+            |now| defragger.looks(&shared, now).then_some(std::mem::take(&mut defragger.thorough));
+        let start = 10 * CALM_NS;
+        assert_eq!(looks(start), None, "nothing was freed");
+        for round in 0..5 {
+            shared.helper.fragmented.ring();
+            let now = start + round * (CALM_NS - 1);
+            assert_eq!(looks(now), Some(false));
+            assert_eq!(looks(now), None);
+        }
+        let calm = start + 4 * (CALM_NS - 1) + CALM_NS;
+        assert_eq!(looks(calm - 1), None);
+        assert_eq!(looks(calm), Some(true));
+        assert_eq!(looks(calm + 100 * CALM_NS), None, "once");
+    }
+
+    #[test]
+    fn at_rest_it_sleeps_until_the_next_thing_is_due_and_then_for_good() {
+        let (shared, mut defragger) = (shared(), Defragger::default());
+        let second = Duration::from_secs(1);
+        assert_eq!(defragger.at_rest(&shared, 0), None);
+        defragger.thorough_ns = Some(2_000_000_000);
+        defragger.let_go = Some((3_000_000_000, LET_GO_MAX));
+        assert_eq!(defragger.at_rest(&shared, 0), Some(2 * second));
+        defragger.thorough_ns = None;
+        assert_eq!(defragger.at_rest(&shared, 2_000_000_000), Some(second));
+        let (mut now, mut times) = (3_000_000_000, 0);
+        while let Some(rest) = defragger.at_rest(&shared, now) {
+            now += u64::try_from(rest.as_nanos()).unwrap();
+            times += 1;
+        }
+        assert!(times < LET_GO_MAX, "{times}");
+    }
 }

@@ -347,10 +347,12 @@ async fn run_errands(worker: Rc<Worker>) {
     }
 }
 
-/// Gives up what the allocator keeps for this thread, when the helper thread wants to see free pages.
+/// Gives up what the allocator keeps for this thread, when the helper thread wants to see free pages. Timers that stand for
+/// nothing any more are looked for too: of those whose keys were evicted by the helper nobody here has heard.
 async fn give_up_caches(worker: Rc<Worker>) {
     loop {
         worker.shared.caches.notified().await;
+        worker.earlier.notify_one();
         allocator::flush_thread();
     }
 }

@@ -27,6 +27,9 @@ use crate::values::Value;
 /// Longest slice of eviction between two looks at the mailbox.
 const SLICE_US: u64 = 2_000;
 
+/// How long MEMORY PURGE waits for the end of a migration, which is near unless something is wrong.
+const MIGRATION_ENDS_NS: u64 = 10_000_000_000;
+
 /// Pause after a panic, so that one that comes back each time does not take a core.
 const AFTER_A_PANIC: Duration = Duration::from_millis(100);
 
@@ -246,6 +249,7 @@ fn work(shared: &Shared) {
         for chore in chores {
             match chore {
                 Chore::Purge => {
+                    end_migration(shared, &mut participant, &mut purge);
                     packer.at_once(shared, &mut participant);
                     defragger.at_once(shared, &mut participant);
                     shared.keyspace.purge(&mut participant, clock::now_ms(), &mut purge);
@@ -293,9 +297,20 @@ fn work(shared: &Shared) {
                 // What it frees was allocated by workers: kept here it would serve nobody.
                 allocator::flush_thread();
             }
+            // What the packer frees the defragger is to look at.
             let rest =
-                [defragger.step(shared, &mut participant, tidied), packer.step(shared, &mut participant)];
+                [packer.step(shared, &mut participant), defragger.step(shared, &mut participant, tidied)];
             shared.keyspace.wait_for_work(rest.into_iter().flatten().min());
+        }
+    }
+}
+
+/// MEMORY PURGE would pass over what is being moved. The last units may be in the hands of workers.
+fn end_migration(shared: &Shared, participant: &mut Participant, purge: &mut dyn Purge) {
+    let until = clock::mono_ns() + MIGRATION_ENDS_NS;
+    while shared.keyspace.is_migrating() && clock::mono_ns() < until {
+        if !shared.keyspace.maintain(participant, SLICE_US, clock::now_ms(), purge) {
+            std::thread::sleep(Duration::from_millis(1));
         }
     }
 }

@@ -93,8 +93,16 @@ impl Mailbox {
     /// Hands values over; wake the helper afterwards. The gauge is told what they take. Where too much waits already, only what
     /// would hold the caller up is handed over, and the rest freed at once.
     pub fn drop_later(&self, values: impl Iterator<Item = Value>, gauge: &Gauge) {
-        let much = gauge.is_much_leaving();
-        let values: Graveyard = values.filter(|value| !much || value.is_huge()).collect();
+        if gauge.is_much_leaving() {
+            // What is freed here is freed before the others are kept waiting.
+            let huge: Graveyard = values.filter(Value::is_huge).collect();
+            self.put(huge.into_iter(), gauge);
+        } else {
+            self.put(values, gauge);
+        }
+    }
+
+    fn put(&self, values: impl Iterator<Item = Value>, gauge: &Gauge) {
         let mut queue = self.values.lock();
         let before = queue.len();
         queue.extend(values);

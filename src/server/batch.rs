@@ -54,6 +54,8 @@ pub struct Runner {
     /// CPU time of this thread when the last slice of expiry began, if that left something to do.
     expiry_turn_began: Option<u64>,
     moment: Moment,
+    /// When bytes came last, in monotonic nanoseconds.
+    received_ns: u64,
     resolved: Box<[Resolved; BATCH_MAX]>,
 }
 
@@ -179,6 +181,7 @@ impl Runner {
             expiry_sleeps: false,
             expiry_turn_began: None,
             moment: Moment::default(),
+            received_ns: 0,
             resolved: Box::new([UNRESOLVED; BATCH_MAX]),
             shared,
         }
@@ -216,7 +219,13 @@ impl Runner {
         self.lane.local.tally.net_in += bytes as u64;
         self.lane.local.tally.reads += 1;
         self.moment = Moment::read();
-        self.moment.mono_ns / 1_000_000
+        self.received_ns = self.moment.mono_ns;
+        self.received_ns / 1_000_000
+    }
+
+    /// How long the requests took that came last, as far as the clock was read.
+    pub fn read_took_ns(&self) -> u64 {
+        self.moment.mono_ns.saturating_sub(self.received_ns)
     }
 
     /// More of what was received is about to be run.

@@ -39,8 +39,10 @@ use crate::values::Blob;
 
 /// Bytes received at once.
 pub const SCRATCH_BYTES: usize = 64 * 1024;
-/// After so many full reads a client lets the others of its worker run.
+/// After so many full reads a client lets the others of its worker run …
 const READS_PER_TURN: usize = 4;
+/// … and after one that took so long.
+const LONG_READ_NS: u64 = 250_000;
 
 /// What the connections of one worker share.
 pub struct Desk {
@@ -315,6 +317,9 @@ impl Connection {
             let more = self.receive()?;
             if !more || self.held.is_some() {
                 return Ok(());
+            }
+            if self.desk.borrow().runner.read_took_ns() > LONG_READ_NS {
+                break;
             }
         }
         tokio::task::yield_now().await;

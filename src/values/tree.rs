@@ -68,15 +68,26 @@ impl<T: Copy> Node<T> {
         Node::Inner(Shareable::Own(children))
     }
 
-    /// The same items for another owner.
-    fn share(&mut self) -> Self {
+    /// Levels above the leaves.
+    fn height(&self) -> usize {
+        match self {
+            Node::Leaf(_) => 0,
+            Node::Inner(children) => 1 + children.first().map_or(0, |c| c.node.height()),
+        }
+    }
+
+    /// The same items for another owner, of a node of this height: what a node is made of is not looked at, as that
+    /// would be a miss for each.
+    fn share(&mut self, height: usize) -> Self {
         match self {
             Node::Leaf(items) => Node::Leaf(items.clone()),
-            Node::Inner(children) if matches!(children.first(), Some(Child { node: Node::Leaf(_), .. })) => {
-                Node::Inner(children.share())
-            }
+            Node::Inner(children) if height == 1 => Node::Inner(children.share()),
             Node::Inner(children) => {
-                let copy = |c: &mut Child<T>| Child { count: c.count, first: c.first, node: c.node.share() };
+                let copy = |c: &mut Child<T>| Child {
+                    count: c.count,
+                    first: c.first,
+                    node: c.node.share(height - 1),
+                };
                 Node::inner(children.make_mut().iter_mut().map(copy).collect())
             }
         }
@@ -143,7 +154,8 @@ impl<T: Copy> Tree<T> {
     /// A sequence of the same items, which shares most of its memory until one of both is
     /// changed.
     pub fn snapshot(&mut self) -> Tree<T> {
-        Tree { root: self.root.share(), ..*self }
+        let height = self.root.height();
+        Tree { root: self.root.share(height), ..*self }
     }
 
     /// The number of items for which `before` holds. They stand at the front.

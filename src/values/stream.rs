@@ -246,13 +246,13 @@ impl Stream {
 
     /// How many entries there are between two ids.
     pub fn count(&self, from: StreamId, to: StreamId) -> u64 {
-        let mut nodes = self.nodes.range(from, to);
+        let (whole, mut nodes) = self.nodes.range_counted(from, to);
         let some = |(master, pack)| {
             node::entries(master, pack).filter(|e| (from..=to).contains(&e.id)).count() as u64
         };
         let first = nodes.next().map_or(0, some);
         let last = nodes.next_back().map_or(0, some);
-        first + last + nodes.map(|(_, pack)| node::live(pack)).sum::<u64>()
+        whole + first + last + nodes.map(|(_, pack)| node::live(pack)).sum::<u64>()
     }
 
     /// The entry with this id.

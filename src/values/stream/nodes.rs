@@ -108,9 +108,39 @@ impl Nodes {
         from: StreamId,
         to: StreamId,
     ) -> impl DoubleEndedIterator<Item = (StreamId, &Listpack)> {
+        let (first, last) = self.ends(from, to);
+        self.nodes_in(last.map_or(0..0, |last| first.0..last.0 + 1), first, last)
+    }
+
+    /// The same nodes, but for whole chunks between the first and the last, whose live entries are counted
+    /// without a look at the nodes.
+    pub fn range_counted(
+        &self,
+        from: StreamId,
+        to: StreamId,
+    ) -> (u64, impl DoubleEndedIterator<Item = (StreamId, &Listpack)>) {
+        let (first, last) = self.ends(from, to);
+        let (whole, outer) = match last {
+            Some(last) if last.0 > first.0 => (first.0 + 1..last.0, [Some(first.0), Some(last.0)]),
+            Some(last) => (0..0, [Some(last.0), None]),
+            None => (0..0, [None, None]),
+        };
+        let live = self.chunks.range(whole).map(|c| c.live).sum();
+        (live, self.nodes_in(outer.into_iter().flatten(), first, last))
+    }
+
+    /// Where a range begins, and where it ends if there is anything in it.
+    fn ends(&self, from: StreamId, to: StreamId) -> (Place, Option<Place>) {
         let first = self.place(from).unwrap_or((0, 0));
-        let last = self.place(to).filter(|last| *last >= first);
-        let chunks = last.map_or(0..0, |last| first.0..last.0 + 1);
+        (first, self.place(to).filter(|last| *last >= first))
+    }
+
+    fn nodes_in(
+        &self,
+        chunks: impl DoubleEndedIterator<Item = usize>,
+        first: Place,
+        last: Option<Place>,
+    ) -> impl DoubleEndedIterator<Item = (StreamId, &Listpack)> {
         chunks.flat_map(move |chunk| {
             let nodes = &self.chunks[chunk].nodes;
             let begin = if chunk == first.0 { first.1 } else { 0 };

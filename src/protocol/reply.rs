@@ -286,7 +286,10 @@ impl<'a> Reply<'a> {
     }
 
     fn number_line(&mut self, kind: u8, n: i64) {
-        self.digits_line(kind, &Digits::of(n));
+        match usize::try_from(n).ok().and_then(|n| short_header(kind, n)) {
+            Some(line) => push_short(self.out.bytes_mut(), line),
+            None => self.digits_line(kind, &Digits::of(n)),
+        }
     }
 
     #[inline(always)]
@@ -307,9 +310,15 @@ impl<'a> Reply<'a> {
 /// those too many are cut off again.
 #[inline(always)]
 fn push_header(out: &mut Vec<u8>, kind: u8, n: usize) {
-    let Some((word, len)) = short_header(kind, n) else {
-        return long_header(out, kind, n);
-    };
+    match short_header(kind, n) {
+        Some(line) => push_short(out, line),
+        None => long_header(out, kind, n),
+    }
+}
+
+/// Appends what [`short_header`] made.
+#[inline(always)]
+fn push_short(out: &mut Vec<u8>, (word, len): (u64, usize)) {
     let end = out.len() + len;
     out.extend_from_slice(&word.to_le_bytes());
     out.truncate(end);

@@ -1,6 +1,7 @@
 //! Resident memory per element of collections, of few elements and of many.
 
 use std::io::{Read, Write};
+use std::ops::Range;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
@@ -22,15 +23,11 @@ const ELEMENTS_QUICK: u64 = 300_000;
 const PER_COMMAND: u64 = 100;
 /// Commands that are sent before their replies are read.
 const PIPELINE: usize = 32;
-/// Elements that come and go before the first reading, so that code and buffers are there.
-const WARM_UP: u64 = 5_000;
-/// A server may give the pages of its start back in its first seconds. The first reading comes
-/// after that and with the code in memory again, else this would count as elements.
-const START_MS: u64 = 3000;
-/// After it was emptied, the server gets this long to settle.
-const SETTLE_MS: u64 = 1200;
-/// After loading it is left alone until its memory has not changed for so long, as what is kept counts, not what was
-/// needed on the way; but no longer than the other.
+/// This part of them is there when the first reading is taken: so code and buffers, which a server may let go of and need
+/// again, do not count as elements.
+const FIRST: u64 = 5;
+/// Before a reading the server is left alone until its memory has not changed for so long, as what is kept counts, not
+/// what was needed on the way; but no longer than the other.
 const STEADY: Duration = Duration::from_secs(7);
 const STEADY_MAX: Duration = Duration::from_secs(40);
 /// Less than one in so many is no change.
@@ -47,7 +44,7 @@ pub struct Cell {
     pub kind: &'static str,
     /// Elements of each collection.
     pub size: u64,
-    /// (resident − resident when empty) / elements of all.
+    /// (resident with all elements − with the first of them) / elements added in between.
     pub bytes_per_element: f64,
 }
 
@@ -59,15 +56,13 @@ pub fn run(bench: &Bench<'_>) -> Result<Vec<Cell>> {
             for spec in &bench.servers {
                 eprintln!("collections: {kind} of {size}: {}", spec.name);
                 let mut server = Server::start(spec, bench.dir, &bench.server_cores, &[])?;
-                std::thread::sleep(Duration::from_millis(START_MS));
-                fill(&server.target, kind, verb, size, WARM_UP)?;
-                flush(&server.target)?;
-                std::thread::sleep(Duration::from_millis(SETTLE_MS));
-                let empty = server.resident_kib()?;
-                fill(&server.target, kind, verb, size, elements)?;
-                let kib = steady_kib(&server)?.saturating_sub(empty);
+                let first = elements / FIRST;
+                fill(&server.target, kind, verb, size, 0..first)?;
+                let before = steady_kib(&server)?;
+                fill(&server.target, kind, verb, size, first..elements)?;
+                let kib = steady_kib(&server)?.saturating_sub(before);
                 server.check_alive()?;
-                let bytes_per_element = kib as f64 * 1024.0 / elements as f64;
+                let bytes_per_element = kib as f64 * 1024.0 / (elements - first) as f64;
                 cells.push(Cell { server: spec.name.clone(), kind, size, bytes_per_element });
             }
         }
@@ -96,26 +91,20 @@ fn connect(target: &Target) -> Result<UnixStream> {
     Ok(stream)
 }
 
-fn flush(target: &Target) -> Result<()> {
-    let mut stream = connect(target)?;
-    stream.write_all(b"*1\r\n$8\r\nFLUSHALL\r\n")?;
-    read_lines(&mut stream, 1)
-}
-
-/// Adds collections until they have so many elements together.
-fn fill(target: &Target, kind: &str, verb: &str, size: u64, elements: u64) -> Result<()> {
+/// Adds these elements, so many to a collection.
+fn fill(target: &Target, kind: &str, verb: &str, size: u64, elements: Range<u64>) -> Result<()> {
     let mut stream = connect(target)?;
     let mut out = Vec::new();
     let mut waiting = 0;
-    let mut element = 0;
-    while element < elements {
+    let Range { start: mut element, end } = elements;
+    while element < end {
         let key = format!("{kind}:{:08}", element / size);
-        let n = PER_COMMAND.min(size - element % size);
+        let n = PER_COMMAND.min(size - element % size).min(end - element);
         let args: Vec<String> = (element..element + n).flat_map(|i| arguments(kind, i)).collect();
         command(&mut out, [verb, &key].into_iter().chain(args.iter().map(String::as_str)));
         waiting += 1;
         element += n;
-        if waiting == PIPELINE || element >= elements {
+        if waiting == PIPELINE || element >= end {
             stream.write_all(&out)?;
             out.clear();
             read_lines(&mut stream, waiting)?;
@@ -171,7 +160,7 @@ pub fn markdown(bench: &Bench<'_>, cells: &[Cell]) -> String {
         table.row(row);
     }
     format!(
-        "### Memory per element\n\nResident bytes beyond the empty server, warmed up. Hashes: 12-byte fields and values; sets, \
+        "### Memory per element\n\nResident bytes for each element added to a fifth of them, at rest. Hashes: 12-byte fields and values; sets, \
          sorted sets and lists: 12-byte elements; intset: integers.\n\n{}",
         table.markdown()
     )

@@ -150,33 +150,12 @@ pub(in crate::keyspace) fn discard_value(part: ValuePart<'_>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::values::{Blob, Hash, List, Set, SortedSet, Stream, hash, list, set, sorted_set};
-
-    /// Of every type, with memory of its own.
-    fn values() -> Vec<Value> {
-        let (mut list, mut set, mut hash) = (List::new(), Set::default(), Hash::new());
-        let mut zset = SortedSet::new();
-        for text in [&b"1"[..], b"text", &[b'x'; 100]] {
-            list.push(list::End::Tail, text, &list::Limits::default());
-            set.insert(text, &set::Limits::default());
-            hash.set(text, text, &hash::Limits::default());
-            zset.insert(text, sorted_set::Score::new(1.5).expect("a number"), &sorted_set::Limits::default());
-        }
-        let (blob, stream) = (Blob::from_vec(vec![7; 2000]), Box::new(Stream::new()));
-        vec![
-            Value::Str(blob),
-            Value::List(list),
-            Value::Set(set),
-            Value::Hash(hash),
-            Value::ZSet(zset),
-            Value::Stream(stream),
-        ]
-    }
+    use crate::values::samples::values;
 
     /// Most of all for Miri: pointers survive the way through bytes, and nothing is freed twice or never.
     #[test]
     fn values_come_out_as_they_went_in() {
-        for value in values() {
+        for value in values(3) {
             let before = (value.kind(), value.memory(), format!("{value:?}"));
             let part = ValuePart::Out(Owned::new(value));
             let copy = part;
@@ -185,7 +164,7 @@ mod tests {
             let value = unsafe { owned.take() };
             assert_eq!((value.kind(), value.memory(), format!("{value:?}")), before);
         }
-        values().into_iter().for_each(|value| discard_value(ValuePart::Out(Owned::new(value))));
+        values(3).into_iter().for_each(|value| discard_value(ValuePart::Out(Owned::new(value))));
         discard_key(key_part(&[1; 300], KeyHash(5)));
     }
 }

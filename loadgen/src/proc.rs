@@ -80,7 +80,16 @@ fn parse_stat_ticks(stat: &str) -> Option<u64> {
 
 /// Resident memory in KiB. `smaps_rollup` counts pages; `status` may lag by some per core.
 pub fn resident_kib(pid: u32) -> Result<u64> {
-    for (file, field) in [("smaps_rollup", "Rss:"), ("status", "VmRSS:")] {
+    memory_kib(pid, ["Rss:", "VmRSS:"])
+}
+
+/// The same without pages of files: code that was used, above all.
+pub fn anonymous_kib(pid: u32) -> Result<u64> {
+    memory_kib(pid, ["Anonymous:", "RssAnon:"])
+}
+
+fn memory_kib(pid: u32, [exact, rough]: [&str; 2]) -> Result<u64> {
+    for (file, field) in [("smaps_rollup", exact), ("status", rough)] {
         if let Ok(text) = fs::read_to_string(format!("/proc/{pid}/{file}"))
             && let Some(kib) = parse_kib(&text, field)
         {

@@ -169,6 +169,11 @@ impl Server {
         proc::resident_kib(self.pid())
     }
 
+    /// Without its code.
+    pub fn anonymous_kib(&self) -> Result<u64> {
+        proc::anonymous_kib(self.pid())
+    }
+
     /// Fails with the end of its log if the server is gone.
     pub fn check_alive(&mut self) -> Result<()> {
         match self.child.try_wait()? {

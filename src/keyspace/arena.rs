@@ -21,6 +21,8 @@ use super::unrest::{Mood, Unrest};
 use parking_lot::{Mutex, MutexGuard};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
 
+/// Larger places have no free stacks: few are of the same size, and compaction finds them.
+const STACKED_UNITS_MAX: usize = 192;
 /// Items that one free stack keeps; further holes are left to compaction.
 const STACK_ITEMS_MAX: usize = 4096;
 
@@ -289,6 +291,9 @@ impl ArenaGuard<'_> {
 
     fn push(&mut self, place: Ref, units: usize, generation: u32) {
         let stacks = &mut self.inner.stacks;
+        if units > STACKED_UNITS_MAX {
+            return;
+        }
         if stacks.len() <= units {
             stacks.resize_with(units + 1, Vec::new);
         }

@@ -60,13 +60,17 @@ const LONG_AREA: usize = 16;
 
 /// Longest key that stands in its entry.
 pub(super) const KEY_PACKED_MAX: usize = 255;
-/// Longest string, or bytes of a collection, that stands in its entry.
+/// Longest string that stands in its entry.
 pub(super) const VALUE_PACKED_MAX: usize = 1024;
+/// Most bytes of a collection that stand in its entry. A segment has room for sixteen of them, so what is left over at its
+/// end is less than an allocator would round up.
+pub(super) const COLLECTION_PACKED_MAX: usize = 4096;
 /// Deadlines end here (the year 10889).
 pub(super) const DEADLINE_MAX: u64 = (1 << 48) - 1;
 
-const _: () =
-    assert!((HEADER_TTL + KEY_PACKED_MAX + VALUE_PACKED_MAX).div_ceil(UNIT) <= super::segment::UNITS_MAX);
+const _: () = assert!(
+    (HEADER_TTL + KEY_PACKED_MAX + COLLECTION_PACKED_MAX).div_ceil(UNIT) <= super::segment::UNITS_MAX
+);
 const _: () = assert!(size_of::<usize>() == 8, "entries hold 64-bit pointers");
 const _: () = assert!(align_of::<Value>() <= UNIT && size_of::<Value>().is_multiple_of(UNIT));
 

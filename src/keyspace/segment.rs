@@ -22,8 +22,8 @@ pub(super) const UNIT: usize = 8;
 pub(super) const SEGMENT_UNITS: u32 = (SEGMENT_BYTES / UNIT) as u32;
 /// All that a `Ref` can reach, less a segment, so that the end of each is a `Ref` too.
 pub(super) const MAPPING_BYTES_MAX: usize = (u32::MAX as usize + 1) * UNIT - SEGMENT_BYTES;
-/// Entries of more units than this are never packed (6 + 10 header, 255 key, 1024 value).
-pub(super) const UNITS_MAX: usize = 192;
+/// No entry is of more units than this (6 + 10 header, 255 key, 4096 of a collection).
+pub(super) const UNITS_MAX: usize = 576;
 /// Freed segments that stay resident for reuse, at least.
 const DIRTY_SEGMENTS_KEPT: usize = 16;
 

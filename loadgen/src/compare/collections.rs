@@ -23,8 +23,8 @@ const ELEMENTS_QUICK: u64 = 300_000;
 const PER_COMMAND: u64 = 100;
 /// Commands that are sent before their replies are read.
 const PIPELINE: usize = 32;
-/// This part of them is there when the first reading is taken: so code and buffers, which a server may let go of and need
-/// again, do not count as elements.
+/// This part of them is there when the first reading is taken: so buffers and what a server is born with do not count as
+/// elements. Nor do pages of code, which it may let go of and need again.
 const FIRST: u64 = 5;
 /// Before a reading the server is left alone until its memory has not changed for so long, as what is kept counts, not
 /// what was needed on the way; but no longer than the other.
@@ -44,7 +44,7 @@ pub struct Cell {
     pub kind: &'static str,
     /// Elements of each collection.
     pub size: u64,
-    /// (resident with all elements − with the first of them) / elements added in between.
+    /// (anonymous memory with all elements − with the first of them) / elements added in between.
     pub bytes_per_element: f64,
 }
 
@@ -70,18 +70,18 @@ pub fn run(bench: &Bench<'_>) -> Result<Vec<Cell>> {
     Ok(cells)
 }
 
-/// Resident memory once it has come to rest.
+/// Resident memory, that of code apart, once it has come to rest.
 fn steady_kib(server: &Server) -> Result<u64> {
     let end = now_ns() + ns(STEADY_MAX);
-    let (mut last, mut since) = (server.resident_kib()?, now_ns());
+    let (mut last, mut since) = (server.anonymous_kib()?, now_ns());
     while now_ns() < end.min(since + ns(STEADY)) {
         std::thread::sleep(Duration::from_millis(200));
-        let now = server.resident_kib()?;
+        let now = server.anonymous_kib()?;
         if now.abs_diff(last) > last / NO_CHANGE {
             (last, since) = (now, now_ns());
         }
     }
-    server.resident_kib()
+    server.anonymous_kib()
 }
 
 fn connect(target: &Target) -> Result<UnixStream> {
@@ -160,7 +160,7 @@ pub fn markdown(bench: &Bench<'_>, cells: &[Cell]) -> String {
         table.row(row);
     }
     format!(
-        "### Memory per element\n\nResident bytes for each element added to a fifth of them, at rest. Hashes: 12-byte fields and values; sets, \
+        "### Memory per element\n\nResident bytes, those of code apart, for each element added to a fifth of them, at rest. Hashes: 12-byte fields and values; sets, \
          sorted sets and lists: 12-byte elements; intset: integers.\n\n{}",
         table.markdown()
     )

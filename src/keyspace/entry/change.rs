@@ -2,7 +2,10 @@
 #![allow(unsafe_code)] // typed access to raw places
 
 use super::header;
-use super::{DEAD, EntryRef, Held, KIND, LONG, MARK, NewEntry, OUT, Raw, TTL, VALUE_PACKED_MAX, ValuePart};
+use super::{
+    COLLECTION_PACKED_MAX, DEAD, EntryRef, Held, KIND, LONG, MARK, NewEntry, OUT, Raw, TTL, VALUE_PACKED_MAX,
+    ValuePart,
+};
 use crate::keyspace::OutOfSpace;
 use crate::keyspace::arena::{ArenaGuard, Delta};
 use crate::keyspace::segment::{Ref, Segments, UNIT};
@@ -113,7 +116,7 @@ impl<'g> EntryMut<'g> {
     /// its size.
     pub fn rewrite_collection(&self, value: &Value) -> bool {
         let flags = self.raw.flags();
-        let Some(packed) = value.packed(VALUE_PACKED_MAX) else { return false };
+        let Some(packed) = value.packed(COLLECTION_PACKED_MAX) else { return false };
         debug_assert!(flags & OUT == 0 && flags & KIND != 0, "a packed collection");
         let value_at = header(flags & TTL != 0) + self.raw.key_area();
         if packed.ints != (flags & MARK != 0)

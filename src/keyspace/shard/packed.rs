@@ -1,7 +1,7 @@
 //! Collections that are packed, or may be, under the lock of their shard.
 
 use super::{Pos, ShardGuard};
-use crate::keyspace::entry::{NewEntry, VALUE_PACKED_MAX, ValuePart};
+use crate::keyspace::entry::{COLLECTION_PACKED_MAX, NewEntry, ValuePart};
 use crate::keyspace::hash::KeyHash;
 use crate::keyspace::pack::Packing;
 use crate::keyspace::{Content, Meta, OutOfSpace};
@@ -41,7 +41,7 @@ impl ShardGuard<'_> {
     pub(in crate::keyspace) fn pack(&mut self, pos: Pos) -> Result<Packing, OutOfSpace> {
         let entry = self.locked.entry_mut(pos.place);
         let view = entry.view();
-        let Some(packed) = view.out_of_line().and_then(|value| value.packed(VALUE_PACKED_MAX)) else {
+        let Some(packed) = view.out_of_line().and_then(|value| value.packed(COLLECTION_PACKED_MAX)) else {
             return Ok(Packing::Cannot);
         };
         if entry.take_mark() {
@@ -49,7 +49,7 @@ impl ShardGuard<'_> {
         }
         // Copied first: the value, of which these are a part, is moved out of the entry on the way.
         let ints = packed.ints;
-        let bytes: SmallVec<[u8; VALUE_PACKED_MAX]> = SmallVec::from_slice(packed.bytes);
+        let bytes: SmallVec<[u8; COLLECTION_PACKED_MAX]> = SmallVec::from_slice(packed.bytes);
         let old = self.detached(pos.place);
         let hasher = self.batch.hasher();
         let new = NewEntry {

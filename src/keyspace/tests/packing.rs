@@ -121,7 +121,7 @@ fn large_and_timed_ones_stay_out_of_line() {
     for (key, value) in [
         (&b"timed"[..], Value::Hash(timed)),
         (b"table", Value::Set(words)),
-        (b"long", list_of(&[vec![b'x'; 2000]])),
+        (b"long", list_of(&[vec![b'x'; 4200]])),
         (b"text", Value::Str(crate::values::Blob::from_vec(vec![7; 2000]))),
         (b"ints", Value::Set(ints)),
     ] {
@@ -182,7 +182,7 @@ enum Op {
 
 fn op() -> impl Strategy<Value = Op> {
     let key = 0..60_u16;
-    let element = || proptest::collection::vec(b'a'..=b'c', 0..40);
+    let element = || prop_oneof![9 => proptest::collection::vec(b'a'..=b'c', 0..40), 1 => proptest::collection::vec(b'd'..=b'e', 300..900)];
     let ttl = prop_oneof![2 => Just(None), 1 => (0..2000_u64).prop_map(Some)];
     prop_oneof![
         12 => (key.clone(), proptest::collection::vec(element(), 1..12), ttl.clone())
@@ -281,7 +281,7 @@ fn run(ops: Vec<Op>) {
     for (key, held) in &twin {
         assert_eq!(elements(&batch, &name(*key)).as_ref(), Some(held));
     }
-    let long = twin.values().filter(|held| list_of(held).packed(1024).is_none()).count();
+    let long = twin.values().filter(|held| list_of(held).packed(4096).is_none()).count();
     let loose: usize = batch.arenas().map(|(_, arena)| arena.loose()).sum();
     assert_eq!(loose, long, "all that fits is packed, and counted");
 }

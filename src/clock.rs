@@ -50,7 +50,8 @@ pub fn mono_ns() -> u64 {
     static START: OnceLock<u64> = OnceLock::new();
     let t = clock_gettime(ClockId::Monotonic);
     let now = t.tv_sec.unsigned_abs() * 1_000_000_000 + t.tv_nsec.unsigned_abs();
-    now - START.get_or_init(|| now)
+    // Of two threads that come here first at once, the one that sets the start may have read the later time.
+    now.saturating_sub(*START.get_or_init(|| now))
 }
 
 /// CPU time of this thread in nanoseconds: what it computed, whoever else wanted the core meanwhile. A system call.

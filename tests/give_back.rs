@@ -83,3 +83,27 @@ fn nothing_moves_by_itself_when_that_is_turned_off() {
     wait_until("survivors were moved", PATIENCE, || figure(&mut client, "active_defrag_hits") > 200);
     assert_eq!(digest(&mut client), before);
 }
+
+/// Timers name hashes, not places: those of keys that the helper thread evicted are in wheels of workers that it cannot reach.
+#[test]
+fn timers_of_evicted_keys_go() {
+    let server = Options::tandem().start();
+    let mut client = server.client();
+    let before = figure(&mut client, "allocator_allocated");
+    send(&mut client, (0..80_000).map(|n| format!("SET {n} v EX 100000")));
+    assert!(figure(&mut client, "allocator_allocated") > before + 600_000, "as many items of 8 bytes");
+    for setting in ["maxmemory-policy volatile-random", "maxmemory 1"] {
+        assert_eq!(client.command(&format!("CONFIG SET {setting}")).text(), "OK");
+    }
+    wait_until("all are evicted", PATIENCE, || {
+        // A write, though of nothing, has the server evict.
+        client.call(&["SETRANGE", "none", "0", ""]).expect("a reply");
+        client.command("DBSIZE").int() == Some(0)
+    });
+    assert_eq!(client.command("CONFIG SET maxmemory 0").text(), "OK");
+    wait_until("their timers are gone", PATIENCE, || {
+        // Each look at the figures frees a little, and is no calm.
+        std::thread::sleep(Duration::from_secs(1));
+        figure(&mut client, "allocator_allocated") < before + 300_000
+    });
+}

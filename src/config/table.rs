@@ -117,7 +117,7 @@ settings! {
             inert("giving memory back is not optional here");
         /// Move what is out of line out of pages that are mostly unused. Packed memory is compacted always.
         activedefrag: bool = "yes", ["activedefrag"], Spec::Bool, LIVE, ACTIVE;
-        /// Unused memory in the allocator's pages, beyond what the last defragmentation left, below which the next does not start; an eighth of it half a second after the last change.
+        /// Unused memory in the allocator's pages, beyond what the last defragmentation left, below which the next does not start; a sixteenth of it half a second after the last change.
         active_defrag_ignore_bytes: u64 = "512kb", ["active-defrag-ignore-bytes"], memory(1, SIZE), LIVE, ACTIVE;
         /// Unused memory in the allocator's pages, of what is in use, at which defragmentation starts.
         active_defrag_threshold_lower: u32 = "10", ["active-defrag-threshold-lower"], int(0, 1000, "percent"), LIVE, ACTIVE;

@@ -64,6 +64,8 @@ struct Inner {
     inserts: u32,
     /// Stacks that may hold places of segments that are gone; they are looked through one by one.
     stale_stacks: usize,
+    /// Segments became empty by themselves since that was done last.
+    emptied: bool,
     unrest: Unrest,
     /// Segments visited since the last victim was found, or since the arena was last not still.
     vain: usize,
@@ -264,8 +266,12 @@ impl ArenaGuard<'_> {
         add(&self.arena.live, -(units as isize));
         let empty = meta.live.load(Relaxed) == 0;
         match meta.state.load(Relaxed) {
-            CLOSED if empty => self.give(segment),
+            CLOSED if empty => {
+                self.inner.emptied = true;
+                self.give(segment);
+            }
             OPEN if empty => {
+                self.inner.emptied = true;
                 let first = first_unit(segment);
                 let used = meta.used.load(Relaxed);
                 add(&self.arena.used, -((used - first) as isize));
@@ -363,8 +369,7 @@ impl ArenaGuard<'_> {
             self.inner.victim = Some(victim);
         } else if meta.live.load(Relaxed) == 0 {
             self.give(victim.segment);
-            self.inner.stale_stacks = self.inner.stacks.len();
-            self.arena.stale.store(true, Relaxed);
+            self.look_through_stacks();
         } else {
             debug_assert!(false, "an entry was left behind in an evacuated segment");
             meta.state.store(CLOSED, Relaxed);
@@ -372,11 +377,28 @@ impl ArenaGuard<'_> {
         self.arena.unfinished.store(self.inner.victim.is_some(), Relaxed);
     }
 
-    /// Gives back what is unused of the open segment, if it was used before: nothing is stored for now.
-    pub fn discard_tail(&mut self) {
+    fn look_through_stacks(&mut self) {
+        self.inner.emptied = false;
+        self.inner.stale_stacks = self.inner.stacks.len();
+        self.arena.stale.store(true, Relaxed);
+    }
+
+    /// Whether [`Self::tidy_up`] has something to do.
+    pub fn is_untidy(&self) -> bool {
+        self.inner.emptied || self.inner.open.is_some_and(|segment| self.segments.has_tail(segment))
+    }
+
+    /// Nothing is stored for now: gives back what is unused of the open segment, if it was used before, and has places in
+    /// segments that became empty forgotten. Whether there may be such places.
+    pub fn tidy_up(&mut self) -> bool {
         if let Some(segment) = self.inner.open {
             self.segments.discard_tail(segment);
         }
+        let emptied = self.inner.emptied;
+        if emptied {
+            self.look_through_stacks();
+        }
+        emptied
     }
 
     /// Looks one free stack through: what is void goes, and so does the memory that is left over.

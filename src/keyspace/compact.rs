@@ -82,13 +82,22 @@ pub(super) fn is_behind(batch: &Batch<'_>) -> bool {
     batch.arenas().any(|(_, arena)| arena.wants_compaction(PERCENT_BEHIND, SLACK))
 }
 
-/// Gives back the pages of open segments that were full before: of arenas that are still, or of all.
-pub(super) fn discard_tails(batch: &Batch<'_>, all: bool, now_ms: u64) {
+/// Gives back the pages of open segments that were full before, and has void places forgotten: of arenas that are still, or
+/// of all. What was worked may leave steps to do.
+pub(super) fn tidy_up(batch: &Batch<'_>, all: bool, now_ms: u64) -> Outcome {
+    let (mut worked, mut waits) = (false, false);
     for (_, arena) in batch.arenas() {
         let mut guard = arena.lock(&batch.keyspace().segments);
         if all || guard.mood(now_ms) == Mood::Still {
-            guard.discard_tail();
+            worked |= guard.tidy_up();
+        } else {
+            waits |= guard.is_untidy();
         }
+    }
+    match (worked, waits) {
+        (true, _) => Outcome::Worked,
+        (false, true) => Outcome::Waits,
+        (false, false) => Outcome::Nothing,
     }
 }
 

@@ -409,15 +409,16 @@ impl Keyspace {
             let batch = who.enter();
             if asked || settling {
                 let now_ms = crate::clock::mono_ms();
-                match compact::step(&batch, self.haste(settling, now_ms), now_ms) {
-                    Outcome::Worked => {
-                        if asked {
-                            self.work.go_on_compacting();
-                        }
-                        return true;
-                    }
+                let mut outcome = compact::step(&batch, self.haste(settling, now_ms), now_ms);
+                if outcome == Outcome::Worked && asked {
+                    self.work.go_on_compacting();
+                }
+                if outcome == Outcome::Nothing && settling {
+                    outcome = compact::tidy_up(&batch, false, now_ms);
+                }
+                match outcome {
+                    Outcome::Worked => return true,
                     Outcome::Waits => self.work.compact_later(now_ms + compact::SEARCH_MS),
-                    Outcome::Nothing if settling => compact::discard_tails(&batch, false, now_ms),
                     Outcome::Nothing => {}
                 }
             }
@@ -493,8 +494,12 @@ impl Keyspace {
     pub fn purge(&self, who: &mut Participant, now_ms: u64, purge: &mut dyn Purge) {
         while self.maintain(who, 10_000, now_ms, purge) {}
         let now = crate::clock::mono_ms();
-        while compact::step(&who.enter(), Haste::Now, now) == Outcome::Worked {}
-        compact::discard_tails(&who.enter(), true, now);
+        loop {
+            while compact::step(&who.enter(), Haste::Now, now) == Outcome::Worked {}
+            if compact::tidy_up(&who.enter(), true, now) != Outcome::Worked {
+                break;
+            }
+        }
         for _ in 0..8 {
             who.enter().pin().collect();
             while self.reclaim.trash.empty(TRASH_STEP) {}

@@ -250,14 +250,18 @@ impl Segments {
     /// Gives back the pages behind what is used of a segment. The lock of its arena must be held: nobody bumps into it.
     pub fn discard_tail(&self, segment: u32) {
         let meta = self.meta(segment);
-        let page = rustix::param::page_size();
-        let from = (meta.used.load(Relaxed) as usize * UNIT).next_multiple_of(page);
-        let to = meta.touched.load(Relaxed) as usize * UNIT;
+        let (from, to) = tail(meta);
         if from < to {
             self.region.discard(segment as usize * SEGMENT_BYTES + from, to - from);
             self.given_back.fetch_add((to - from) as u64, Relaxed);
             meta.touched.store(meta.used.load(Relaxed), Relaxed);
         }
+    }
+
+    /// Whether there are such pages.
+    pub fn has_tail(&self, segment: u32) -> bool {
+        let (from, to) = tail(self.meta(segment));
+        from < to
     }
 
     fn kept(&self, quiet: bool) -> usize {
@@ -290,6 +294,12 @@ impl Segments {
         pool.clean.extend(batch.iter().rev());
         batch.len()
     }
+}
+
+/// Where the pages behind what is used of a segment begin, and where those end that were ever used.
+fn tail(meta: &Meta) -> (usize, usize) {
+    let from = (meta.used.load(Relaxed) as usize * UNIT).next_multiple_of(rustix::param::page_size());
+    (from, meta.touched.load(Relaxed) as usize * UNIT)
 }
 
 /// Where the first entry of a segment may be.

@@ -28,24 +28,30 @@ const BETWEEN_LOOKS_NS: u64 = 200_000_000;
 /// Bytes of segments given back after which pages of code go too; and the size above which they do not matter.
 const GIVEN_MUCH: u64 = 4 << 20;
 const SMALL_PROCESS: usize = 64 << 20;
-/// How long after that, or after a walk, they go; and again each time, until those that came back are few: the allocator's
-/// thread comes to rest later.
+/// How long after that, or after a walk, they go; and again so often, as the allocator's thread, timers and packing come
+/// to rest later.
 const QUIET_NS: u64 = 1_500_000_000;
-const FEW_BYTES: usize = 640 << 10;
-const LET_GO_MAX: u32 = 4;
-/// How long after a worker has freed much for the last time comes the thorough look.
+const LET_GO_TIMES: u32 = 6;
+/// More commands than this meanwhile, and code is in use: it would come back at once.
+const COMMANDS_IN_USE: u64 = 1000;
+/// How long after a worker has freed much for the last time comes the thorough look, and how long it may be put off.
 const CALM_NS: u64 = 500_000_000;
+const CALM_MAX_NS: u64 = 5_000_000_000;
 /// The thorough look ignores this part of the unused bytes that are ignored else.
-const IGNORED_WHEN_CALM: u64 = 8;
+const IGNORED_WHEN_CALM: u64 = 16;
+/// Or this part of what is in use, if that is more.
+const IGNORED_PART: usize = 32;
 /// How long the workers have to give up what they keep.
 const FLUSH: Duration = Duration::from_millis(5);
 /// Walks one after the other: the second finds what the first had to leave, since pages were in use for what came next.
 const WALKS_MAX: u32 = 3;
 
 /// The settings, as the memory module wants them.
-fn effort(config: &Config, thorough: bool) -> Effort {
+fn effort(config: &Config, figures: &allocator::Figures, thorough: bool) -> Effort {
+    let ignored = config.active_defrag_ignore_bytes;
+    let part = (figures.allocated / IGNORED_PART) as u64;
     Effort {
-        ignore_bytes: config.active_defrag_ignore_bytes / if thorough { IGNORED_WHEN_CALM } else { 1 },
+        ignore_bytes: if thorough { part.max(ignored / IGNORED_WHEN_CALM) } else { ignored },
         lower: config.active_defrag_threshold_lower,
         upper: config.active_defrag_threshold_upper,
         cycle_min: config.active_defrag_cycle_min,
@@ -81,6 +87,20 @@ enum State {
     Walking(Walk),
 }
 
+struct LetGo {
+    at_ns: u64,
+    /// How often still.
+    times: u32,
+    /// Commands that were run before.
+    commands: u64,
+}
+
+impl LetGo {
+    fn new(shared: &Shared, now: u64) -> LetGo {
+        LetGo { at_ns: now + QUIET_NS, times: LET_GO_TIMES, commands: shared.stats.totals().commands }
+    }
+}
+
 /// The helper's part.
 #[derive(Default)]
 pub struct Defragger {
@@ -91,16 +111,16 @@ pub struct Defragger {
     rests_until_ns: u64,
     /// No look before this time.
     next_look_ns: u64,
-    /// When the thorough look is due, if it stays calm.
-    thorough_ns: Option<u64>,
+    /// When the thorough look is due, if it stays calm, and when in any case.
+    thorough_ns: Option<(u64, u64)>,
     /// What goes on is one.
     thorough: bool,
     /// Unused bytes that the last one left.
     stays: usize,
     /// Bytes of segments given back when code was last let go of.
     given_bytes: u64,
-    /// When pages of code go, if it stays quiet, and how often still.
-    let_go: Option<(u64, u32)>,
+    /// When pages of code go, if it stays quiet.
+    let_go: Option<LetGo>,
 }
 
 impl Defragger {
@@ -112,7 +132,7 @@ impl Defragger {
             let given = shared.keyspace.totals().given_back_bytes;
             if given.saturating_sub(self.given_bytes) >= GIVEN_MUCH {
                 self.given_bytes = given;
-                self.let_go = Some((now + QUIET_NS, LET_GO_MAX));
+                self.let_go = Some(LetGo::new(shared, now));
             }
         }
         if now < self.rests_until_ns {
@@ -123,7 +143,7 @@ impl Defragger {
         }
         let config = shared.config.load();
         let figures = allocator::figures();
-        let effort = effort(&config, self.thorough);
+        let effort = effort(&config, &figures, self.thorough);
         let percent = match (self.thorough, &self.state) {
             // What is kept for next requests is given up for certain: then it shows what there is besides.
             (true, State::AtRest) => Some(effort.cycle_min),
@@ -183,7 +203,7 @@ impl Defragger {
         if !matches!(self.state, State::AtRest) {
             shared.defrag.stopped();
             self.state = State::AtRest;
-            self.let_go = Some((clock::mono_ns() + QUIET_NS, LET_GO_MAX));
+            self.let_go = Some(LetGo::new(shared, clock::mono_ns()));
         }
         self.thorough = false;
         self.stays = self.stays.min(figures.unused());
@@ -192,34 +212,46 @@ impl Defragger {
 
     /// Whether the figures are to be looked at now, and how.
     fn looks(&mut self, shared: &Shared, now: u64) -> bool {
+        if now < self.next_look_ns {
+            return false;
+        }
         let bell = &shared.helper.fragmented;
-        if bell.rings() && now >= self.next_look_ns {
-            bell.stop();
-            self.thorough_ns = Some(now + CALM_NS);
-        } else if !bell.rings() && self.thorough_ns.is_some_and(|at| at <= now) {
+        let rings = bell.rings();
+        if self.thorough_ns.is_some_and(|(calm, at_last)| if rings { at_last <= now } else { calm <= now }) {
             self.thorough_ns = None;
             self.thorough = true;
             if shared.identities.has_stale() {
                 shared.caches.notify_waiters();
             }
+        } else if rings {
+            let at_last = self.thorough_ns.map_or(now + CALM_MAX_NS, |(_, at_last)| at_last);
+            self.thorough_ns = Some((now + CALM_NS, at_last));
         } else {
             return false;
         }
+        bell.stop();
         self.next_look_ns = now + BETWEEN_LOOKS_NS;
         true
     }
 
     /// Lets go of code, if the time has come; how long it is until something else is due.
     fn at_rest(&mut self, shared: &Shared, now: u64) -> Option<Duration> {
-        if let Some((_, times)) = self.let_go.take_if(|(at, _)| *at <= now)
-            && process::resident() <= SMALL_PROCESS
-            && let_go_of_code() > FEW_BYTES
-            && times > 1
-        {
-            self.let_go = Some((now + QUIET_NS, times - 1));
+        if let Some(it) = self.let_go.as_mut().filter(|it| it.at_ns <= now) {
+            let commands = shared.stats.totals().commands;
+            let is_used =
+                commands.saturating_sub(std::mem::replace(&mut it.commands, commands)) > COMMANDS_IN_USE;
+            it.at_ns = now + QUIET_NS;
+            if !is_used {
+                let_go_of_code();
+                it.times -= 1;
+            }
         }
-        let rings = shared.helper.fragmented.rings().then_some(self.next_look_ns);
-        let next = [rings, self.thorough_ns, self.let_go.map(|(at, _)| at)].into_iter().flatten().min()?;
+        self.let_go.take_if(|it| it.times == 0);
+        let rings = shared.helper.fragmented.rings().then_some(0);
+        let let_go = self.let_go.as_ref().map(|it| it.at_ns);
+        let thorough = self.thorough_ns.map(|(calm, _)| calm);
+        let look = rings.or(thorough).map(|at| at.max(self.next_look_ns));
+        let next = look.into_iter().chain(let_go).min()?;
         Some(Duration::from_nanos(next.saturating_sub(now)))
     }
 
@@ -235,14 +267,15 @@ impl Defragger {
     }
 }
 
-/// Gives the bytes that went.
-fn let_go_of_code() -> usize {
+fn let_go_of_code() {
+    if process::resident() > SMALL_PROCESS {
+        return;
+    }
     // Else the allocator's thread wakes up for it, and its code is needed again.
     allocator::purge();
-    startup::let_go().unwrap_or_else(|error| {
+    if let Err(error) = startup::let_go() {
         tracing::debug!("pages of code stay: {error}");
-        0
-    })
+    }
 }
 
 /// Some pieces. What this thread keeps for its next requests would put them back into the holes that they came from.
@@ -268,18 +301,31 @@ mod tests {
         let (shared, mut defragger) = (shared(), Defragger::default());
         let mut looks =
             |now| defragger.looks(&shared, now).then_some(std::mem::take(&mut defragger.thorough));
-        let start = 10 * CALM_NS;
+        let start = 10 * CALM_MAX_NS;
         assert_eq!(looks(start), None, "nothing was freed");
         for round in 0..5 {
             shared.helper.fragmented.ring();
             let now = start + round * (CALM_NS - 1);
             assert_eq!(looks(now), Some(false));
-            assert_eq!(looks(now), None);
+            assert_eq!(looks(now + 1), None);
         }
         let calm = start + 4 * (CALM_NS - 1) + CALM_NS;
         assert_eq!(looks(calm - 1), None);
         assert_eq!(looks(calm), Some(true));
-        assert_eq!(looks(calm + 100 * CALM_NS), None, "once");
+        assert_eq!(looks(calm + CALM_MAX_NS), None, "once");
+    }
+
+    #[test]
+    fn who_rings_all_the_time_does_not_put_it_off_for_ever() {
+        let (shared, mut defragger) = (shared(), Defragger::default());
+        let mut thorough = Vec::new();
+        for round in 0..100 {
+            shared.helper.fragmented.ring();
+            assert!(defragger.looks(&shared, round * BETWEEN_LOOKS_NS));
+            thorough.push(std::mem::take(&mut defragger.thorough));
+        }
+        let often = thorough.iter().filter(|is| **is).count() as u64;
+        assert_eq!(often, 100 * BETWEEN_LOOKS_NS / (CALM_MAX_NS + BETWEEN_LOOKS_NS));
     }
 
     #[test]
@@ -287,16 +333,17 @@ mod tests {
         let (shared, mut defragger) = (shared(), Defragger::default());
         let second = Duration::from_secs(1);
         assert_eq!(defragger.at_rest(&shared, 0), None);
-        defragger.thorough_ns = Some(2_000_000_000);
-        defragger.let_go = Some((3_000_000_000, LET_GO_MAX));
+        defragger.thorough_ns = Some((2_000_000_000, u64::MAX));
+        defragger.let_go = Some(LetGo { at_ns: 3_000_000_000, times: LET_GO_TIMES, commands: 0 });
         assert_eq!(defragger.at_rest(&shared, 0), Some(2 * second));
         defragger.thorough_ns = None;
         assert_eq!(defragger.at_rest(&shared, 2_000_000_000), Some(second));
-        let (mut now, mut times) = (3_000_000_000, 0);
-        while let Some(rest) = defragger.at_rest(&shared, now) {
-            now += u64::try_from(rest.as_nanos()).unwrap();
-            times += 1;
-        }
-        assert!(times < LET_GO_MAX, "{times}");
+        shared.stats.lane(0).total_commands += 2 * COMMANDS_IN_USE;
+        let rests = std::iter::successors(Some(3_000_000_000), |&now| {
+            let rest = defragger.at_rest(&shared, now)?;
+            Some(now + u64::try_from(rest.as_nanos()).unwrap())
+        });
+        let times = u32::try_from(rests.count()).unwrap();
+        assert_eq!(times, 1 + LET_GO_TIMES, "the first time code was in use");
     }
 }

@@ -184,10 +184,10 @@ fn pages_behind_what_is_used_go_back_and_may_be_used_again() {
     churned.rest();
     let given_back = churned.ks.totals().given_back_bytes;
     churned.now_ms += 60_000;
-    compact::discard_tails(&churned.who.enter(), false, churned.now_ms);
+    compact::tidy_up(&churned.who.enter(), false, churned.now_ms);
     let tails = churned.ks.totals().given_back_bytes - given_back;
     assert!(cfg!(miri) || tails > 8 * (16 << 10), "{tails} bytes went back");
-    compact::discard_tails(&churned.who.enter(), true, churned.now_ms);
+    compact::tidy_up(&churned.who.enter(), true, churned.now_ms);
     assert_eq!(churned.ks.totals().given_back_bytes - given_back, tails, "they go once");
     for key in (0..KEYS).filter(|key| key % 20 == 0) {
         assert!(get(&churned.who.enter(), 0, &key.to_le_bytes()).is_some());

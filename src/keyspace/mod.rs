@@ -419,6 +419,7 @@ impl Keyspace {
                 match outcome {
                     Outcome::Worked => return true,
                     Outcome::Waits => self.work.compact_later(now_ms + compact::SEARCH_MS),
+                    Outcome::Nothing if settling => self.work.compact_no_more(),
                     Outcome::Nothing => {}
                 }
             }

@@ -143,6 +143,11 @@ impl Work {
         self.word.fetch_or(COMPACT_LATER, Relaxed);
     }
 
+    /// There is nothing to look at again: it was quiet, and all that pays is done.
+    pub fn compact_no_more(&self) {
+        self.word.fetch_and(!COMPACT_LATER, Relaxed);
+    }
+
     /// The time until that, if it waits for it; when it is over, compaction is due.
     pub fn until_compaction(&self, now_ms: u64) -> Option<Duration> {
         if self.word.load(Relaxed) & COMPACT_LATER == 0 {

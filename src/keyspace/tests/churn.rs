@@ -197,3 +197,16 @@ fn pages_behind_what_is_used_go_back_and_may_be_used_again() {
         assert_eq!(get(&churned.who.enter(), 0, &key.to_le_bytes()), Some(vec![key as u8; 64]));
     }
 }
+
+#[test]
+fn a_quiet_look_that_finds_nothing_is_the_last_one() {
+    let ks = keyspace();
+    let mut who = ks.register_helper();
+    set(&who.enter(), 0, b"key", Content::Bytes(b"value"), Meta::default());
+    ks.work.compact_later(0);
+    assert!(ks.work.until_compaction(u64::MAX).is_some());
+    ks.work.compact_later(0);
+    ks.work.settle(true);
+    while ks.maintain(&mut who, 1000, 0, &mut Keep) {}
+    assert!(ks.work.until_compaction(u64::MAX).is_none());
+}

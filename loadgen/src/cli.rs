@@ -250,7 +250,7 @@ pub struct CompareArgs {
     /// [default: tandem="$TANDEM_BIN --workers 1", redis=redis-server]
     #[arg(long = "server", value_name = "NAME=COMMAND")]
     pub servers: Vec<ServerSpec>,
-    /// Smaller and shorter: less than a minute
+    /// Smaller and shorter: some minutes less; the types and collections parts still take several each
     #[arg(long)]
     pub quick: bool,
     /// Only these parts

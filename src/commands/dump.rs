@@ -4,13 +4,14 @@ use crate::commands::command::Outcome;
 use crate::commands::ctx::Ctx;
 use crate::commands::{hash, list, object, set, sorted_set};
 use crate::config::Config;
+use crate::delivery;
 use crate::effects::Class;
 use crate::error::Error;
 use crate::eviction::access;
 use crate::eviction::access::Touch;
 use crate::keys::{NewString, Ttl};
 use crate::keyspace::PACKED_VALUE_MAX;
-use crate::rdb::{self, Limits, Plain, Restored};
+use crate::rdb::{self, Limits, Restored};
 use crate::values::{Blob, Hash, Kind};
 
 const BUSY: Error = Error::Line("BUSYKEY Target key name already exists.");
@@ -39,12 +40,7 @@ pub(super) fn payload(ctx: &mut Ctx<'_, '_>, i: usize) -> Option<Vec<u8>> {
     let compress = ctx.config.rdbcompression;
     let written = ctx.keys.with_entry(i, |entry| {
         let held = entry.value();
-        let plain = match (entry.bytes(), held.as_deref()) {
-            (Some(bytes), _) => Plain::Text(bytes),
-            (None, Some(value)) => Plain::Value(value),
-            (None, None) => return None,
-        };
-        Some(rdb::dump(plain, compress))
+        Some(rdb::dump(delivery::plain(&entry, held.as_deref())?, compress))
     });
     written.flatten()
 }

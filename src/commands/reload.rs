@@ -7,6 +7,7 @@ use crate::commands::command::Outcome;
 use crate::commands::ctx::Ctx;
 use crate::commands::dump;
 use crate::commands::generic;
+use crate::delivery;
 use crate::error::Error;
 use crate::keys::Ttl;
 use crate::keyspace::{DbId, EntryRef};
@@ -93,11 +94,7 @@ fn round_trip(ctx: &mut Ctx<'_, '_>, db: DbId) -> Result<Vec<Loaded>, Error> {
 
 fn through(entry: &EntryRef<'_>, compress: bool, limits: &Limits) -> Result<Loaded, rdb::Error> {
     let held = entry.value();
-    let plain = match (entry.bytes(), held.as_deref()) {
-        (Some(bytes), _) => Plain::Text(bytes),
-        (None, Some(value)) => Plain::Value(value),
-        (None, None) => Plain::Text(b""),
-    };
+    let plain = delivery::plain(entry, held.as_deref()).unwrap_or(Plain::Text(b""));
     Ok(Loaded {
         key: entry.key().to_vec(),
         value: rdb::restore(&rdb::dump(plain, compress), limits)?,

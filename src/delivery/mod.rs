@@ -188,7 +188,7 @@ pub(super) fn value_max(shared: &Shared) -> usize {
 }
 
 /// What an entry holds, of which `held` is the value.
-pub(super) fn plain<'a>(entry: &EntryRef<'a>, held: Option<&'a Value>) -> Option<Plain<'a>> {
+pub fn plain<'a>(entry: &EntryRef<'a>, held: Option<&'a Value>) -> Option<Plain<'a>> {
     entry.bytes().map(Plain::Text).or_else(|| held.map(Plain::Value))
 }
 

@@ -489,21 +489,18 @@ impl<'b> ShardGuard<'b> {
         let segments = &space.segments;
         let old = self.locked.entry_mut(pos.place);
         let delta = old.delta_to(new);
+        if delta.loose > 0 {
+            self.batch.loosened();
+        }
         if let Ok(dropped) = old.rewrite(new, keeps) {
             if (delta.boxed, delta.loose) != (0, 0) {
                 space.arena(hash).lock(segments).count(delta);
-            }
-            if delta.loose > 0 {
-                self.batch.loosened();
             }
             return Ok((pos, dropped));
         }
         let mut arena = space.arena(hash).lock(segments);
         let place = new.place(&mut arena, segments)?;
         arena.count(delta);
-        if delta.loose > 0 {
-            self.batch.loosened();
-        }
         let dropped = match old.view().value_part() {
             // SAFETY: the old entry is buried below without what it owned: a boxed key went over
             // to the new entry, and so did the value if that keeps it.

@@ -9,7 +9,7 @@ use crate::commands::table::{self, Found};
 use crate::config::Config;
 use crate::events::monitor;
 use crate::observe::latency::{COMMAND, FAST_COMMAND};
-use crate::observe::slowlog::SlowLog;
+use crate::observe::slowlog::{self, SlowLog};
 use crate::shared::Shared;
 
 /// A command that ran.
@@ -46,7 +46,13 @@ pub fn took(env: Env<'_>, session: &Session, micros: u64, ran: Ran<'_, '_>) {
     env.shared.latency.note(event, micros, config.latency_monitor_threshold, clock::now_ms);
     let threshold = config.slowlog_log_slower_than;
     if threshold >= 0 && micros >= threshold.unsigned_abs() {
-        let entry = keep(&env.shared.logs.slow, config.slowlog_max_len, session, micros, ran);
+        let entry = keep(
+            &env.shared.logs.slow,
+            config.slowlog_max_len,
+            session,
+            micros,
+            slowlog::shorten(ran.shown()),
+        );
         if config.slowlog_to_log {
             log_slow(env.shared, &config, session, micros, entry, ran);
         }
@@ -118,10 +124,8 @@ pub fn replied_on(config: &Config, shared: &Shared, session: &Session, bytes: us
     if bytes < large_reply(config) {
         return;
     }
-    let max = usize::try_from(config.commandlog_large_reply_max_len).unwrap_or(usize::MAX);
-    let (now_s, name) = (clock::now_ms() / 1000, session.handle.labels().name);
     let log = &shared.logs.large_reply;
-    log.add_shortened(max, now_s, bytes as u64, &session.handle.addr, &name, shown);
+    keep(log, config.commandlog_large_reply_max_len, session, bytes as u64, shown);
 }
 
 /// Whether among the requests of this buffer (None: they are kept copies) may be one that is to be kept. The length
@@ -146,15 +150,15 @@ pub fn requested(env: Env<'_>, session: &Session, ran: Ran<'_, '_>) {
 #[cold]
 fn keep_large(log: &SlowLog, max: u64, session: &Session, bytes: usize, ran: Ran<'_, '_>) {
     if !ran.found.command.flags.contains(Flags::SKIP_SLOWLOG) {
-        keep(log, max, session, bytes as u64, ran);
+        keep(log, max, session, bytes as u64, slowlog::shorten(ran.shown()));
     }
 }
 
 #[cold]
-fn keep(log: &SlowLog, max: u64, session: &Session, measure: u64, ran: Ran<'_, '_>) -> u64 {
+fn keep(log: &SlowLog, max: u64, session: &Session, measure: u64, shown: Vec<Box<[u8]>>) -> u64 {
     let name = session.handle.labels().name;
     let max = usize::try_from(max).unwrap_or(usize::MAX);
-    log.add(max, clock::now_ms() / 1000, measure, &session.handle.addr, &name, ran.shown())
+    log.add(max, clock::now_ms() / 1000, measure, &session.handle.addr, &name, shown)
 }
 
 #[cfg(test)]

@@ -50,21 +50,8 @@ pub struct SlowLog {
 }
 
 impl SlowLog {
-    /// Adds an entry and drops the oldest beyond `max`. Gives its number.
-    pub fn add<'x>(
-        &self,
-        max: usize,
-        time_s: u64,
-        measure: u64,
-        addr: &str,
-        name: &[u8],
-        args: impl ExactSizeIterator<Item = &'x [u8]>,
-    ) -> u64 {
-        self.add_shortened(max, time_s, measure, addr, name, shorten(args))
-    }
-
-    /// The same with arguments as [`shorten`] made them.
-    pub fn add_shortened(
+    /// Adds an entry, with arguments as [`shorten`] made them, and drops the oldest beyond `max`. Gives its number.
+    pub fn add(
         &self,
         max: usize,
         time_s: u64,
@@ -143,7 +130,7 @@ mod tests {
     fn long_commands_are_shortened() {
         let log = SlowLog::default();
         let args: Vec<Vec<u8>> = (0..40).map(|i| vec![b'x'; i * 10]).collect();
-        log.add(2, 0, 1, "a", b"", args.iter().map(Vec::as_slice));
+        log.add(2, 0, 1, "a", b"", shorten(args.iter().map(Vec::as_slice)));
         let entry = &log.newest(1)[0];
         assert_eq!(entry.args.len(), 32);
         assert_eq!(&*entry.args[31], b"... (9 more arguments)");
@@ -154,7 +141,7 @@ mod tests {
     fn the_oldest_go_first() {
         let log = SlowLog::default();
         for i in 0..5u64 {
-            log.add(2, i, i, "a", b"", std::iter::empty());
+            log.add(2, i, i, "a", b"", shorten(std::iter::empty()));
         }
         assert_eq!(log.newest(10).iter().map(|e| e.id).collect::<Vec<_>>(), [4, 3]);
     }

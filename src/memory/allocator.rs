@@ -5,6 +5,10 @@
 //! may fail answers `None` or nothing: figures are never worth a crash.
 #![allow(unsafe_code)] // mallctl by name and jemalloc's report are C interfaces
 
+mod holes;
+
+pub use holes::Holes;
+
 use std::ffi::{CStr, c_char, c_void};
 use std::ptr::NonNull;
 use std::sync::{Arc, LazyLock};
@@ -15,13 +19,14 @@ use tikv_jemalloc_ctl::{epoch, raw, stats};
 /// To be installed as `#[global_allocator]`.
 pub use tikv_jemallocator::Jemalloc as Allocator;
 
-/// Settings that jemalloc reads when it starts. Two arenas: each costs some 150 KiB in an idle process, and the workers
-/// rarely meet there, since keys and small values live in segments and each thread has a cache. Dirty pages go back after
-/// a second, by a thread of its own, so also in an idle process. Each run of pages from which small pieces are handed out
-/// takes 128 bytes of bookkeeping, which never go back: sizes of which few pieces fit one get longer runs than by default,
-/// so that this is half a percent to 1.5 of them and not 1 to 3.
-const SETTINGS: &CStr = c"narenas:2,tcache_max:4096,dirty_decay_ms:1000,muzzy_decay_ms:0,background_thread:true,max_background_threads:1,\
-slab_sizes:256-256:4|512-512:2|1024-1024:4|2048-2048:4|3072-3072:12|4096-4096:4|6144-6144:6|8192-8192:4";
+/// Settings that jemalloc reads when it starts. One arena, to which [`arenas_for`] adds where there are many workers: each costs
+/// some 120 KiB in an idle process. A thread keeps 32 pieces of a size for its next requests at most: room for more, touched or not,
+/// was a sixth of an idle process' memory. Dirty pages go back after a second, by a thread of its own, so also in an idle
+/// process. Each run of pages from which pieces are handed out takes 128 bytes of bookkeeping, which never go back. So runs
+/// are long, 64 KiB or 512 pieces: what is free in one goes back by itself ([`Holes`]).
+const SETTINGS: &CStr =
+    c"narenas:1,tcache_max:4096,tcache_nslots_small_max:32,dirty_decay_ms:1000,muzzy_decay_ms:0,\
+background_thread:true,max_background_threads:1,slab_sizes:16-4096:16|5120-14336:18";
 
 /// The symbol under which jemalloc looks for its settings.
 #[repr(transparent)]
@@ -135,6 +140,25 @@ pub fn keep_for_thread(on: bool) {
     let _ = unsafe { raw::write(b"thread.tcache.enabled\0", on) };
 }
 
+/// Workers that share an arena. They rarely meet there: keys and small values live in segments, and each thread has a cache.
+const WORKERS_PER_ARENA: usize = 4;
+
+/// The arena of each worker; all but the first one are made here.
+pub fn arenas_for(workers: usize) -> impl Iterator<Item = u32> {
+    let made = (0..workers.div_ceil(WORKERS_PER_ARENA)).map(|nth| match nth {
+        0 => 0,
+        // SAFETY: the name is a C string, and its value is an unsigned int.
+        _ => unsafe { raw::read(b"arenas.create\0") }.unwrap_or(0),
+    });
+    made.flat_map(|arena| [arena; WORKERS_PER_ARENA]).take(workers)
+}
+
+/// From now on this thread allocates from that arena.
+pub fn allocate_from(arena: u32) {
+    // SAFETY: the name is a C string, and its value is an unsigned int.
+    let _ = unsafe { raw::write(b"thread.arena\0", arena) };
+}
+
 /// Something of which the allocator knows where it stands.
 ///
 /// # Safety
@@ -189,10 +213,28 @@ unsafe impl<T> Allocation for Arc<T> {
 
 /// From this size on an allocation has its pages for itself.
 const ALONE_BYTES: usize = 14 << 10;
-/// A piece is moved from pages of which less than this percentage is in use …
-const FULL_PERCENT: usize = 85;
-/// … if of all pages for this size less than that is.
-const FULL_PERCENT_ALL: usize = 92;
+
+/// How full pages have to be for a piece in them to stay.
+#[derive(Debug, Clone, Copy)]
+pub struct Fill {
+    /// A piece is moved from pages of which less than this percentage is in use …
+    percent: usize,
+    /// … if of all pages for this size less than that is.
+    percent_of_all: usize,
+}
+
+impl Fill {
+    /// What is worth its copies while much changes.
+    pub const USUAL: Fill = Fill { percent: 85, percent_of_all: 92 };
+    /// What a process at rest leaves.
+    pub const TIGHT: Fill = Fill { percent: 95, percent_of_all: 98 };
+}
+
+impl Default for Fill {
+    fn default() -> Self {
+        Fill::USUAL
+    }
+}
 
 /// What jemalloc says of the pages in which something stands, and of all for the same size in that arena. The order
 /// is jemalloc's.
@@ -236,18 +278,18 @@ fn is_global() -> bool {
 
 /// Whether a piece of memory stands in pages that are mostly unused, so that moving it would free some. Takes a tenth of
 /// a microsecond.
-pub fn is_sparse(piece: &impl Allocation) -> bool {
+pub fn is_sparse(piece: &impl Allocation, fill: Fill) -> bool {
     let Some(numbers) = numbers() else { return false };
     let Some(at) = piece.address().filter(|_| piece.bytes() <= ALONE_BYTES) else { return false };
     let mut pages = Pages::default();
     // SAFETY: a living allocation of jemalloc; sizes and types are those of this control.
     let done = unsafe { ask(&numbers.pages, at, &mut pages) };
     let is_current = (pages.current..pages.current + pages.bytes).contains(&at.as_ptr().addr());
-    let fill = |free: usize, regions: usize| (regions - free.min(regions)) * 100 / regions.max(1);
+    let used = |free: usize, regions: usize| (regions - free.min(regions)) * 100 / regions.max(1);
     done && pages.free > 0
         && !is_current
-        && fill(pages.free, pages.regions) < FULL_PERCENT
-        && fill(pages.free_all, pages.regions_all) < FULL_PERCENT_ALL
+        && used(pages.free, pages.regions) < fill.percent
+        && used(pages.free_all, pages.regions_all) < fill.percent_of_all
 }
 
 /// From now on this thread allocates where the piece stands, so that what replaces it fills holes there.
@@ -256,8 +298,7 @@ pub fn follow(piece: &impl Allocation, current: &mut Option<u32>) {
     let mut arena = 0_u32;
     // SAFETY: a living allocation of jemalloc; sizes and types are those of this control.
     if unsafe { ask(&numbers.arena, at, &mut arena) } && *current != Some(arena) {
-        // SAFETY: the name is a C string, and its value is an unsigned int.
-        let _ = unsafe { raw::write(b"thread.arena\0", arena) };
+        allocate_from(arena);
         *current = Some(arena);
     }
 }
@@ -344,5 +385,15 @@ mod tests {
         assert!(figures.allocated <= figures.active);
         assert!(String::from_utf8_lossy(&report()).contains("jemalloc statistics"));
         purge();
+    }
+
+    #[test]
+    fn few_workers_share_an_arena() {
+        let arenas = |workers| arenas_for(workers).collect::<Vec<_>>();
+        assert_eq!(arenas(3), [0; 3]);
+        let many = arenas(10);
+        assert_eq!(many.len(), 10);
+        assert!(many.chunks(WORKERS_PER_ARENA).all(|group| group.iter().all(|arena| *arena == group[0])));
+        assert!(many[0] < many[4] && many[4] < many[8]);
     }
 }

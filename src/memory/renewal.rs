@@ -8,13 +8,15 @@
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
 
-use crate::memory::allocator::{self, Allocation, Figures};
+use crate::memory::allocator::{self, Allocation, Figures, Fill};
 
 /// Decides which pieces are allocated anew.
 #[derive(Default)]
 pub struct Renewal {
     /// Every piece, not only those in sparse pages: for tests.
     everything: bool,
+    /// Which pages count as mostly unused.
+    fill: Fill,
     looks: usize,
     bytes: usize,
     arena: Option<u32>,
@@ -34,6 +36,11 @@ impl Renewal {
     #[cfg(test)]
     pub fn of_everything() -> Self {
         Renewal { everything: true, ..Self::default() }
+    }
+
+    /// From now on pages count as mostly unused that are not as full as this.
+    pub fn fill_up_to(&mut self, fill: Fill) {
+        self.fill = fill;
     }
 
     /// Allows so many looks and so many bytes to be copied.
@@ -58,7 +65,7 @@ impl Renewal {
         if piece.address().is_none() {
             return false;
         }
-        let wanted = self.everything || allocator::is_sparse(piece);
+        let wanted = self.everything || allocator::is_sparse(piece, self.fill);
         if wanted {
             self.bytes = self.bytes.saturating_sub(piece.bytes());
             self.moved += 1;

@@ -15,8 +15,9 @@ use std::time::Duration;
 use crate::clock;
 use crate::config::Config;
 use crate::keyspace::{Participant, Walk};
+use crate::memory::allocator::{self, Fill, Holes};
 use crate::memory::renewal::Effort;
-use crate::memory::{Renewal, allocator, process};
+use crate::memory::{Renewal, process};
 use crate::shared::Shared;
 use crate::sys::startup;
 
@@ -41,6 +42,8 @@ const CALM_MAX_NS: u64 = 5_000_000_000;
 const IGNORED_WHEN_CALM: u64 = 16;
 /// Or this part of what is in use, if that is more.
 const IGNORED_PART: usize = 32;
+/// Between two slices of looking for holes.
+const REST_AFTER_HOLES: Duration = Duration::from_millis(2);
 /// How long the workers have to give up what they keep.
 const FLUSH: Duration = Duration::from_millis(5);
 /// Walks one after the other: the second finds what the first had to leave, since pages were in use for what came next.
@@ -115,6 +118,8 @@ pub struct Defragger {
     thorough_ns: Option<(u64, u64)>,
     /// What goes on is one.
     thorough: bool,
+    /// What is free between pieces in use goes too, after a thorough look.
+    holes: Option<Holes>,
     /// Unused bytes that the last one left.
     stays: usize,
     /// Bytes of segments given back when code was last let go of.
@@ -138,6 +143,9 @@ impl Defragger {
         if now < self.rests_until_ns {
             return Some(Duration::from_nanos(self.rests_until_ns - now));
         }
+        if self.holes.is_some() {
+            return Some(self.forget(now));
+        }
         if matches!(self.state, State::AtRest) && !self.looks(shared, now) {
             return self.at_rest(shared, now);
         }
@@ -153,7 +161,7 @@ impl Defragger {
         let percent = percent.filter(|_| config.activedefrag);
         let Some(percent) = percent else {
             self.rest(shared, &figures);
-            return self.at_rest(shared, now);
+            return Some(Duration::ZERO);
         };
         match &mut self.state {
             State::AtRest => {
@@ -164,6 +172,7 @@ impl Defragger {
             }
             State::Flushing => {
                 self.walks = 0;
+                self.renewal.fill_up_to(if self.thorough { Fill::TIGHT } else { Fill::USUAL });
                 self.state = State::Walking(Walk::default());
                 Some(Duration::ZERO)
             }
@@ -180,6 +189,18 @@ impl Defragger {
                 Some(self.rest_for(Duration::from_nanos(rest)))
             }
         }
+    }
+
+    /// A slice of it; how long to rest afterwards.
+    fn forget(&mut self, now: u64) -> Duration {
+        let end = now + SLICE_US * 1000;
+        while let Some(holes) = self.holes.as_mut().filter(|_| clock::mono_ns() < end) {
+            if !holes.step() {
+                tracing::debug!("{} KiB between pieces in use forgotten", holes.bytes >> 10);
+                self.holes = None;
+            }
+        }
+        self.rest_for(REST_AFTER_HOLES)
     }
 
     fn rest_for(&mut self, rest: Duration) -> Duration {
@@ -205,7 +226,9 @@ impl Defragger {
             self.state = State::AtRest;
             self.let_go = Some(LetGo::new(shared, clock::mono_ns()));
         }
-        self.thorough = false;
+        if std::mem::take(&mut self.thorough) {
+            self.holes = Some(Holes::default());
+        }
         self.stays = self.stays.min(figures.unused());
         shared.defrag.lower_floor(figures);
     }
@@ -260,10 +283,13 @@ impl Defragger {
         shared.caches.notify_waiters();
         std::thread::sleep(FLUSH);
         let mut walk = Walk::default();
+        self.renewal.fill_up_to(Fill::TIGHT);
         let began = clock::mono_ns();
         let before = (self.renewal.moved, self.renewal.kept);
         while !shared.keyspace.is_migrating() && slice(shared, who, &mut walk, &mut self.renewal) {}
         shared.defrag.note(0, before, &self.renewal, (clock::mono_ns() - began) / 1000);
+        let mut holes = Holes::default();
+        while holes.step() {}
     }
 }
 

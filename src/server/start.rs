@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 use crate::commands::table;
 use crate::config::Config;
 use crate::keyspace::{Keyspace, Options};
-use crate::memory::allocator;
+use crate::memory::allocator::{self, Holes};
 use crate::memory::limits;
 use crate::observe::{Commands, http};
 use crate::server::connection::panic_text;
@@ -156,7 +156,7 @@ fn spawn_workers(shared: &Arc<Shared>, mut sockets: Sockets) -> anyhow::Result<W
     shared.tcp.install(sockets.tcp, shared.workers)?;
     let mut handles = Vec::new();
     let (alive, running) = mpsc::channel(1);
-    for (i, sockets_for) in inlets.into_iter().enumerate() {
+    for ((i, sockets_for), arena) in inlets.into_iter().enumerate().zip(allocator::arenas_for(workers)) {
         let unix = if i == 0 { sockets.unix.take() } else { None };
         let inlets = Inlets { unix, sockets: sockets_for, outlets: outlets.clone() };
         let shared = Arc::clone(shared);
@@ -164,6 +164,7 @@ fn spawn_workers(shared: &Arc<Shared>, mut sockets: Sockets) -> anyhow::Result<W
         let alive = alive.clone();
         let work = move || {
             let _alive = alive;
+            allocator::allocate_from(arena);
             let ran = catch_unwind(AssertUnwindSafe(|| worker::run(Arc::clone(&shared), index, inlets)));
             let why = match &ran {
                 Ok(Ok(())) => return,
@@ -242,6 +243,8 @@ fn wait_for_end(shared: &Arc<Shared>, mut running: mpsc::Receiver<()>) {
 
 /// Memory that only the start needed goes back: code that ran once, and what it allocated.
 fn let_go_of_the_start() {
+    let mut holes = Holes::default();
+    while holes.step() {}
     allocator::purge();
     // Last: what runs after it comes back.
     if let Err(error) = startup::let_go() {

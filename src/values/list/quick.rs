@@ -108,6 +108,9 @@ impl Quicklist {
     /// Moves nodes from the `from`th on, as far as that is granted; where to go on.
     /// What a snapshot shares stays where it is.
     pub fn renew(&mut self, from: usize, renewal: &mut Renewal) -> Option<usize> {
+        if from == 0 {
+            renewal.ring(&mut self.chunks);
+        }
         let mut at = 0;
         for chunk in &mut self.chunks {
             let nodes = chunk.nodes.len();

@@ -48,10 +48,20 @@ pub fn now_us() -> u64 {
 #[inline]
 pub fn mono_ns() -> u64 {
     static START: OnceLock<u64> = OnceLock::new();
+    since(&START, machine_mono_ns())
+}
+
+#[inline]
+fn machine_mono_ns() -> u64 {
     let t = clock_gettime(ClockId::Monotonic);
-    let now = t.tv_sec.unsigned_abs() * 1_000_000_000 + t.tv_nsec.unsigned_abs();
+    t.tv_sec.unsigned_abs() * 1_000_000_000 + t.tv_nsec.unsigned_abs()
+}
+
+/// From the start to `now`; whoever comes first sets the start.
+#[inline]
+fn since(start: &OnceLock<u64>, now: u64) -> u64 {
     // Of two threads that come here first at once, the one that sets the start may have read the later time.
-    now.saturating_sub(*START.get_or_init(|| now))
+    now.saturating_sub(*start.get_or_init(|| now))
 }
 
 /// CPU time of this thread in nanoseconds: what it computed, whoever else wanted the core meanwhile. A system call.
@@ -75,4 +85,37 @@ fn cpu_ns(clock: ClockId) -> u64 {
 #[inline]
 pub fn mono_ms() -> u64 {
     mono_ns() / 1_000_000
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Barrier;
+
+    #[test]
+    fn who_read_the_clock_before_it_was_started_is_at_its_beginning() {
+        let start = OnceLock::new();
+        let (early, late) = (1_000, 1_005);
+        assert_eq!(since(&start, late), 0, "the first to arrive, though not the first to read");
+        assert_eq!(since(&start, early), 0);
+        assert_eq!(since(&start, late + 7), 7);
+    }
+
+    #[test]
+    fn threads_may_ask_first_all_at_once() {
+        let (threads, rounds) = if cfg!(miri) { (2, 5) } else { (4, 100) };
+        for _ in 0..rounds {
+            let (start, barrier) = (OnceLock::new(), Barrier::new(threads));
+            let ask = || {
+                barrier.wait();
+                [since(&start, machine_mono_ns()), since(&start, machine_mono_ns())]
+            };
+            let read: Vec<_> = std::thread::scope(|scope| {
+                let asked: Vec<_> = (0..threads).map(|_| scope.spawn(ask)).collect();
+                asked.into_iter().map(|thread| thread.join().expect("nobody panics")).collect()
+            });
+            assert!(read.iter().any(|&[first, _]| first == 0), "somebody has started it");
+            assert!(read.iter().all(|&[first, second]| first <= second), "it never goes back");
+        }
+    }
 }

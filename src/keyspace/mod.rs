@@ -12,6 +12,7 @@
 //! scan     walking in hash order, random keys
 //! contention  waits for locks as a part of the load
 //! reclaim   epochs and the trash              work     what the helper thread is woken for
+//! walk      something is done to each entry of all databases
 //! renew     what stands out of line is moved together      pack   small collections come into their entries
 //! journal   what was moved, and how long it took
 //! figures   what is known of a database       sizes    how large its values are
@@ -49,6 +50,7 @@ mod shard;
 mod sizes;
 mod sync;
 mod unrest;
+mod walk;
 mod work;
 
 #[cfg(test)]
@@ -61,9 +63,9 @@ pub use hash::KeyHash;
 pub use journal::{Reason, Step, Totals};
 pub use locks::{LentSet, LockSet};
 pub use pack::{Loose, PackWalk};
-pub use renew::Walk;
 pub use shard::{Lent, Pos, ShardGuard};
 pub use sizes::Sizes;
+pub use walk::Walk;
 
 use crate::memory::Renewal;
 use crate::values::Value;

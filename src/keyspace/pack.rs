@@ -2,20 +2,18 @@
 //!
 //! Written to, a collection has memory of its own, which can grow in place. Most are written once and then only
 //! read, though, and of ten elements the pointer, the length and what the allocator rounds up are a good part. So a walk
-//! over hash space comes by now and then, as a scan does. It takes the mark away that every change leaves on an
+//! comes by now and then. It takes the mark away that every change leaves on an
 //! entry, and packs what has carried none since the walk before: nothing that is written all the time goes to and fro.
 
 use super::batch::Batch;
-use super::bucket::BUCKETS;
-use super::hash::KeyHash;
-use super::{DbId, scan};
+use super::engines::Engines;
+use super::shard::{Pos, ShardGuard};
+use super::walk::{self, Visitor, Walk, Wants};
 use std::sync::atomic::Ordering::Relaxed;
 
 /// Collections looked at and bytes packed under one lock.
-const LOOKS: usize = 64;
+const LOOKS: usize = 72;
 const BYTES: usize = 16 << 10;
-/// Shards passed in one step that hold nothing out of line.
-const SHARDS: usize = 16;
 
 /// How much there may be to pack.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -39,90 +37,52 @@ pub(super) enum Packing {
 /// How far a walk has come, and what it met.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PackWalk {
-    db: DbId,
-    /// The bucket where this hash lives.
-    hash: u64,
+    at: Walk,
     /// Collections packed.
     pub packed: usize,
     /// Collections that were changed since the walk before.
     pub later: usize,
 }
 
-impl PackWalk {
-    fn go_to(&mut self, hash: Option<u64>) {
-        match hash {
-            Some(hash) => self.hash = hash,
-            None => (self.db, self.hash) = (self.db + 1, 0),
-        }
-    }
-}
-
 /// Some collections; false when all databases were walked.
 pub(super) fn step(batch: &Batch<'_>, walk: &mut PackWalk) -> bool {
-    let mut granted = Granted { looks: LOOKS, bytes: BYTES };
-    let before = walk.packed;
-    let goes_on = some_shards(batch, walk, &mut granted);
-    let packed = (walk.packed - before) as u64;
-    batch.keyspace().journal.packed_collections.fetch_add(packed, Relaxed);
+    let mut packer = Packer { looks: LOOKS, bytes: BYTES, packed: 0, later: 0 };
+    let goes_on = walk::step(batch, &mut walk.at, &mut packer);
+    walk.packed += packer.packed;
+    walk.later += packer.later;
+    batch.keyspace().journal.packed_collections.fetch_add(packer.packed as u64, Relaxed);
     goes_on
 }
 
-fn some_shards(batch: &Batch<'_>, walk: &mut PackWalk, granted: &mut Granted) -> bool {
-    for _ in 0..SHARDS {
-        if walk.db >= batch.keyspace().databases() {
-            return false;
-        }
-        let any = batch
-            .engines(walk.db)
-            .is_some_and(|engines| engines.space.arenas.iter().any(|arena| arena.loose() > 0));
-        if any {
-            shard(batch, walk, granted);
-        } else {
-            walk.go_to(None);
-        }
-        if granted.is_spent() {
-            break;
-        }
-    }
-    true
-}
-
-struct Granted {
+/// What may be done under the present lock, and what was done.
+struct Packer {
     looks: usize,
     bytes: usize,
+    packed: usize,
+    later: usize,
 }
 
-impl Granted {
+impl Visitor for Packer {
+    fn wants(&self, engines: &Engines) -> Wants {
+        let any = engines.space.arenas.iter().any(|arena| arena.loose() > 0);
+        if any { Wants::Entries } else { Wants::Nothing }
+    }
+
     fn is_spent(&self) -> bool {
         self.looks == 0 || self.bytes == 0
     }
-}
 
-/// The rest of a shard, or as much of it as is granted.
-fn shard(batch: &Batch<'_>, walk: &mut PackWalk, granted: &mut Granted) {
-    let mut guard = batch.lock(walk.db, KeyHash(walk.hash));
-    let engine = guard.engine();
-    let width = engine.bucket_width_bits();
-    if guard.used() == 0 {
-        walk.go_to(scan::end(walk.hash, width + BUCKETS.trailing_zeros()));
-        return;
-    }
-    for front in engine.bucket(KeyHash(walk.hash))..BUCKETS {
-        for pos in guard.chain(front) {
-            granted.looks = granted.looks.saturating_sub(1);
-            match guard.pack(pos) {
-                Ok(Packing::Done(bytes)) => {
-                    granted.bytes = granted.bytes.saturating_sub(bytes);
-                    walk.packed += 1;
-                }
-                Ok(Packing::Later) => walk.later += 1,
-                // Without room it stays where it is, and the next walk sees.
-                Ok(Packing::Cannot) | Err(_) => {}
+    fn entry(&mut self, guard: &mut ShardGuard<'_>, pos: Pos, _part: u128) -> Option<u128> {
+        self.looks = self.looks.saturating_sub(1);
+        match guard.pack(pos) {
+            Ok(Packing::Done(bytes)) => {
+                self.bytes = self.bytes.saturating_sub(bytes);
+                self.packed += 1;
             }
+            Ok(Packing::Later) => self.later += 1,
+            // Without room it stays where it is, and the next walk sees.
+            Ok(Packing::Cannot) | Err(_) => {}
         }
-        walk.go_to(scan::end(walk.hash, width));
-        if granted.is_spent() {
-            return;
-        }
+        None
     }
 }

@@ -19,6 +19,7 @@ use super::header::{LIVE, MOVED, PENDING, Shard};
 use super::migrate;
 use super::segment::Ref;
 use super::{Content, Meta, OutOfSpace, Taken};
+use crate::memory::Renewal;
 use crate::values::{Blob, Kind, Value};
 use std::mem::ManuallyDrop;
 use std::sync::atomic::Ordering;
@@ -251,6 +252,13 @@ impl<'b> ShardGuard<'b> {
     pub fn value_mut(&mut self, pos: Pos) -> Option<&mut Value> {
         let place = self.place(pos);
         self.locked.entry_mut(place).value_mut()
+    }
+
+    /// Moves what an entry of this shard holds out of line, from this part of it on; where to go on, if that was not all.
+    #[inline]
+    pub(super) fn renew(&mut self, pos: Pos, part: u128, renewal: &mut Renewal) -> Option<u128> {
+        debug_assert_eq!(self.place(pos), pos.place);
+        self.locked.entry_mut(pos.place).renew(part, renewal)
     }
 
     /// The bytes of a packed string; None of anything else.

@@ -7,6 +7,7 @@ mod packing;
 mod sizes;
 mod skew;
 mod twin;
+mod walk;
 
 use super::*;
 use std::panic::{AssertUnwindSafe, catch_unwind};

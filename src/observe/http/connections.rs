@@ -9,6 +9,7 @@
 
 use std::cell::{Cell, RefMut};
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::io;
 use std::rc::Rc;
 use std::time::Duration;
@@ -82,25 +83,11 @@ pub(super) async fn accept_all(site: Rc<Site>, listeners: Listeners) -> io::Resu
     for listener in listeners.tcp {
         let listener = TcpListener::from_std(listener)?;
         let site = Rc::clone(&site);
-        accepting.spawn_local(async move {
-            loop {
-                match listener.accept().await {
-                    Ok((stream, _)) => admit(&site, stream),
-                    Err(error) => pause(&error).await,
-                }
-            }
-        });
+        accepting.spawn_local(accept(site, async move || Ok(listener.accept().await?.0)));
     }
     if let Some(listener) = listeners.unix {
         let listener = UnixListener::from_std(listener)?;
-        accepting.spawn_local(async move {
-            loop {
-                match listener.accept().await {
-                    Ok((stream, _)) => admit(&site, stream),
-                    Err(error) => pause(&error).await,
-                }
-            }
-        });
+        accepting.spawn_local(accept(site, async move || Ok(listener.accept().await?.0)));
     }
     // None of them ends but by a panic.
     while let Some(ended) = accepting.join_next().await {
@@ -110,9 +97,19 @@ pub(super) async fn accept_all(site: Rc<Site>, listeners: Listeners) -> io::Resu
     Ok(())
 }
 
-async fn pause(error: &io::Error) {
-    tracing::warn!("the HTTP endpoint cannot accept a connection: {error}");
-    tokio::time::sleep(AFTER_A_FAILURE).await;
+async fn accept<S>(site: Rc<Site>, next: impl AsyncFn() -> io::Result<S>) -> Infallible
+where
+    S: AsyncRead + AsyncWrite + Unpin + 'static,
+{
+    loop {
+        match next().await {
+            Ok(stream) => admit(&site, stream),
+            Err(error) => {
+                tracing::warn!("the HTTP endpoint cannot accept a connection: {error}");
+                tokio::time::sleep(AFTER_A_FAILURE).await;
+            }
+        }
+    }
 }
 
 fn admit<S: AsyncRead + AsyncWrite + Unpin + 'static>(site: &Rc<Site>, mut stream: S) {

@@ -8,6 +8,8 @@
 
 #[path = "common/loom_mutex.rs"]
 mod loom_mutex;
+#[path = "common/model.rs"]
+mod model;
 
 mod sync {
     //! Loom's types with the interface that the table uses.
@@ -22,6 +24,7 @@ mod table;
 use std::collections::VecDeque;
 
 use loom::thread;
+use model::model;
 use sync::{Arc, Mutex};
 use table::{LIST, Name, OTHER, PutBack, Table, Waiter};
 
@@ -124,12 +127,6 @@ impl Server {
         assert!(self.waiting.is_empty() && !self.waiting.has_ready());
         assert_eq!(self.waiting.figures(), table::Figures::default());
     }
-}
-
-fn model(f: impl Fn() + Sync + Send + 'static) {
-    let mut builder = loom::model::Builder::new();
-    builder.preemption_bound = Some(3);
-    builder.check(f);
 }
 
 #[test]

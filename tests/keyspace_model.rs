@@ -83,17 +83,14 @@ mod sync {
 
 #[path = "../src/keyspace/gate.rs"]
 mod gate;
+#[path = "common/model.rs"]
+mod model;
 
 use loom::cell::UnsafeCell;
 use loom::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use loom::sync::{Arc, Mutex, MutexGuard};
 use loom::thread;
-
-fn model(f: impl Fn() + Sync + Send + 'static) {
-    let mut builder = loom::model::Builder::new();
-    builder.preemption_bound = Some(3);
-    builder.check(f);
-}
+use model::model;
 
 /// In a batch a worker has the cell to read; whoever raised the gate has it to itself.
 #[test]

@@ -8,6 +8,8 @@
 
 #[path = "common/loom_mutex.rs"]
 mod loom_mutex;
+#[path = "common/model.rs"]
+mod model;
 
 mod sync {
     //! Loom's types with the interface that the table uses.
@@ -23,6 +25,7 @@ mod table;
 use loom::sync::Arc;
 use loom::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use loom::thread;
+use model::model;
 use sync::Mutex;
 use table::Table;
 
@@ -86,12 +89,6 @@ impl Server {
         }
         assert!(told <= read.1 + 1, "{} messages for one read", told - read.1);
     }
-}
-
-fn model(f: impl Fn() + Sync + Send + 'static) {
-    let mut builder = loom::model::Builder::new();
-    builder.preemption_bound = Some(3);
-    builder.check(f);
 }
 
 #[test]

@@ -138,14 +138,7 @@ impl Server {
         let log = fs::File::create(dir.path().join("log")).expect("log file");
         fs::write(dir.path().join("redis.conf"), configuration(options, dir.path(), port))
             .expect("configuration");
-        let child = Command::new(&options.binary)
-            .arg(dir.path().join("redis.conf"))
-            .env("RUST_BACKTRACE", "1")
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().expect("log file"))
-            .stderr(log)
-            .spawn()
-            .unwrap_or_else(|error| panic!("cannot start {}: {error}", options.binary.display()));
+        let child = spawn(options, dir.path(), log);
         let mut server = Server { child, dir, port, options: options.clone() };
         server.wait_ready()?;
         Ok(server)
@@ -269,14 +262,7 @@ impl Server {
     /// Starts it again in the same folder; it must have left.
     pub fn start_again(&mut self) {
         let log = fs::OpenOptions::new().append(true).open(self.dir.path().join("log")).expect("log file");
-        self.child = Command::new(&self.options.binary)
-            .arg(self.dir.path().join("redis.conf"))
-            .env("RUST_BACKTRACE", "1")
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().expect("log file"))
-            .stderr(log)
-            .spawn()
-            .expect("start again");
+        self.child = spawn(&self.options, self.dir.path(), log);
         if let Err(log) = self.wait_ready() {
             panic!("it did not start again; its output:\n{log}");
         }
@@ -308,6 +294,18 @@ fn configuration(options: &Options, dir: &Path, port: Option<u16>) -> String {
         text.push_str(&format!("{name} {}\n", if value.is_empty() { "\"\"" } else { value }));
     }
     text
+}
+
+/// The binary on the configuration in this folder.
+fn spawn(options: &Options, dir: &Path, log: fs::File) -> Child {
+    Command::new(&options.binary)
+        .arg(dir.join("redis.conf"))
+        .env("RUST_BACKTRACE", "1")
+        .stdin(Stdio::null())
+        .stdout(log.try_clone().expect("log file"))
+        .stderr(log)
+        .spawn()
+        .unwrap_or_else(|error| panic!("cannot start {}: {error}", options.binary.display()))
 }
 
 fn free_port() -> u16 {

@@ -13,7 +13,7 @@ use rustix::time::{ClockId, clock_gettime};
 use tandem::expiry::{
     Change, Due, Expiry, Identities, Progress, Timer, Upkeep, Verdict, Wheel, judge, on_deadline_change,
 };
-use tandem::keyspace::{Content, DbId, EntryRef, Keyspace, Meta, Options, Purge};
+use tandem::keyspace::{Content, KeepAll, Keyspace, Meta, Options};
 
 const KEYS: usize = 1_000_000;
 const START: u64 = 1_700_000_000_000;
@@ -215,16 +215,6 @@ fn upkeep() {
     assert_eq!((wheel.len(), due.len()), (KEYS, 0));
 }
 
-/// Migration that leaves expiry to the timers.
-struct NoPurge;
-
-impl Purge for NoPurge {
-    fn enabled(&self) -> bool {
-        false
-    }
-    fn expired(&mut self, _: DbId, _: EntryRef<'_>) {}
-}
-
 /// A worker's slices of 200 µs on 1M keys of 16 bytes with values of 64, deletion included.
 fn keyspace(mut ttl: impl FnMut(&mut Random) -> u64) {
     let keyspace = Keyspace::new(Options::default()).expect("address space");
@@ -247,7 +237,7 @@ fn keyspace(mut ttl: impl FnMut(&mut Random) -> u64) {
         }
         drop(batch);
         loading += begin.elapsed();
-        while keyspace.maintain(&mut participant, 10_000, START, &mut NoPurge) {}
+        while keyspace.maintain(&mut participant, 10_000, START, &mut KeepAll) {}
     }
     let (mut now, mut fired) = (START, 0);
     let (mut slices, mut busy, mut graveyard) =

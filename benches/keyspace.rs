@@ -4,19 +4,11 @@
 //! what the process has resident beyond what it had before, keys and values subtracted.
 
 use std::sync::Arc;
-use tandem::keyspace::{Batch, Content, DbId, EntryRef, Keyspace, Meta, Options, Participant, Purge};
+use tandem::clock::thread_cpu_ns as cpu_ns;
+use tandem::keyspace::{Batch, Content, KeepAll, Keyspace, Meta, Options, Participant};
 
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
-
-struct Keep;
-
-impl Purge for Keep {
-    fn enabled(&self) -> bool {
-        false
-    }
-    fn expired(&mut self, _: DbId, _: EntryRef<'_>) {}
-}
 
 fn xorshift(state: &mut u64) -> u64 {
     *state ^= *state << 13;
@@ -35,19 +27,13 @@ fn key(n: u64) -> [u8; 16] {
     key
 }
 
-/// CPU nanoseconds of this thread.
-fn cpu_ns() -> u64 {
-    let t = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
-    t.tv_sec as u64 * 1_000_000_000 + t.tv_nsec as u64
-}
-
 fn resident() -> usize {
     let statm = std::fs::read_to_string("/proc/self/statm").expect("statm");
     statm.split(' ').nth(1).and_then(|n| n.parse::<usize>().ok()).expect("pages") * 4096
 }
 
 fn settle(ks: &Keyspace, who: &mut Participant) {
-    while ks.maintain(who, 10_000, 0, &mut Keep) {}
+    while ks.maintain(who, 10_000, 0, &mut KeepAll) {}
 }
 
 fn set(batch: &Batch<'_>, key: &[u8], value: &[u8]) {
@@ -138,7 +124,7 @@ fn speed(keys: u64) {
     let mut longest = 0;
     while who.enter().stats(0).keys_moved - before < keys / 2 {
         let start = cpu_ns();
-        ks.maintain(&mut who, 0, 0, &mut Keep);
+        ks.maintain(&mut who, 0, 0, &mut KeepAll);
         longest = longest.max(cpu_ns() - start);
     }
     let moved = who.enter().stats(0).keys_moved - before;
@@ -167,7 +153,7 @@ fn density(value: usize, most: u64) {
         }
         if n >= next {
             next = next + next / 16 + 1;
-            ks.purge(&mut who, 0, &mut Keep);
+            ks.purge(&mut who, 0, &mut KeepAll);
             let net = (16 + value.len()) as f64;
             let overhead = (resident() - before) as f64 / n as f64 - net;
             let memory = ks.memory(&mut who);

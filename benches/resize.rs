@@ -7,7 +7,8 @@
 //! the same order, and of each piece the least of the three counts.
 
 use std::collections::HashMap;
-use tandem::keyspace::{Batch, Content, DbId, EntryRef, Keyspace, Meta, Options, Participant, Purge, Totals};
+use tandem::clock::thread_cpu_ns as cpu_ns;
+use tandem::keyspace::{Batch, Content, KeepAll, Keyspace, Meta, Options, Participant, Totals};
 
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
@@ -16,21 +17,6 @@ const FEW: u64 = 1_000;
 const ROUNDS: usize = 3;
 /// What a worker may spend between two batches, as in the server.
 const HELP_US: u64 = 50;
-
-struct Keep;
-
-impl Purge for Keep {
-    fn enabled(&self) -> bool {
-        false
-    }
-    fn expired(&mut self, _: DbId, _: EntryRef<'_>) {}
-}
-
-/// CPU nanoseconds of this thread.
-fn cpu_ns() -> u64 {
-    let t = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
-    t.tv_sec as u64 * 1_000_000_000 + t.tv_nsec as u64
-}
 
 /// Kinds of work, as the table shows them.
 const KINDS: [&str; 8] = [
@@ -94,7 +80,7 @@ fn kind_of(before: &Totals, after: &Totals) -> usize {
 fn helper_step(ks: &Keyspace, who: &mut Participant, table: &mut Table) -> bool {
     let before = ks.totals();
     let began = cpu_ns();
-    let more = ks.maintain(who, 0, 0, &mut Keep);
+    let more = ks.maintain(who, 0, 0, &mut KeepAll);
     let took = cpu_ns() - began;
     table.add(kind_of(&before, &ks.totals()), took);
     more
@@ -104,7 +90,7 @@ fn help(ks: &Keyspace, who: &mut Participant, table: &mut Table) {
     while ks.needs_help() {
         let before = ks.totals();
         let began = cpu_ns();
-        ks.maintain(who, HELP_US, 0, &mut Keep);
+        ks.maintain(who, HELP_US, 0, &mut KeepAll);
         let units = (ks.totals().slices - before.slices).max(1);
         // Several short ones in one go: each as long as their mean.
         table.add(2, (cpu_ns() - began) / units);

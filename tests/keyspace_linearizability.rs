@@ -9,16 +9,7 @@ mod linearizable;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
-use tandem::keyspace::{Batch, Content, DbId, EntryRef, Keyspace, LockSet, Meta, Options, Purge};
-
-struct Keep;
-
-impl Purge for Keep {
-    fn enabled(&self) -> bool {
-        false
-    }
-    fn expired(&mut self, _: DbId, _: EntryRef<'_>) {}
-}
+use tandem::keyspace::{Batch, Content, EntryRef, KeepAll, Keyspace, LockSet, Meta, Options};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum What {
@@ -135,7 +126,7 @@ fn client(ks: &Arc<Keyspace>, clock: &AtomicU64, me: u64, operations: u64) -> Ve
         let returned = clock.fetch_add(1, SeqCst);
         history.push(Event { key, what, called, returned });
         if ks.needs_help() {
-            ks.maintain(&mut who, 20, 0, &mut Keep);
+            ks.maintain(&mut who, 20, 0, &mut KeepAll);
         }
         if i % 64 == 0 {
             std::thread::yield_now();
@@ -165,7 +156,7 @@ fn histories_over_resizes_are_linearizable() {
                 while !stop.load(SeqCst) {
                     // Up and down by turns, sometimes twice the same way.
                     n += u32::from(ks.force_resize(&mut who, 0, n % 5 < 2 || n % 5 == 3));
-                    ks.maintain(&mut who, 100, 0, &mut Keep);
+                    ks.maintain(&mut who, 100, 0, &mut KeepAll);
                 }
                 n
             });

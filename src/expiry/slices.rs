@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::{Expiry, Gone, Identities, is_past};
-use crate::keyspace::{Batch, Content, DbId, EntryRef, KeyHash, Keyspace, Meta, Options, Participant, Purge};
+use crate::keyspace::{
+    Batch, Content, DbId, EntryRef, KeepAll, KeyHash, Keyspace, Meta, Options, Participant,
+};
 use crate::values::hash::{Deadline, Limits};
 use crate::values::{Hash, Value};
 
@@ -21,18 +23,6 @@ struct House {
     /// Key, number and whether they were all, of each event of fields.
     fields: Vec<(Vec<u8>, usize, bool)>,
     now: u64,
-}
-
-/// Migration that leaves expiry to the timers.
-struct NoPurge;
-
-impl Purge for NoPurge {
-    fn enabled(&self) -> bool {
-        false
-    }
-    fn expired(&mut self, _: DbId, _: EntryRef<'_>) {
-        unreachable!("not enabled")
-    }
 }
 
 impl House {
@@ -132,7 +122,7 @@ impl House {
     fn resize(&mut self, up: bool) {
         let participant = &mut self.workers[0].0;
         self.keyspace.force_resize(participant, 0, up);
-        while self.keyspace.maintain(participant, 1000, self.now, &mut NoPurge) {}
+        while self.keyspace.maintain(participant, 1000, self.now, &mut KeepAll) {}
     }
 }
 

@@ -20,7 +20,7 @@ use super::journal::{Reason, Step};
 use super::reclaim::Garbage;
 use super::segment::Ref;
 use super::shard::Locked;
-use super::{DbId, Keyspace, Purge};
+use super::{DbId, KeepAll, Keyspace, Purge};
 use smallvec::SmallVec;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -347,16 +347,6 @@ fn fill(to: &[Locked<'_>], items: &[Item]) {
         target.set_used(counts.iter().map(|&n| usize::from(n)).sum());
         target.set_state(LIVE);
     }
-}
-
-/// Purges nothing.
-struct KeepAll;
-
-impl Purge for KeepAll {
-    fn enabled(&self) -> bool {
-        false
-    }
-    fn expired(&mut self, _: DbId, _: super::EntryRef<'_>) {}
 }
 
 /// Makes the table large enough for `additional` keys; see [`Batch::prepare`].

@@ -207,6 +207,6 @@ fn a_quiet_look_that_finds_nothing_is_the_last_one() {
     assert!(ks.work.until_compaction(u64::MAX).is_some());
     ks.work.compact_later(0);
     ks.work.settle(true);
-    while ks.maintain(&mut who, 1000, 0, &mut Keep) {}
+    while ks.maintain(&mut who, 1000, 0, &mut KeepAll) {}
     assert!(ks.work.until_compaction(u64::MAX).is_none());
 }

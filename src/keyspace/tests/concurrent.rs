@@ -21,9 +21,9 @@ fn resizer(ks: &Arc<Keyspace>, stop: &AtomicBool, most_bits: u8) -> u32 {
             bits = if up { bits + 1 } else { bits.saturating_sub(1) };
         }
         up = if bits >= most_bits { false } else { bits == 0 || up };
-        ks.maintain(&mut who, 300, 0, &mut Keep);
+        ks.maintain(&mut who, 300, 0, &mut KeepAll);
     }
-    settle(ks, &mut who, 0, &mut Keep);
+    settle(ks, &mut who, 0, &mut KeepAll);
     n
 }
 
@@ -61,7 +61,7 @@ fn each_thread_sees_its_own_keys_exactly_over_resizes_and_compaction() {
                         }
                         drop(batch);
                         if ks.needs_help() {
-                            ks.maintain(&mut who, 50, 0, &mut Keep);
+                            ks.maintain(&mut who, 50, 0, &mut KeepAll);
                         }
                         if round % 5000 == 100 {
                             assert!(who.enter_exclusive().is_exclusive());
@@ -185,7 +185,7 @@ fn the_helper_alone_gives_memory_back_when_keys_go() {
         let helper = scope.spawn(|| {
             let mut who = ks.register_helper();
             while !stop.load(Ordering::Relaxed) {
-                if !ks.maintain(&mut who, 500, 0, &mut Keep) {
+                if !ks.maintain(&mut who, 500, 0, &mut KeepAll) {
                     ks.wait_for_work(None);
                 }
             }
@@ -194,7 +194,7 @@ fn the_helper_alone_gives_memory_back_when_keys_go() {
         for i in 0..200_000_u32 {
             set(&who.enter(), 0, &i.to_le_bytes(), Content::Bytes(&[1; 100]), Meta::default());
             if ks.needs_help() {
-                ks.maintain(&mut who, 100, 0, &mut Keep);
+                ks.maintain(&mut who, 100, 0, &mut KeepAll);
             }
         }
         let full = ks.memory(&mut who);

@@ -38,7 +38,7 @@ fn waits(ks: &Arc<Keyspace>, who: &mut Participant, now_ms: &mut u64, times: u64
     if ks.work.is_watching() {
         ks.work.request_check();
     }
-    settle(ks, who, *now_ms, &mut Keep);
+    settle(ks, who, *now_ms, &mut KeepAll);
 }
 
 fn shards(who: &mut Participant) -> usize {
@@ -102,7 +102,7 @@ fn a_table_beyond_the_bound_does_not_grow_by_contention() {
     let n = if cfg!(miri) { 1_000 } else { 40_000 };
     for i in (0..n).step_by(50) {
         fill(&mut who, i..i + 50);
-        settle(&ks, &mut who, now, &mut Keep);
+        settle(&ks, &mut who, now, &mut KeepAll);
     }
     let before = shards(&mut who);
     for _ in 0..5 {
@@ -137,12 +137,12 @@ fn a_fill_that_swings_around_a_threshold_does_not_make_it_flap() {
     let mut who = ks.register_helper();
     let full = KEYS_PER_SHARD as u32 * 85 / 100;
     fill(&mut who, 0..full - 10);
-    settle(&ks, &mut who, 0, &mut Keep);
+    settle(&ks, &mut who, 0, &mut KeepAll);
     for _ in 0..50 {
         fill(&mut who, full - 10..full + 10);
-        settle(&ks, &mut who, 0, &mut Keep);
+        settle(&ks, &mut who, 0, &mut KeepAll);
         drop_keys(&mut who, full - 10..full + 10);
-        settle(&ks, &mut who, 0, &mut Keep);
+        settle(&ks, &mut who, 0, &mut KeepAll);
     }
     assert_eq!((ks.totals().generations, shards(&mut who)), (1, 2), "it grew once");
     // The same around the threshold below.
@@ -150,9 +150,9 @@ fn a_fill_that_swings_around_a_threshold_does_not_make_it_flap() {
     drop_keys(&mut who, empty + 10..full - 10);
     for _ in 0..50 {
         drop_keys(&mut who, empty - 10..empty + 10);
-        settle(&ks, &mut who, 0, &mut Keep);
+        settle(&ks, &mut who, 0, &mut KeepAll);
         fill(&mut who, empty - 10..empty + 10);
-        settle(&ks, &mut who, 0, &mut Keep);
+        settle(&ks, &mut who, 0, &mut KeepAll);
     }
     assert_eq!((ks.totals().generations, shards(&mut who)), (2, 1), "it shrank once");
 }
@@ -194,7 +194,7 @@ fn shards_beyond_a_mark_have_nobody_look_while_the_table_is_not() {
     // Around the threshold above: half of the shards are beyond the mark.
     let nearly = slots * 84 / 100;
     fill(&mut who, 0..nearly);
-    settle(&ks, &mut who, 0, &mut Keep);
+    settle(&ks, &mut who, 0, &mut KeepAll);
     assert_eq!(shards(&mut who), shards_wanted);
     let fills = who.enter().fills(0).expect("used").0;
     let mut asked = 0;
@@ -202,12 +202,12 @@ fn shards_beyond_a_mark_have_nobody_look_while_the_table_is_not() {
         drop_keys(&mut who, i..i + 1);
         fill(&mut who, nearly + i..nearly + i + 1);
         asked += u32::from(ks.needs_help());
-        settle(&ks, &mut who, 0, &mut Keep);
+        settle(&ks, &mut who, 0, &mut KeepAll);
     }
     assert_eq!(asked, 0, "{fills:?}");
     // Beyond it one is enough.
     fill(&mut who, 2 * slots..2 * slots + slots / 50);
     assert!(ks.needs_help());
-    settle(&ks, &mut who, 0, &mut Keep);
+    settle(&ks, &mut who, 0, &mut KeepAll);
     assert_eq!(shards(&mut who), 2 * shards_wanted);
 }

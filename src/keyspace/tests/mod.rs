@@ -25,15 +25,6 @@ impl Purge for Collect {
     }
 }
 
-pub(super) struct Keep;
-
-impl Purge for Keep {
-    fn enabled(&self) -> bool {
-        false
-    }
-    fn expired(&mut self, _: DbId, _: EntryRef<'_>) {}
-}
-
 pub(super) fn keyspace() -> Arc<Keyspace> {
     let reserve = if cfg!(miri) { 4 << 20 } else { 1 << 30 };
     let options = Options { reserve_bytes: reserve, seed: Some([1, 2, 3, 4]), ..Options::default() };
@@ -87,10 +78,10 @@ fn grows_and_shrinks_and_gives_back() {
             Meta::default(),
         );
         if i % 100 == 0 {
-            settle(&ks, &mut who, 0, &mut Keep);
+            settle(&ks, &mut who, 0, &mut KeepAll);
         }
     }
-    settle(&ks, &mut who, 0, &mut Keep);
+    settle(&ks, &mut who, 0, &mut KeepAll);
     let stats = who.enter().stats(0);
     assert_eq!(stats.keys, n as usize);
     assert_eq!(stats.state, State::Steady);
@@ -102,10 +93,10 @@ fn grows_and_shrinks_and_gives_back() {
     for i in (0..n).filter(|i| i % 20 != 0) {
         assert!(del(&who.enter(), 0, format!("key:{i}").as_bytes()));
         if i % 100 == 1 {
-            settle(&ks, &mut who, 0, &mut Keep);
+            settle(&ks, &mut who, 0, &mut KeepAll);
         }
     }
-    ks.purge(&mut who, 0, &mut Keep);
+    ks.purge(&mut who, 0, &mut KeepAll);
     let stats = who.enter().stats(0);
     assert_eq!(stats.keys, n.div_ceil(20) as usize);
     assert!(cfg!(miri) || stats.load_percent > 20.0, "{stats:?}");
@@ -116,7 +107,7 @@ fn grows_and_shrinks_and_gives_back() {
         assert_eq!(there, i % 20 == 0);
     }
     who.enter_exclusive().flush(0);
-    ks.purge(&mut who, 0, &mut Keep);
+    ks.purge(&mut who, 0, &mut KeepAll);
     let memory = ks.memory(&mut who);
     assert_eq!((memory.segments, memory.tables, memory.waiting_to_be_freed), (0, 0, 0));
 }
@@ -129,7 +120,7 @@ fn what_is_mostly_dead_is_compacted_without_rests() {
     let key = |i: u32| format!("key:{i}").into_bytes();
     for i in 0..8_000 {
         set(&who.enter(), 0, &key(i), Content::Bytes(&[b'v'; 900]), Meta::default());
-        settle(&ks, &mut who, 0, &mut Keep);
+        settle(&ks, &mut who, 0, &mut KeepAll);
     }
     assert!(!ks.has_to_move() && !ks.is_behind(&mut who));
     // A fifth is more than there should be, four fifths are far more.
@@ -137,7 +128,7 @@ fn what_is_mostly_dead_is_compacted_without_rests() {
     assert!(ks.has_to_move() && !ks.is_behind(&mut who));
     (0..8_000).filter(|i| i % 5 != 0 && i % 6 != 0).for_each(|i| assert!(del(&who.enter(), 0, &key(i))));
     assert!(ks.has_to_move() && ks.is_behind(&mut who));
-    settle(&ks, &mut who, 0, &mut Keep);
+    settle(&ks, &mut who, 0, &mut KeepAll);
     assert!(!ks.has_to_move() && !ks.is_behind(&mut who));
 }
 
@@ -304,7 +295,7 @@ fn random_keys_are_even_and_found_when_nearly_none_are_left() {
     let n = if cfg!(miri) { 300_usize } else { 3_000 };
     for i in 0..n {
         set(&who.enter(), 0, &i.to_le_bytes(), Content::Bytes(b""), Meta::default());
-        settle(&ks, &mut who, 0, &mut Keep);
+        settle(&ks, &mut who, 0, &mut KeepAll);
     }
     let rounds = if cfg!(miri) { 1_000 } else { 200_000 };
     let mut counts = vec![0_u32; n];
@@ -353,7 +344,7 @@ fn no_space_is_an_error_that_changes_nothing() {
         assert_eq!(get(&who.enter(), 0, &i.to_le_bytes()), Some(vec![5; 1000]));
         assert!(del(&who.enter(), 0, &i.to_le_bytes()));
     }
-    settle(&ks, &mut who, 0, &mut Keep);
+    settle(&ks, &mut who, 0, &mut KeepAll);
     set(&who.enter(), 0, b"again", Content::Bytes(&[6; 1000]), Meta::default());
 }
 
@@ -433,7 +424,7 @@ fn a_walk_moves_everything_and_loses_nothing() {
     for n in 0..count {
         set(&who.enter(), (n % 2) as DbId * 3, key(n).as_bytes(), Content::Bytes(&value(n)), Meta::default());
     }
-    while keyspace.maintain(&mut who, 1000, 0, &mut Keep) {}
+    while keyspace.maintain(&mut who, 1000, 0, &mut KeepAll) {}
     let mut renewal = Renewal::of_everything();
     let mut walk = Walk::default();
     let mut steps = 0;
@@ -442,7 +433,7 @@ fn a_walk_moves_everything_and_loses_nothing() {
         if steps == 5 {
             // A walk is a position in hash space, whatever engines there are.
             keyspace.force_resize(&mut who, 0, true);
-            while keyspace.maintain(&mut who, 1000, 0, &mut Keep) {}
+            while keyspace.maintain(&mut who, 1000, 0, &mut KeepAll) {}
         }
     }
     assert!(renewal.moved as usize > count / 3);

@@ -263,9 +263,9 @@ fn run(ops: Vec<Op>) {
                 }
             }
             Op::Resize { up } => _ = ks.force_resize(&mut who, 0, up),
-            Op::Step => _ = ks.maintain(&mut who, 0, 0, &mut Keep),
+            Op::Step => _ = ks.maintain(&mut who, 0, 0, &mut KeepAll),
             Op::Pack => _ = pack_all(&mut who),
-            Op::Maintain => settle(&ks, &mut who, 0, &mut Keep),
+            Op::Maintain => settle(&ks, &mut who, 0, &mut KeepAll),
             Op::Flush => {
                 who.enter_exclusive().flush(0);
                 twin.clear();
@@ -274,7 +274,7 @@ fn run(ops: Vec<Op>) {
         let loose = ks.loose(&mut who);
         assert!(loose.keys == twin.len() && loose.collections <= loose.keys);
     }
-    settle(&ks, &mut who, 0, &mut Keep);
+    settle(&ks, &mut who, 0, &mut KeepAll);
     pack_all(&mut who);
     pack_all(&mut who);
     let batch = who.enter();
@@ -333,7 +333,7 @@ fn nothing_is_lost_beside_changes() {
             if ks.force_resize(&mut who, 0, up) {
                 up = !up;
             }
-            ks.maintain(&mut who, 1000, 0, &mut Keep);
+            ks.maintain(&mut who, 1000, 0, &mut KeepAll);
         }
     });
     let mut who = ks.register();

@@ -40,7 +40,7 @@ fn a_large_database_is_estimated_from_a_part_of_it() {
         let value = vec![b'x'; if i % 4 == 0 { 100 } else { 10 }];
         set(&who.enter(), 0, format!("key:{i}").as_bytes(), Content::Bytes(&value), Meta::default());
         if i % 100 == 0 {
-            settle(&ks, &mut who, 0, &mut Keep);
+            settle(&ks, &mut who, 0, &mut KeepAll);
         }
     }
     let all = vec![(8, u64::from(n) * 3 / 4), (64, u64::from(n) / 4)];
@@ -59,7 +59,7 @@ fn a_large_database_is_estimated_from_a_part_of_it() {
 
 /// Until nothing waits to be freed.
 fn tidy(keyspace: &Keyspace, who: &mut Participant) {
-    while keyspace.maintain(who, 1000, 0, &mut Keep) || !keyspace.reclaim.trash.is_empty() {}
+    while keyspace.maintain(who, 1000, 0, &mut KeepAll) || !keyspace.reclaim.trash.is_empty() {}
 }
 
 #[test]

@@ -17,10 +17,10 @@ fn stored(seed: [u64; 4], keys: impl Iterator<Item = Vec<u8>>) -> (Arc<Keyspace>
         set(&who.enter(), 0, &key, Content::Bytes(b"v"), Meta::default());
         n += 1;
         if n % 64 == 0 {
-            settle(&ks, &mut who, 0, &mut Keep);
+            settle(&ks, &mut who, 0, &mut KeepAll);
         }
     }
-    settle(&ks, &mut who, 0, &mut Keep);
+    settle(&ks, &mut who, 0, &mut KeepAll);
     (ks, n)
 }
 
@@ -109,7 +109,7 @@ fn a_jump_of_the_load_takes_several_generations_in_one_go() {
             }
         }
         if ks.needs_help() {
-            ks.maintain(&mut who, 50, 0, &mut Keep);
+            ks.maintain(&mut who, 50, 0, &mut KeepAll);
         }
         let stats = who.enter().stats(0);
         if stats.shards >= 16 {
@@ -118,7 +118,7 @@ fn a_jump_of_the_load_takes_several_generations_in_one_go() {
     }
     // The newest table never was much fuller than it should be, though it grew by a factor of a thousand.
     assert!(worst < 120.0, "{worst} %");
-    settle(&ks, &mut ks.register_helper(), 0, &mut Keep);
+    settle(&ks, &mut ks.register_helper(), 0, &mut KeepAll);
     let stats = who.enter().stats(0);
     assert_eq!(stats.keys, n as usize);
     assert!(stats.load_percent < 90.0, "{stats:?}");
@@ -145,7 +145,7 @@ fn a_full_mapping_is_an_error_and_nothing_else() {
     let mut n = 0;
     while insert(&who.enter(), n).is_ok() {
         n += 1;
-        settle(&ks, &mut who, 0, &mut Keep);
+        settle(&ks, &mut who, 0, &mut KeepAll);
         assert!(n < 10_000, "it never fills up");
     }
     assert!(ks.is_nearly_full());
@@ -158,7 +158,7 @@ fn a_full_mapping_is_an_error_and_nothing_else() {
     for i in 0..n / 2 {
         assert!(del(&who.enter(), 0, &i.to_le_bytes()));
     }
-    ks.purge(&mut who, 0, &mut Keep);
+    ks.purge(&mut who, 0, &mut KeepAll);
     assert!(!ks.is_nearly_full());
     for i in 0..n / 4 {
         assert_eq!(insert(&who.enter(), i), Ok(()));
@@ -178,7 +178,7 @@ fn what_compaction_leaves_void_is_forgotten() {
     for i in (0..n).filter(|i| i % 20 != 0) {
         assert!(del(&who.enter(), 0, &name(i)));
     }
-    ks.purge(&mut who, 0, &mut Keep);
+    ks.purge(&mut who, 0, &mut KeepAll);
     let batch = who.enter();
     let engines = batch.engines(0).expect("used");
     let live = engines.space.live_bytes();
@@ -200,7 +200,7 @@ fn places_in_segments_that_became_empty_are_forgotten() {
         assert!(del(&who.enter(), 0, &i.to_le_bytes()));
     }
     assert!(cfg!(miri) || listed_bytes(&who.enter()) > 100_000);
-    ks.purge(&mut who, 0, &mut Keep);
+    ks.purge(&mut who, 0, &mut KeepAll);
     assert_eq!(listed_bytes(&who.enter()), 0);
 }
 

@@ -93,9 +93,9 @@ fn run(ops: Vec<Op>) {
             Op::Resize { up } => {
                 ks.force_resize(&mut who, 0, up);
             }
-            Op::Maintain => settle(&ks, &mut who, 0, &mut Keep),
+            Op::Maintain => settle(&ks, &mut who, 0, &mut KeepAll),
             Op::Step => {
-                ks.maintain(&mut who, 0, 0, &mut Keep);
+                ks.maintain(&mut who, 0, 0, &mut KeepAll);
             }
             Op::Purge => {
                 let mut purged = Collect::default();

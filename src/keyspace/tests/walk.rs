@@ -61,7 +61,7 @@ fn each_part_of_each_entry_is_met_once() {
     let mut who = ks.register_helper();
     let keys = if cfg!(miri) { 40 } else { 1500 };
     fill(&mut who, 3, keys);
-    settle(&ks, &mut who, 0, &mut Keep);
+    settle(&ks, &mut who, 0, &mut KeepAll);
     for granted in [1, 7, 1000] {
         let (mut counter, mut walk) = (Counter::default(), Walk::default());
         while step(&mut who, &mut walk, &mut counter, granted) {}
@@ -107,13 +107,13 @@ proptest! {
         let mut who = ks.register_helper();
         let keys = if cfg!(miri) { 30 } else { 900 };
         fill(&mut who, 0, keys);
-        settle(&ks, &mut who, 0, &mut Keep);
+        settle(&ks, &mut who, 0, &mut KeepAll);
         let (mut counter, mut walk) = (Counter::default(), Walk::default());
         for op in ops {
             match op {
                 Op::Walk { granted } => _ = step(&mut who, &mut walk, &mut counter, granted),
                 Op::Resize { up } => _ = ks.force_resize(&mut who, 0, up),
-                Op::Move => _ = ks.maintain(&mut who, 0, 0, &mut Keep),
+                Op::Move => _ = ks.maintain(&mut who, 0, 0, &mut KeepAll),
             }
         }
         while step(&mut who, &mut walk, &mut counter, 50) {}

@@ -289,7 +289,6 @@ pub struct Clients {
     all: RwLock<BTreeMap<ClientId, Arc<ClientHandle>>>,
     next_id: AtomicU64,
     count: AtomicUsize,
-    arrived: tokio::sync::Notify,
     /// Messages that were dropped.
     lost: Arc<AtomicU64>,
     per_worker: Box<[AtomicUsize]>,
@@ -303,7 +302,6 @@ impl Clients {
             all: RwLock::default(),
             next_id: AtomicU64::new(0),
             count: AtomicUsize::new(0),
-            arrived: tokio::sync::Notify::new(),
             lost: Arc::default(),
             per_worker: (0..workers).map(|_| AtomicUsize::new(0)).collect(),
             ledger: Arc::default(),
@@ -326,14 +324,6 @@ impl Clients {
         self.reset_evicted();
     }
 
-    /// Sleeps until a client connects.
-    pub async fn wait_for_any(&self) {
-        let arrival = self.arrived.notified();
-        if self.count() == 0 {
-            arrival.await;
-        }
-    }
-
     /// Number of connected clients.
     pub fn count(&self) -> usize {
         self.count.load(Relaxed)
@@ -351,7 +341,6 @@ impl Clients {
         let id = self.next_id.fetch_add(1, Relaxed) + 1;
         let handle = Arc::new(self.handle(id, new));
         self.all.write().insert(id, Arc::clone(&handle));
-        self.arrived.notify_waiters();
         Some(handle)
     }
 

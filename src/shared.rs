@@ -153,6 +153,8 @@ pub struct Shared {
     pub errands: tokio::sync::Notify,
     /// Tells workers to give up what they keep of freed memory.
     pub caches: tokio::sync::Notify,
+    /// Until when nobody has to look at the time limits of clients.
+    pub time_limits: crate::server::sweep::TimeLimits,
     /// Wakes the thread that does what workers must not.
     pub helper: crate::server::helper::Mailbox,
 }
@@ -207,6 +209,7 @@ impl Shared {
             clock_steps: tokio::sync::watch::Sender::new(()),
             errands: tokio::sync::Notify::new(),
             caches: tokio::sync::Notify::new(),
+            time_limits: crate::server::sweep::TimeLimits::default(),
             helper: crate::server::helper::Mailbox::default(),
             config: Arc::new(ArcSwap::from_pointee(config)),
         }

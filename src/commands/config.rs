@@ -241,7 +241,9 @@ fn follow(shared: &Shared, changed: &[&'static Setting]) {
                 for client in shared.clients.list() {
                     crate::clients::apply_output_limit(&client, &config);
                 }
+                shared.time_limits.look();
             }
+            "timeout" | "partial-frame-timeout" => shared.time_limits.look(),
             _ => {}
         }
     }

@@ -6,6 +6,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
 use crate::blocking::{Answer, Kept, Kinds, LIST, Name, OTHER, PutBack, STREAM, Wait, Waiter, ZSET};
 use crate::clients::State;
@@ -197,6 +198,8 @@ fn finished(env: Env<'_>, kept: &Kept, worker: u16, took_ns: u64) {
 /// The waiter has its answer: its owner is told.
 fn tell(waiter: &Waiter) {
     let client = &waiter.what.client;
+    // It was not idle, however long it waited: `timeout` counts from now.
+    client.figures.last_ms.store(clock::mono_ms(), Relaxed);
     client.clear(State::BLOCKED);
     client.wake();
 }

@@ -19,6 +19,7 @@ use crate::protocol::{OutBuf, Requests};
 use crate::server::alarm::Alarm;
 use crate::server::batch::{Runner, Slice};
 use crate::server::connection::{Connection, Desk, SCRATCH_BYTES, panic_text};
+use crate::server::sweep;
 use crate::server::turns::MailTurns;
 use crate::shared::Shared;
 use crate::sys::readiness;
@@ -94,7 +95,7 @@ async fn serve(shared: Arc<Shared>, index: u16, mut inlets: Inlets) -> io::Resul
     tokio::task::spawn_local(expire(Rc::clone(&worker), Alarm::new()?));
     if index == 0 {
         tokio::task::spawn_local(run_errands(Rc::clone(&worker)));
-        tokio::task::spawn_local(crate::server::sweep::run(Arc::clone(&shared)));
+        tokio::task::spawn_local(sweep::run(Arc::clone(&shared)));
     }
     let mut shutdown = shared.watch_shutdown();
     loop {
@@ -159,6 +160,7 @@ impl Worker {
         };
         self.shared.stats.lane(self.index).connections += 1;
         crate::clients::apply_output_limit(&handle, &config);
+        sweep::came_into_force(&handle, &self.shared);
         if let Stream::Tcp(tcp) = &stream {
             let _ = tcp.set_nodelay(true);
             keepalive(tcp, config.tcp_keepalive);

@@ -12,6 +12,7 @@ use crate::protocol::Reply;
 use crate::protocol::limits::{Limits, ProtocolError};
 use crate::protocol::request::Progress;
 use crate::server::batch::Work;
+use crate::server::sweep;
 use crate::sys::socket::Stream;
 use crate::values::Blob;
 
@@ -235,6 +236,9 @@ impl Connection {
         if complete || !begun || received - self.partial_mark >= PARTIAL_PROGRESS {
             self.partial_mark = received;
             figures.partial_since_ms.store(clock::mono_ms().max(1), Relaxed);
+            if !begun {
+                sweep::came_into_force(&self.session.handle, &self.shared);
+            }
         }
     }
 }

@@ -84,6 +84,31 @@ fn nothing_moves_by_itself_when_that_is_turned_off() {
     assert_eq!(digest(&mut client), before);
 }
 
+/// Bytes in memory that are in no file.
+fn anonymous(server: &Server) -> u64 {
+    let text = std::fs::read_to_string(format!("/proc/{}/smaps_rollup", server.pid()))
+        .expect("figures of the server");
+    let kib = text.lines().find_map(|line| line.strip_prefix("Anonymous:")?.trim().strip_suffix(" kB"));
+    kib.expect("its anonymous memory").trim().parse::<u64>().expect("a number") << 10
+}
+
+/// Every other piece of three pages stays, so no run of pages becomes free.
+#[test]
+fn holes_between_what_stays_go_back_where_it_stands() {
+    let server = Options::tandem().set("activedefrag", "no").start();
+    let mut client = server.client();
+    let value = "x".repeat(12_000);
+    send(&mut client, (0..2000).map(|n| format!("SET {n} {value}")));
+    let full = anonymous(&server);
+    assert!(full > 2000 * 12_000);
+    send(&mut client, (0..2000).step_by(2).map(|n| format!("DEL {n}")));
+    wait_until("their memory is free", PATIENCE, || anonymous(&server) < full - 1000 * 11_000);
+    assert_eq!(figure(&mut client, "active_defrag_hits"), 0);
+    for n in (1..2000).step_by(2) {
+        assert_eq!(client.command(&format!("GET {n}")).text(), value);
+    }
+}
+
 /// Timers name hashes, not places: those of keys that the helper thread evicted are in wheels of workers that it cannot reach.
 #[test]
 fn timers_of_evicted_keys_go() {

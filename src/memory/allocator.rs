@@ -63,7 +63,7 @@ pub fn figures() -> Figures {
         return Figures::default();
     }
     Figures {
-        allocated: stats::allocated::read().unwrap_or(0).saturating_sub(cached()),
+        allocated: stats::allocated::read().unwrap_or(0).saturating_sub(cached() + holes::taken()),
         active: stats::active::read().unwrap_or(0),
         resident: stats::resident::read().unwrap_or(0),
     }

@@ -9,15 +9,23 @@
 use std::ffi::c_void;
 use std::ops::Range;
 use std::ptr::NonNull;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use rustix::mm::{Advice, madvise};
 use rustix::param::page_size;
 use tikv_jemalloc_ctl::{epoch, raw};
 use tikv_jemalloc_sys::{MALLOCX_ARENA, MALLOCX_TCACHE_NONE, mallocx, sdallocx};
 
-/// Most that is taken of one size at a time, in pieces and in bytes: these count as in use meanwhile.
+/// Most pieces of one size that are taken.
 const PIECES_MAX: usize = 2048;
-const BYTES_MAX: usize = 4 << 20;
+
+/// Bytes of pieces that are taken now: handed out, but not in use.
+static TAKEN: AtomicUsize = AtomicUsize::new(0);
+
+/// These do not count as allocated.
+pub(super) fn taken() -> usize {
+    TAKEN.load(Relaxed)
+}
 
 /// A walk over the sizes of all arenas.
 #[derive(Debug, Default)]
@@ -83,8 +91,7 @@ fn free_pieces(arena: usize, size: usize) -> Option<Pieces> {
     let in_run = unsafe { raw::read_mib::<u32>(&of_size(b"arenas.bin.0.nregs\0")?) }.ok()? as usize;
     let all = bin(b"stats.arenas.0.bins.0.curslabs\0")?.checked_mul(in_run)?;
     let free = all.saturating_sub(bin(b"stats.arenas.0.bins.0.curregs\0")?);
-    let most = PIECES_MAX.min(BYTES_MAX / bytes.max(1));
-    Some(Pieces { arena: u32::try_from(arena).ok()?, size: bytes, free: free.min(most) })
+    Some(Pieces { arena: u32::try_from(arena).ok()?, size: bytes, free: free.min(PIECES_MAX) })
 }
 
 /// Takes these pieces, forgets the pages that they cover whole, and frees them; the bytes of those pages.
@@ -92,6 +99,7 @@ fn forget(Pieces { arena, size, free }: Pieces) -> usize {
     // Past this thread's cache: what is in there cannot be told from what is in the runs.
     let flags = MALLOCX_ARENA(arena as usize) | MALLOCX_TCACHE_NONE;
     let mut pieces: Vec<NonNull<u8>> = Vec::with_capacity(free);
+    TAKEN.fetch_add(free * size, Relaxed);
     for _ in 0..free {
         // SAFETY: a size above zero, and flags without a value that could be wrong.
         let Some(piece) = NonNull::new(unsafe { mallocx(size, flags) }.cast()) else { break };
@@ -111,6 +119,7 @@ fn forget(Pieces { arena, size, free }: Pieces) -> usize {
         // SAFETY: allocated above, with this size and these flags, and not freed since.
         unsafe { sdallocx(piece.as_ptr().cast(), size, flags) };
     }
+    TAKEN.fetch_sub(free * size, Relaxed);
     bytes
 }
 

@@ -105,12 +105,13 @@ impl Quicklist {
             + self.chunks.front().map_or(0, |c| c.nodes.capacity() * size_of::<Node>()) * self.chunks.len()
     }
 
-    /// Moves nodes from the `from`th on, as far as that is granted; where to go on.
-    /// What a snapshot shares stays where it is.
+    /// Moves parts from the `from`th on, as far as that is granted; where to go on. The ring of chunks is part 0, and the
+    /// nth node part n + 1. What a snapshot shares stays where it is.
     pub fn renew(&mut self, from: usize, renewal: &mut Renewal) -> Option<usize> {
         if from == 0 {
             renewal.ring(&mut self.chunks);
         }
+        let from = from.saturating_sub(1);
         let mut at = 0;
         for chunk in &mut self.chunks {
             let nodes = chunk.nodes.len();
@@ -119,7 +120,7 @@ impl Quicklist {
                 continue;
             }
             if renewal.is_spent() {
-                return Some(at.max(from));
+                return Some(at.max(from) + 1);
             }
             let Some(ring) = chunk.nodes.own_mut() else {
                 renewal.pass();
@@ -131,7 +132,7 @@ impl Quicklist {
             }
             for node in ring.iter_mut().skip(from.saturating_sub(at)) {
                 if renewal.is_spent() {
-                    return Some(at.max(from));
+                    return Some(at.max(from) + 1);
                 }
                 node.pack.renew(renewal);
                 at = at.max(from) + 1;

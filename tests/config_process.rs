@@ -58,6 +58,13 @@ fn check_config() {
     std::fs::write(directory.path().join("sidecar.yaml"), "listen:\n  port: 70\n").unwrap();
     let (_, out, _) = tandem(directory.path(), &["--check-config", "--config", "sidecar.yaml"], "");
     assert!(out.contains("tcp 127.0.0.1:70\n"), "{out}");
+    std::fs::write(directory.path().join("redis.conf"), "port 71\n").unwrap();
+    for args in [["redis.conf", "--check-config"], ["--check-config", "redis.conf"]] {
+        let (_, out, error) = tandem(directory.path(), &args, "");
+        assert!(out.contains(":71\n"), "{out}{error}");
+    }
+    let (_, out, _) = tandem(directory.path(), &["--check-config", "-"], "port 72\n");
+    assert!(out.contains(":72\n"), "{out}");
     let (code, out, _) = tandem(directory.path(), &["--check-config"], "");
     assert_eq!(code, 0);
     assert!(out.contains("tcp 127.0.0.1:70\n"), "the file of the directory counts: {out}");

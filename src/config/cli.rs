@@ -62,12 +62,14 @@ fn parts(args: &[OsString]) -> Result<Parts, ConfigError> {
     let mut words = args.iter().map(|arg| arg.as_bytes()).enumerate().peekable();
     // Whether the option at hand still lacks its value, which then may begin with `--`.
     let mut wants_value = false;
+    // The place of the file: in front of all options but the one that only asks about it.
+    let first = args.iter().take_while(|arg| arg.as_bytes().eq_ignore_ascii_case(b"--check-config")).count();
     while let Some((index, word)) = words.next() {
         let next = words.peek().map(|(_, next)| *next);
-        if word == b"-" && (index == 0 || next.is_none()) {
+        if word == b"-" && (index == first || next.is_none()) {
             parts.stdin = true;
-        } else if index == 0 && !word.starts_with(b"-") {
-            parts.file = Some(PathBuf::from(&args[0]));
+        } else if index == first && !word.starts_with(b"-") {
+            parts.file = Some(PathBuf::from(&args[first]));
         } else if wants_value || !word.starts_with(b"--") {
             match parts.options.last_mut() {
                 Some(option) => option.push(word.to_vec()),

@@ -4,7 +4,17 @@ use std::fmt::Write as _;
 
 use super::{Config, SETTINGS, Setting, Spec, Status};
 
-/// Where the shipped sidecar.yaml differs from the defaults, which are redis-server's, and why.
+/// The settings of Redis whose defaults here are not redis-server's: theirs, and why.
+pub const DIFFERENT: [(&str, &str, &str); 6] = [
+    ("bind", "* -::*", "a sidecar serves its own machine; not so when started as redis-server is"),
+    ("unixsocketperm", "0", "its owner and their group alone"),
+    ("save", "3600 1 300 100 60 10000", "there are no snapshots yet"),
+    ("activedefrag", "no", "memory goes back without being asked"),
+    ("active-defrag-ignore-bytes", "100mb", "in small key spaces too"),
+    ("active-defrag-cycle-min", "1", "memory is back within seconds"),
+];
+
+/// Where the shipped sidecar.yaml differs from the defaults, and why.
 pub const SHIPPED: [(&str, &str, &str); 3] = [
     ("unixsocket", "/tmp/tandem.sock", "so that there is something to try"),
     ("maxmemory", "auto", "a sidecar stays within its container"),
@@ -16,7 +26,8 @@ pub fn sidecar_yaml() -> String {
     let mut out = String::from(
         "# tandem reads this file when it is started beside it, or by: tandem --config sidecar.yaml\n\
          #\n\
-         # Every setting is here with its default. Sizes take units: 1k = 1000 bytes, 1kb = 1024, also mb, gb, tb.\n\
+         # Every setting is here with its default, unless a line says otherwise.\n\
+         # Sizes take units: 1k = 1000 bytes, 1kb = 1024, also mb, gb, tb.\n\
          # CONFIG GET, CONFIG SET and flags (--maxclients 500) use the same names without the group.\n\
          # This file is written from the program; ranges and reasons are in docs/configuration.md.\n",
     );
@@ -102,6 +113,16 @@ fn yaml_quoted(value: &str) -> String {
 /// The manual page.
 pub fn manual() -> String {
     let mut out = String::from(MANUAL_HEAD);
+    for (name, theirs, why) in DIFFERENT {
+        let ours =
+            SETTINGS.iter().find(|setting| setting.name() == name).map_or("", |setting| setting.default);
+        let ours = if ours.is_empty() { "empty".to_owned() } else { format!("`{ours}`") };
+        let _ = writeln!(out, "| `{name}` | {ours} | `{theirs}` | {why} |");
+    }
+    out.push_str(SHIPPED_HEAD);
+    for (name, value, why) in SHIPPED {
+        let _ = writeln!(out, "| `{name}` | `{value}` | {why} |");
+    }
     let mut group = None;
     for setting in SETTINGS {
         if group != Some(setting.group) {
@@ -153,7 +174,17 @@ Lists (`bind`, `save`, …) may be a YAML list or one text with blanks between t
 bytes, `1kb` is 1024; also m, mb, g, gb, t, tb. Settings under *changes* are `live` (`CONFIG SET`), `start` (only read at
 the start), or `protected` (live, and clients need `enable-protected-configs`).
 
-Where a default differs from redis-server's: `bind` is loopback only, `unixsocketperm` is 660, `save` is empty.
+Defaults are redis-server's but for these:
+
+| setting | default | redis-server | because |
+|---|---|---|---|
+";
+
+const SHIPPED_HEAD: &str = "
+The sidecar.yaml of this repository has every setting with its default but for these:
+
+| setting | there | because |
+|---|---|---|
 ";
 
 fn manual_row(setting: &Setting) -> String {

@@ -213,19 +213,24 @@ fn restore_answers_as_redis_does() {
         call(client, &[b"RESTORE", b"idle", b"0", &good, b"IDLETIME", b"1000"]);
         let idle = client.command("OBJECT IDLETIME idle").int().expect("a number");
         assert!((1000..1010).contains(&idle), "{idle}");
-        client.command("PUBLISH __keyevent@end end");
-        let mut seen = Vec::new();
-        loop {
-            let message = events.read().expect("a message").value.items();
-            let (channel, key) = (message[2].text(), message[3].text());
-            if key == "end" {
-                break;
-            }
-            seen.push(format!("{channel} {key}"));
-        }
+        let seen = events_so_far(client, events);
         let want = ["restore k", "restore k", "restore k", "del k", "restore k", "restore k", "restore idle"];
         let want: Vec<String> = want.iter().map(|event| format!("__keyevent@0__:{event}")).collect();
         assert_eq!(seen, want);
+    }
+}
+
+/// What the client that is subscribed to the events of keys has heard.
+fn events_so_far(client: &mut Client, events: &mut Client) -> Vec<String> {
+    client.command("PUBLISH __keyevent@end end");
+    let mut seen = Vec::new();
+    loop {
+        let message = events.read().expect("a message").value.items();
+        let (channel, key) = (message[2].text(), message[3].text());
+        if key == "end" {
+            return seen;
+        }
+        seen.push(format!("{channel} {key}"));
     }
 }
 

@@ -81,24 +81,7 @@ impl Compare {
             Compare::Numbers => {
                 ours.raw.first() == theirs.raw.first() && normal(&ours.value) == normal(&theirs.value)
             }
-            Compare::StreamInfo => {
-                let facts = |reply: &Reply| {
-                    let mut facts = reply.value.items();
-                    let mut take = |name: &str| {
-                        let at = facts.iter().position(|fact| fact.text() == name)?;
-                        facts.remove(at + 1).int()
-                    };
-                    let (nodes, _) = (take("radix-tree-keys"), take("radix-tree-nodes"));
-                    (nodes, facts)
-                };
-                let ((ours_nodes, ours_facts), (their_nodes, their_facts)) = (facts(ours), facts(theirs));
-                // Redis keeps the node that a trim by MINID emptied, if its last entry was deleted before.
-                let spare = their_nodes.zip(ours_nodes).map_or(0, |(theirs, ours)| theirs - ours);
-                ours.raw.first() == theirs.raw.first()
-                    && !ours.raw.starts_with(b"-")
-                    && ours_facts == their_facts
-                    && (0..=1).contains(&spare)
-            }
+            Compare::StreamInfo => same_stream(ours, theirs),
             Compare::Near(tolerance) => near(&ours.value, &theirs.value, tolerance),
             Compare::EachNear(_) if both_refuse(&ours.value, &theirs.value) => true,
             Compare::EachNear(tolerance) => {
@@ -135,6 +118,26 @@ impl Compare {
             }
         }
     }
+}
+
+/// XINFO STREAM, but for how many nodes there are.
+fn same_stream(ours: &Reply, theirs: &Reply) -> bool {
+    let facts = |reply: &Reply| {
+        let mut facts = reply.value.items();
+        let mut take = |name: &str| {
+            let at = facts.iter().position(|fact| fact.text() == name)?;
+            facts.remove(at + 1).int()
+        };
+        let (nodes, _) = (take("radix-tree-keys"), take("radix-tree-nodes"));
+        (nodes, facts)
+    };
+    let ((ours_nodes, ours_facts), (their_nodes, their_facts)) = (facts(ours), facts(theirs));
+    // Redis keeps the node that a trim by MINID emptied, if its last entry was deleted before.
+    let spare = their_nodes.zip(ours_nodes).map_or(0, |(theirs, ours)| theirs - ours);
+    ours.raw.first() == theirs.raw.first()
+        && !ours.raw.starts_with(b"-")
+        && ours_facts == their_facts
+        && (0..=1).contains(&spare)
 }
 
 fn both_refuse(ours: &Value, theirs: &Value) -> bool {

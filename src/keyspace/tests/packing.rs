@@ -43,6 +43,21 @@ fn change(batch: &Batch<'_>, key: &[u8], f: impl FnOnce(&mut List)) -> bool {
     true
 }
 
+/// Takes what is at one key to another; false without it.
+fn rename(who: &mut Participant, from: &[u8], to: &[u8]) -> bool {
+    let taken = {
+        let batch = who.enter();
+        let hash = batch.hash_key(from);
+        let mut guard = batch.lock(0, hash);
+        guard.find(hash, from).map(|pos| guard.take(pos))
+    };
+    let there = taken.is_some();
+    if let Some((taken, meta)) = taken {
+        set(&who.enter(), 0, to, taken.into_content(&mut Vec::new()), meta);
+    }
+    there
+}
+
 fn is_packed(batch: &Batch<'_>, key: &[u8]) -> bool {
     let hash = batch.hash_key(key);
     let guard = batch.lock(0, hash);
@@ -246,18 +261,9 @@ fn run(ops: Vec<Op>) {
                 assert_eq!(del(&who.enter(), 0, &name(key)), twin.remove(&key).is_some());
             }
             Op::Take { from, to } => {
-                if from == to {
-                    continue;
-                }
-                let taken = {
-                    let batch = who.enter();
-                    let hash = batch.hash_key(&name(from));
-                    let mut guard = batch.lock(0, hash);
-                    guard.find(hash, &name(from)).map(|pos| guard.take(pos))
-                };
-                assert_eq!(taken.is_some(), twin.contains_key(&from));
-                if let Some((taken, meta)) = taken {
-                    set(&who.enter(), 0, &name(to), taken.into_content(&mut Vec::new()), meta);
+                let moved = from != to && rename(&mut who, &name(from), &name(to));
+                assert_eq!(moved, from != to && twin.contains_key(&from));
+                if moved {
                     let held = twin.remove(&from).expect("there");
                     twin.insert(to, held);
                 }

@@ -72,11 +72,13 @@ impl Bell {
         !self.0.swap(true, Relaxed)
     }
 
-    fn rings(&self) -> bool {
+    /// Whether somebody has asked.
+    pub fn rings(&self) -> bool {
         self.0.load(Relaxed)
     }
 
-    fn stop(&self) {
+    /// It was heard.
+    pub fn stop(&self) {
         self.0.store(false, Relaxed);
     }
 }
@@ -293,7 +295,8 @@ impl Defragger {
     }
 }
 
-fn let_go_of_code() {
+/// Unmaps pages of code, unless the process is so large that they do not matter.
+pub fn let_go_of_code() {
     if process::resident() > SMALL_PROCESS {
         return;
     }

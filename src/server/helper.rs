@@ -21,6 +21,7 @@ use crate::server::connection::panic_text;
 use crate::server::defrag::{Bell, Defragger};
 use crate::server::pace::{Pace, Reading};
 use crate::server::packing::Packer;
+use crate::server::quiet::Quiet;
 use crate::shared::Shared;
 use crate::values::Value;
 
@@ -72,6 +73,8 @@ pub struct Mailbox {
     evict: std::sync::atomic::AtomicBool,
     /// Somebody saw that much of the allocator's pages is unused.
     pub fragmented: Bell,
+    /// Commands are run.
+    pub in_use: Bell,
 }
 
 impl Mailbox {
@@ -250,6 +253,7 @@ fn work(shared: &Shared) {
     let mut worked = false;
     let mut defragger = Defragger::default();
     let mut packer = Packer::default();
+    let mut quiet = Quiet::default();
     loop {
         worked |= shared.helper.empty(shared, &mut room);
         room.bound_unused(shared, true);
@@ -306,8 +310,11 @@ fn work(shared: &Shared) {
                 allocator::flush_thread();
             }
             // What the packer frees the defragger is to look at.
-            let rest =
-                [packer.step(shared, &mut participant), defragger.step(shared, &mut participant, tidied)];
+            let rest = [
+                packer.step(shared, &mut participant),
+                defragger.step(shared, &mut participant, tidied),
+                quiet.step(shared),
+            ];
             shared.keyspace.wait_for_work(rest.into_iter().flatten().min());
         }
     }

@@ -12,6 +12,7 @@ pub mod listen;
 mod pace;
 mod packing;
 mod process;
+mod quiet;
 mod start;
 pub mod sweep;
 pub mod tcp;

@@ -46,6 +46,9 @@ impl Runner {
         if let Some(used) = used {
             shared.memory.calibrate(used.allocator.allocated);
             lane.local.room.calibrated(shared, used.now as u64);
+            if shared.helper.in_use.ring() {
+                shared.keyspace.wake_helper();
+            }
         }
         if room::wants_look_at_pressure(shared, config.load(), now) {
             shared.helper.ask_pressure();

@@ -215,7 +215,7 @@ unsafe impl<T> Allocation for Arc<T> {
 const ALONE_BYTES: usize = 14 << 10;
 
 /// How full pages have to be for a piece in them to stay.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Fill {
     /// A piece is moved from pages of which less than this percentage is in use …
     percent: usize,
@@ -226,7 +226,7 @@ pub struct Fill {
 impl Fill {
     /// What is worth its copies while much changes.
     pub const USUAL: Fill = Fill { percent: 85, percent_of_all: 92 };
-    /// What a process at rest leaves.
+    /// What a small process leaves that is at rest.
     pub const TIGHT: Fill = Fill { percent: 95, percent_of_all: 98 };
 }
 

@@ -26,8 +26,9 @@ use crate::sys::startup;
 const SLICE_US: u64 = 200;
 /// Looks at the figures are at least so far apart, as each takes some ten microseconds.
 const BETWEEN_LOOKS_NS: u64 = 200_000_000;
-/// Bytes of segments given back after which pages of code go too; and the size above which they do not matter.
+/// Bytes of segments given back after which pages of code go too.
 const GIVEN_MUCH: u64 = 4 << 20;
+/// Above this size some hundred KiB do not matter, of code or between survivors.
 const SMALL_PROCESS: usize = 64 << 20;
 /// How long after that, or after a walk, they go; and again so often, as the allocator's thread, timers and packing come
 /// to rest later.
@@ -60,6 +61,12 @@ fn effort(config: &Config, figures: &allocator::Figures, thorough: bool) -> Effo
         cycle_min: config.active_defrag_cycle_min,
         cycle_max: config.active_defrag_cycle_max,
     }
+}
+
+/// How full pages are to be after a walk. What is between may cost a copy of nearly all there is: where that is little, and
+/// would not be done again and again.
+fn fill(calm: bool, figures: &allocator::Figures) -> Fill {
+    if calm && figures.allocated <= SMALL_PROCESS { Fill::TIGHT } else { Fill::USUAL }
 }
 
 /// A request to look at the fragmentation.
@@ -118,8 +125,10 @@ pub struct Defragger {
     next_look_ns: u64,
     /// When the thorough look is due, if it stays calm, and when in any case.
     thorough_ns: Option<(u64, u64)>,
-    /// What goes on is one.
+    /// What goes on is one …
     thorough: bool,
+    /// … and nobody frees much meanwhile.
+    calm: bool,
     /// What is free between pieces in use goes too, after a thorough look.
     holes: Option<Holes>,
     /// Unused bytes that the last one left.
@@ -174,7 +183,7 @@ impl Defragger {
             }
             State::Flushing => {
                 self.walks = 0;
-                self.renewal.fill_up_to(if self.thorough { Fill::TIGHT } else { Fill::USUAL });
+                self.renewal.fill_up_to(fill(self.calm, &figures));
                 self.state = State::Walking(Walk::default());
                 Some(Duration::ZERO)
             }
@@ -228,6 +237,7 @@ impl Defragger {
             self.state = State::AtRest;
             self.let_go = Some(LetGo::new(shared, clock::mono_ns()));
         }
+        self.calm = false;
         if std::mem::take(&mut self.thorough) {
             self.holes = Some(Holes::default());
         }
@@ -244,7 +254,7 @@ impl Defragger {
         let rings = bell.rings();
         if self.thorough_ns.is_some_and(|(calm, at_last)| if rings { at_last <= now } else { calm <= now }) {
             self.thorough_ns = None;
-            self.thorough = true;
+            (self.thorough, self.calm) = (true, !rings);
             if shared.identities.has_stale() {
                 shared.caches.notify_waiters();
             }
@@ -285,7 +295,7 @@ impl Defragger {
         shared.caches.notify_waiters();
         std::thread::sleep(FLUSH);
         let mut walk = Walk::default();
-        self.renewal.fill_up_to(Fill::TIGHT);
+        self.renewal.fill_up_to(fill(true, &allocator::figures()));
         let began = clock::mono_ns();
         let before = (self.renewal.moved, self.renewal.kept);
         while !shared.keyspace.is_migrating() && slice(shared, who, &mut walk, &mut self.renewal) {}
@@ -355,6 +365,24 @@ mod tests {
         }
         let often = thorough.iter().filter(|is| **is).count() as u64;
         assert_eq!(often, 100 * BETWEEN_LOOKS_NS / (CALM_MAX_NS + BETWEEN_LOOKS_NS));
+    }
+
+    #[test]
+    fn pages_are_filled_up_where_that_is_little_work_and_is_not_undone_at_once() {
+        let (shared, mut defragger) = (shared(), Defragger::default());
+        let figures = |allocated| allocator::Figures { allocated, ..Default::default() };
+        let start = 10 * CALM_MAX_NS;
+        shared.helper.fragmented.ring();
+        assert!(defragger.looks(&shared, start) && defragger.looks(&shared, start + CALM_NS));
+        assert_eq!(fill(defragger.calm, &figures(50 << 20)), Fill::TIGHT);
+        assert_eq!(fill(defragger.calm, &figures(70 << 20)), Fill::USUAL);
+        defragger.rest(&shared, &figures(50 << 20));
+        for round in 0..100 {
+            shared.helper.fragmented.ring();
+            assert!(defragger.looks(&shared, start + CALM_MAX_NS + round * BETWEEN_LOOKS_NS));
+            assert_eq!(fill(defragger.calm, &figures(50 << 20)), Fill::USUAL, "much is freed all the time");
+        }
+        assert!(defragger.thorough);
     }
 
     #[test]

@@ -22,8 +22,8 @@
 //! A small collection that is left alone becomes packed (pack.rs): its one run of bytes is the value area, and is read
 //! there. To be changed it is copied; what keeps the entry's size is written back, anything else brings it out of line.
 //!
-//! MARK says of a string that OBJECT ENCODING is raw; of a packed set that its bytes are an intset; and of a value out of
-//! line that it was changed since pack.rs last came by.
+//! MARK says of a string that OBJECT ENCODING is raw; of a packed set that its bytes are an intset; and of another packed
+//! collection, and of a value out of line, that it was changed since pack.rs last came by.
 //!
 //! A living entry owns its value and its key's box. A dead one owns nothing.
 #![allow(unsafe_code)] // typed access to raw places
@@ -41,7 +41,7 @@ use super::Meta;
 use super::arena::Delta;
 use super::hash::{Hasher, KeyHash};
 use super::segment::{Ref, Segments, UNIT};
-use crate::values::{Kind, Lent, Packed, Value};
+use crate::values::{Kind, Lent, PACKED_MAX, Packed, Value};
 use std::marker::PhantomData;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, Ordering::Relaxed};
@@ -64,7 +64,7 @@ pub(super) const KEY_PACKED_MAX: usize = 255;
 pub(super) const VALUE_PACKED_MAX: usize = 1024;
 /// Most bytes of a collection that stand in its entry. A segment has room for sixteen of them, so what is left over at its
 /// end is less than an allocator would round up.
-pub(super) const COLLECTION_PACKED_MAX: usize = 4096;
+pub(super) const COLLECTION_PACKED_MAX: usize = PACKED_MAX;
 /// Deadlines end here (the year 10889).
 pub(super) const DEADLINE_MAX: u64 = (1 << 48) - 1;
 
@@ -294,8 +294,9 @@ impl<'g> EntryRef<'g> {
     #[inline]
     pub fn packed(&self) -> Option<Packed<'g>> {
         let flags = self.raw.flags();
+        const INTS: u8 = (Kind::Set as u8) << KIND_SHIFT | MARK;
         (flags & OUT == 0 && flags & KIND != 0)
-            .then(|| Packed { bytes: self.value_bytes(), ints: flags & MARK != 0 })
+            .then(|| Packed { bytes: self.value_bytes(), ints: flags & (KIND | MARK) == INTS })
     }
 
     /// When the key is due, in unix milliseconds.

@@ -51,7 +51,7 @@ fn list(out: &mut Writer, value: &List) {
             }
             None => {
                 out.length(kind::NODE_PACKED);
-                out.string(pack.as_bytes());
+                out.string(&pack.to_bytes());
             }
         }
     }
@@ -59,7 +59,7 @@ fn list(out: &mut Writer, value: &List) {
 
 /// The only element of a node, if it is large.
 fn alone(pack: &Listpack) -> Option<&[u8]> {
-    if pack.as_bytes().len() <= PLAIN_NODE_ABOVE || pack.next(pack.start()) != pack.end() {
+    if pack.end() < PLAIN_NODE_ABOVE || pack.next(pack.start()) != pack.end() {
         return None;
     }
     match pack.get(pack.start())? {
@@ -76,7 +76,7 @@ fn set(out: &mut Writer, value: &Set) {
         }
         Form::Packed(pack) => {
             out.byte(kind::SET_LISTPACK);
-            out.string(pack.as_bytes());
+            out.string(&pack.to_bytes());
         }
         Form::Table => {
             out.byte(kind::SET);
@@ -89,7 +89,7 @@ fn set(out: &mut Writer, value: &Set) {
 fn hash(out: &mut Writer, value: &Hash) {
     if let Some(pack) = value.as_listpack() {
         out.byte(kind::HASH_LISTPACK);
-        return out.string(pack.as_bytes());
+        return out.string(&pack.to_bytes());
     }
     let Some(earliest) = value.next_deadline() else {
         out.byte(kind::HASH);
@@ -114,7 +114,7 @@ fn hash(out: &mut Writer, value: &Hash) {
 fn sorted_set(out: &mut Writer, value: &SortedSet) {
     if let Some(pack) = value.as_listpack() {
         out.byte(kind::ZSET_LISTPACK);
-        return out.string(pack.as_bytes());
+        return out.string(&pack.to_bytes());
     }
     out.byte(kind::ZSET_2);
     out.count(value.len());

@@ -36,7 +36,7 @@ pub fn encode(out: &mut Writer, stream: &Stream) {
     out.count(stream.node_count());
     for (id, pack) in stream.nodes() {
         out.string(&id.to_bytes());
-        out.string(pack.as_bytes());
+        out.string(&pack.to_bytes());
     }
     out.length(stream.len());
     let counters = stream.counters();

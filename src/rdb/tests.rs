@@ -361,7 +361,7 @@ fn deadlines_of_fields_of_all_servers() {
     for elem in ["a", "1", "1000", "b", "2", "0"] {
         pack.push_back(elem.as_bytes());
     }
-    let pack = join(&[&[pack.as_bytes().len() as u8], pack.as_bytes()]);
+    let pack = join(&[&[pack.to_bytes().len() as u8], &pack.to_bytes()]);
     assert_eq!(read(&join(&[b"\x19", &at, &pack]), 12), want());
     assert_eq!(read(&join(&[b"\x17", &pack]), 12), want());
     assert!(read(&join(&[b"\x16\x01\x01a\x011", &[254, 255, 255, 255, 255, 255, 255, 255]]), 80).is_err());
@@ -406,7 +406,7 @@ fn forged(f: impl FnOnce(&mut Forged)) -> Result<Vec<Vec<u8>>, Error> {
     out.byte(kind::STREAM_3);
     out.count(1);
     out.string(&master.to_bytes());
-    out.string(pack.as_bytes());
+    out.string(&pack.to_bytes());
     out.length(forged.len);
     for n in [forged.last, 0, 5, 0, 0, 0, forged.added] {
         out.length(n);
@@ -470,7 +470,7 @@ fn a_listpack_that_cannot_be_a_hash_or_a_sorted_set() {
     for form in [kind::HASH_LISTPACK, kind::ZSET_LISTPACK] {
         let mut out = Writer::new(false);
         out.byte(form);
-        out.string(pack.as_bytes());
+        out.string(&pack.to_bytes());
         assert!(matches!(read(&out.into_bytes(), 11), Err(Error::Value { .. })));
     }
 }

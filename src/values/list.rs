@@ -213,7 +213,7 @@ impl List {
     fn grow(&mut self, limits: &Limits, bytes: usize, count: usize) {
         if let Repr::Packed(pack) = &mut self.0
             && (bytes >= limits.alone
-                || limits.exceeded(pack.as_bytes().len().saturating_add(bytes), pack.len() + count))
+                || limits.exceeded(pack.size().saturating_add(bytes), pack.len() + count))
         {
             let mut quick = Quicklist::default();
             if !pack.is_empty() {
@@ -446,17 +446,24 @@ pub struct Iter<'a> {
     rest: Option<quick::Rest<'a>>,
 }
 
-impl<'a> Iterator for Iter<'a> {
-    type Item = Elem<'a>;
-
-    #[inline]
-    fn next(&mut self) -> Option<Elem<'a>> {
+impl<'a> Iter<'a> {
+    #[cold]
+    fn next_node(&mut self) -> Option<Elem<'a>> {
         loop {
+            self.now = self.rest.as_mut()?.next()?.iter();
             if let Some(elem) = self.now.next() {
                 return Some(elem);
             }
-            self.now = self.rest.as_mut()?.next()?.iter();
         }
+    }
+}
+
+impl<'a> Iterator for Iter<'a> {
+    type Item = Elem<'a>;
+
+    #[inline(always)]
+    fn next(&mut self) -> Option<Elem<'a>> {
+        self.now.next().or_else(|| self.next_node())
     }
 }
 

@@ -42,7 +42,7 @@ pub mod table;
 pub mod tree;
 
 pub use blob::Blob;
-pub use compact::{Lent, Packed};
+pub use compact::{Lent, PACKED_MAX, Packed, Scratch};
 pub use hash::Hash;
 pub use list::List;
 pub use set::Set;

@@ -360,6 +360,12 @@ impl SortedSet {
     pub fn iter_rev_from(&self, rank: usize) -> Box<dyn Iterator<Item = (Elem<'_>, Score)> + '_> {
         match &self.0 {
             Repr::Packed(pack) => {
+                if let Some(mut starts) = pack.pairs(rank.saturating_add(1)) {
+                    return Box::new(std::iter::from_fn(move || {
+                        let mut pair = pack.range(starts.pop()?.into(), pack.end());
+                        Some((pair.next()?, Score::read(pair.next()?)?))
+                    }));
+                }
                 let behind = pack.skip(pack.start(), rank.saturating_add(1).saturating_mul(2));
                 let mut elems = pack.range(pack.start(), behind).rev();
                 Box::new(std::iter::from_fn(move || {

@@ -2,15 +2,12 @@
 #![allow(unsafe_code)] // typed access to raw places
 
 use super::header;
-use super::{
-    COLLECTION_PACKED_MAX, DEAD, EntryRef, Held, KIND, LONG, MARK, NewEntry, OUT, Raw, TTL, VALUE_PACKED_MAX,
-    ValuePart,
-};
+use super::{DEAD, EntryRef, Held, KIND, LONG, MARK, NewEntry, OUT, Raw, TTL, VALUE_PACKED_MAX, ValuePart};
 use crate::keyspace::OutOfSpace;
 use crate::keyspace::arena::{ArenaGuard, Delta};
 use crate::keyspace::segment::{Ref, Segments, UNIT};
 use crate::memory::Renewal;
-use crate::values::Value;
+use crate::values::{Kind, Scratch, Value};
 use std::marker::PhantomData;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -112,12 +109,18 @@ impl<'g> EntryMut<'g> {
         marked
     }
 
-    /// Writes a packed collection over as it is now, if it is still one run of bytes of the same sort and the entry keeps
-    /// its size.
+    /// Writes a packed collection over as it is now, if it is still one run of bytes of the same sort, the entry keeps
+    /// its size, and this was not done since pack.rs last came by. (What is written often is changed faster out of line.
+    /// Of sets nothing says that: they hardly ever keep their size.)
     pub fn rewrite_collection(&self, value: &Value) -> bool {
         let flags = self.raw.flags();
-        let Some(packed) = value.packed(COLLECTION_PACKED_MAX) else { return false };
         debug_assert!(flags & OUT == 0 && flags & KIND != 0, "a packed collection");
+        let is_set = self.view().kind() == Kind::Set;
+        if flags & MARK != 0 && !is_set {
+            return false;
+        }
+        let mut scratch = Scratch::new();
+        let Some(packed) = value.pack(&mut scratch) else { return false };
         let value_at = header(flags & TTL != 0) + self.raw.key_area();
         if packed.ints != (flags & MARK != 0)
             || (value_at + packed.bytes.len()).div_ceil(UNIT) != self.raw.units()
@@ -127,7 +130,16 @@ impl<'g> EntryMut<'g> {
         // SAFETY: the same number of units, so the new bytes are inside; ours alone.
         unsafe { self.raw.write_value(value_at, ValuePart::Packed(packed.bytes)) };
         self.raw.half(2).store(packed.bytes.len() as u16, Relaxed);
+        self.set_mark(packed.ints || !is_set);
         true
+    }
+
+    /// Takes away what `rewrite_collection` left.
+    pub fn was_walked(&self) {
+        let view = self.view();
+        if view.is_packed() && !matches!(view.kind(), Kind::String | Kind::Set) {
+            self.set_mark(false);
+        }
     }
 
     /// Moves the value's parts from `from` on, and a long key, if they stand in sparse pages; where to go on.

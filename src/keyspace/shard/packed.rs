@@ -1,16 +1,16 @@
 //! Collections that are packed, or may be, under the lock of their shard.
 
 use super::{Pos, ShardGuard};
-use crate::keyspace::entry::{COLLECTION_PACKED_MAX, NewEntry, ValuePart};
+use crate::keyspace::entry::{NewEntry, ValuePart};
 use crate::keyspace::hash::KeyHash;
 use crate::keyspace::pack::Packing;
 use crate::keyspace::{Content, Meta, OutOfSpace};
-use crate::values::Value;
+use crate::values::{Scratch, Value};
 use smallvec::SmallVec;
 
 impl ShardGuard<'_> {
     /// Changes what a key holds that is no packed string (None of that). A packed collection comes out of line if it does
-    /// not keep its size; if there is no room for that, nothing has changed.
+    /// not keep its size, or is changed again before the next walk; if there is no room for that, nothing has changed.
     pub fn change<R>(
         &mut self,
         pos: Pos,
@@ -40,25 +40,28 @@ impl ShardGuard<'_> {
     /// Packs a collection out of line that is small and was not changed since this was asked last.
     pub(in crate::keyspace) fn pack(&mut self, pos: Pos) -> Result<Packing, OutOfSpace> {
         let entry = self.locked.entry_mut(pos.place);
-        let view = entry.view();
-        let Some(packed) = view.out_of_line().and_then(|value| value.packed(COLLECTION_PACKED_MAX)) else {
+        if !entry.view().out_of_line().is_some_and(Value::is_small) {
+            entry.was_walked();
             return Ok(Packing::Cannot);
-        };
+        }
         if entry.take_mark() {
             return Ok(Packing::Later);
         }
-        // Copied first: the value, of which these are a part, is moved out of the entry on the way.
-        let ints = packed.ints;
-        let bytes: SmallVec<[u8; COLLECTION_PACKED_MAX]> = SmallVec::from_slice(packed.bytes);
+        // Written elsewhere first: the value is moved out of the entry on the way.
+        let mut scratch = Scratch::new();
+        let view = entry.view();
+        let Some(packed) = view.out_of_line().and_then(|value| value.pack(&mut scratch)) else {
+            return Ok(Packing::Cannot);
+        };
         let old = self.detached(pos.place);
         let hasher = self.batch.hasher();
         let new = NewEntry {
             key: old.key_part(hasher),
-            value: ValuePart::Packed(&bytes),
+            value: ValuePart::Packed(packed.bytes),
             kind: old.kind(),
-            meta: Meta { mark: ints, ..old.meta() },
+            meta: Meta { mark: packed.ints, ..old.meta() },
         };
         self.overwrite(pos, old.hash(hasher), &new, false)?;
-        Ok(Packing::Done(bytes.len()))
+        Ok(Packing::Done(packed.bytes.len()))
     }
 }

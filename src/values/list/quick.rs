@@ -50,7 +50,7 @@ impl Node {
     }
 
     fn takes(&self, len: usize, limits: &Limits) -> bool {
-        limits.takes(self.pack.as_bytes().len(), self.count(), len)
+        limits.takes(self.pack.size(), self.count(), len)
     }
 
     fn insert(&mut self, pos: usize, elem: &[u8]) {
@@ -189,7 +189,7 @@ impl Quicklist {
             return None;
         }
         let node = self.chunks.front_mut()?.nodes.make_mut().front_mut()?;
-        accept(node.pack.as_bytes().len(), node.count()).then(|| std::mem::take(&mut node.pack))
+        accept(node.pack.size(), node.count()).then(|| std::mem::take(&mut node.pack))
     }
 
     /// Adds a node at the tail.
@@ -458,7 +458,7 @@ impl Quicklist {
             return false;
         };
         let this = &nodes[node];
-        let bytes = this.pack.as_bytes().len() + next.pack.as_bytes().len();
+        let bytes = this.pack.size() + next.pack.size();
         if limits.exceeded(bytes.saturating_mul(2), (this.count() + next.count()) * 2) {
             return false;
         }

@@ -20,11 +20,17 @@ use crate::memory::allocator::Allocation;
 
 /// The bytes and the room around them. As large as a boxed slice.
 pub struct Buffer {
-    /// An allocation of `size(len)` bytes, of which those at `start..start + len` are initialised.
-    at: NonNull<u8>,
+    /// The bytes, all of them initialised.
+    bytes: NonNull<u8>,
+    /// They begin so far behind the beginning of an allocation of `size(len)` bytes; or they are `LENT`, or `BARE`.
     start: u32,
     len: u32,
 }
+
+/// Instead of room, of which there is never so much: the bytes are somebody else's; and besides they lack something that
+/// bytes of one's own have, which is for whoever reads them to know.
+const LENT: u32 = u32::MAX - 1;
+const BARE: u32 = u32::MAX;
 
 const _: () = assert!(size_of::<Option<Buffer>>() == size_of::<Box<[u8]>>());
 
@@ -52,6 +58,22 @@ fn allocate(size: usize) -> NonNull<u8> {
 }
 
 impl Buffer {
+    /// Its allocation, with the room in front.
+    #[inline]
+    fn allocation(&self) -> NonNull<u8> {
+        debug_assert!(self.start < LENT, "lent bytes have none");
+        // SAFETY: the bytes begin so far behind it.
+        unsafe { self.bytes.sub(self.start as usize) }
+    }
+
+    /// The bytes are now in this allocation, so far behind its beginning.
+    #[inline]
+    fn set(&mut self, at: NonNull<u8>, start: usize, len: u32) {
+        // SAFETY: by the callers, who have just written there, that is inside.
+        self.bytes = unsafe { at.add(start) };
+        (self.start, self.len) = (start as u32, len);
+    }
+
     /// Replaces the bytes `from..to` by `span` zeros.
     ///
     /// # Panics
@@ -75,7 +97,8 @@ impl Buffer {
         } else {
             0
         };
-        let at = self.at.as_ptr();
+        let allocation = self.allocation();
+        let at = allocation.as_ptr();
         // SAFETY: `start + old` and `begin + new` are within the allocation. Head and tail keep their order, so the one towards
         // which both may move goes first, and neither is written over before it was moved.
         unsafe {
@@ -92,7 +115,7 @@ impl Buffer {
             }
             at.add(begin + head).write_bytes(0, span);
         }
-        (self.start, self.len) = (begin as u32, new);
+        self.set(allocation, begin, new);
     }
 
     /// The same with an allocation of another size.
@@ -101,17 +124,18 @@ impl Buffer {
     fn splice_anew(&mut self, from: usize, to: usize, span: usize, new: u32, front: bool) {
         let (start, old) = (self.start as usize, self.len as usize);
         let (room, wanted, tail) = (size(old), size(new as usize), old - to);
+        let was = self.allocation();
         let in_place = start == 0 && !front && wanted > room;
         // Where something was added more will be.
         let begin = if front && wanted > room { wanted - new as usize } else { 0 };
         let at = if in_place {
             // SAFETY: the allocation is of that size, and the new one is not smaller.
-            let at = unsafe { realloc(self.at.as_ptr(), layout(room), wanted) };
+            let at = unsafe { realloc(was.as_ptr(), layout(room), wanted) };
             NonNull::new(at).unwrap_or_else(|| handle_alloc_error(layout(wanted)))
         } else {
             allocate(wanted)
         };
-        let (source, target) = (if in_place { at } else { self.at }.as_ptr(), at.as_ptr());
+        let (source, target) = (if in_place { at } else { was }.as_ptr(), at.as_ptr());
         // SAFETY: `start + old` is within the old allocation and `begin + new` within the new one. Where both are the same nothing
         // is before either, so the head stays where it is.
         unsafe {
@@ -122,16 +146,40 @@ impl Buffer {
             }
             target.add(begin + from).write_bytes(0, span);
         }
-        (self.at, self.start, self.len) = (at, begin as u32, new);
+        self.set(at, begin, new);
+    }
+
+    /// So many zeros.
+    pub fn zeroed(len: usize) -> Self {
+        let at = allocate(size(len));
+        // SAFETY: the new allocation has room for them.
+        unsafe { at.write_bytes(0, len) };
+        Buffer {
+            bytes: at,
+            start: 0,
+            len: u32::try_from(len).expect("invariant: callers limit what they store"),
+        }
     }
 
     /// Bytes that stand elsewhere, as if they were in an allocation of their own.
     ///
     /// # Safety
     /// The result is only read, and only while the bytes can be. What is made of it is never changed, and never dropped.
-    pub unsafe fn lent(bytes: &[u8]) -> Self {
+    pub unsafe fn lent(bytes: &[u8], bare: bool) -> Self {
         let len = u32::try_from(bytes.len()).expect("invariant: what is lent is small");
-        Buffer { at: NonNull::from(bytes).cast(), start: 0, len }
+        Buffer { bytes: NonNull::from(bytes).cast(), start: if bare { BARE } else { LENT }, len }
+    }
+
+    /// Whether the bytes are lent.
+    #[inline(always)]
+    pub fn is_lent(&self) -> bool {
+        self.start >= LENT
+    }
+
+    /// Whether they are lent as bare ones.
+    #[inline(always)]
+    pub fn is_bare(&self) -> bool {
+        self.start == BARE
     }
 
     /// Moves the bytes, if need be.
@@ -148,7 +196,7 @@ impl From<&[u8]> for Buffer {
         let at = allocate(size(bytes.len()));
         // SAFETY: the new allocation has room for them.
         unsafe { at.as_ptr().copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) };
-        Buffer { at, start: 0, len }
+        Buffer { bytes: at, start: 0, len }
     }
 }
 
@@ -162,7 +210,7 @@ impl Drop for Buffer {
     #[inline]
     fn drop(&mut self) {
         // SAFETY: this is the size with which it was allocated.
-        unsafe { dealloc(self.at.as_ptr(), layout(size(self.len as usize))) };
+        unsafe { dealloc(self.allocation().as_ptr(), layout(size(self.len as usize))) };
     }
 }
 
@@ -172,7 +220,7 @@ impl Deref for Buffer {
     #[inline]
     fn deref(&self) -> &[u8] {
         // SAFETY: these bytes are within the allocation and initialised.
-        unsafe { std::slice::from_raw_parts(self.at.as_ptr().add(self.start as usize), self.len as usize) }
+        unsafe { std::slice::from_raw_parts(self.bytes.as_ptr(), self.len as usize) }
     }
 }
 
@@ -180,9 +228,7 @@ impl DerefMut for Buffer {
     #[inline]
     fn deref_mut(&mut self) -> &mut [u8] {
         // SAFETY: as above, and nobody else has them.
-        unsafe {
-            std::slice::from_raw_parts_mut(self.at.as_ptr().add(self.start as usize), self.len as usize)
-        }
+        unsafe { std::slice::from_raw_parts_mut(self.bytes.as_ptr(), self.len as usize) }
     }
 }
 
@@ -197,7 +243,7 @@ impl Eq for Buffer {}
 // SAFETY: the allocation is its own for as long as it lives.
 unsafe impl Allocation for Buffer {
     fn address(&self) -> Option<NonNull<u8>> {
-        Some(self.at)
+        Some(self.allocation())
     }
     fn bytes(&self) -> usize {
         size(self.len as usize)
@@ -221,9 +267,9 @@ mod tests {
         assert_eq!(shape(&buffer), (0, 100, 12));
         buffer.splice(2, 2, 5);
         assert_eq!(shape(&buffer), (7, 105, 0), "all of it, with the bytes that had to be moved");
-        let at = buffer.at;
+        let at = buffer.allocation();
         buffer.splice(2, 2, 7);
-        assert_eq!((shape(&buffer), buffer.at), ((0, 112, 0), at));
+        assert_eq!((shape(&buffer), buffer.allocation()), ((0, 112, 0), at));
         buffer.splice(2, 2, 8);
         assert_eq!(shape(&buffer), (8, 120, 0), "another size class");
         buffer.splice(120, 120, 8);

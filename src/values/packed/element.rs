@@ -257,14 +257,28 @@ pub fn decode(b: &[u8]) -> Option<(Elem<'_>, usize)> {
     }
 }
 
-/// The length without the back length, without looking at the body.
-fn entry_len(b: &[u8]) -> usize {
-    let first = b[0];
-    match first {
+/// The text of the element at `pos` if that is a string of up to 63 bytes, as nearly all are. It takes one byte more.
+#[inline(always)]
+pub fn short_at(b: &[u8], pos: usize) -> Option<&[u8]> {
+    let first = b[pos];
+    if first & 0xC0 == STR6 { b.get(pos + 1..pos + 1 + usize::from(first & 0x3F)) } else { None }
+}
+
+/// The length without the back length, without looking at the body. Nearly all are short.
+#[inline(always)]
+pub fn len_at(b: &[u8]) -> usize {
+    match b[0] {
         0..STR6 => 1,
-        STR6..INT13 => 1 + usize::from(first & 0x3F),
+        first @ STR6..INT13 => 1 + usize::from(first & 0x3F),
         INT13..STR12 => 2,
-        STR12..STR32 => 2 + (usize::from(first & 0x0F) << 8 | usize::from(b[1])),
+        _ => long_len_at(b),
+    }
+}
+
+#[inline(never)]
+fn long_len_at(b: &[u8]) -> usize {
+    match b[0] {
+        STR12..STR32 => 2 + (usize::from(b[0] & 0x0F) << 8 | usize::from(b[1])),
         STR32 => 5 + u32::from_le_bytes([b[1], b[2], b[3], b[4]]) as usize,
         INT16 => 3,
         INT24 => 4,
@@ -274,7 +288,7 @@ fn entry_len(b: &[u8]) -> usize {
     }
 }
 
-/// The length with the back length: all that a walk over elements needs. Nearly all are short.
+/// The length with the back length: all that a walk over elements needs.
 #[inline(always)]
 pub fn span_at(b: &[u8]) -> usize {
     match b[0] {
@@ -285,22 +299,23 @@ pub fn span_at(b: &[u8]) -> usize {
     }
 }
 
-/// The position behind the element at `pos` of a listpack; None at its end.
+/// The position behind the element at `pos` of a listpack, in which back lengths stand or not; None at its end.
 #[inline(always)]
-pub fn behind(b: &[u8], pos: usize) -> Option<usize> {
-    let span = match *b.get(pos)? {
-        0..STR6 => 2,
-        first @ STR6..INT13 => 2 + usize::from(first & 0x3F),
-        INT13..STR12 => 3,
+pub fn behind<const BACK: bool>(b: &[u8], pos: usize) -> Option<usize> {
+    let len = match *b.get(pos)? {
+        0..STR6 => 1,
+        first @ STR6..INT13 => 1 + usize::from(first & 0x3F),
+        INT13..STR12 => 2,
         END => return None,
-        _ => long_span_at(&b[pos..]),
+        _ if BACK => return Some(pos + long_span_at(&b[pos..])),
+        _ => return Some(pos + long_len_at(&b[pos..])),
     };
-    Some(pos + span)
+    Some(pos + len + usize::from(BACK))
 }
 
 #[inline(never)]
 fn long_span_at(b: &[u8]) -> usize {
-    let len = entry_len(b);
+    let len = long_len_at(b);
     len + back_len(len)
 }
 
@@ -316,7 +331,8 @@ pub const fn back_len(len: usize) -> usize {
     }
 }
 
-fn back_write(len: usize, out: &mut [u8; 5]) -> u8 {
+/// Writes the back length of an element of `len` bytes; the bytes that it takes.
+pub(super) fn back_write(len: usize, out: &mut [u8; 5]) -> u8 {
     let n = back_len(len);
     for (i, byte) in out[..n].iter_mut().rev().enumerate() {
         *byte = (len >> (7 * i) & 0x7F) as u8 | 0x80;

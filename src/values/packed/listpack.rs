@@ -7,11 +7,16 @@
 //! Positions are byte offsets of an element, or [`Listpack::end`]. They hold until
 //! the next change. A listpack of ten elements is two words plus its bytes, rounded up as the
 //! allocator does; most growth by one element at either end finds room in that ([`Buffer`]).
+//!
+//! One that is lent (in the entry of its key) has a shorter form: [`lent`].
+
+pub mod lent;
 
 use super::buffer::Buffer;
 use super::element::{self, Encoded};
 use super::{Corrupt, Elem, allocated};
 use crate::memory::Renewal;
+use std::borrow::Cow;
 
 const HEADER: usize = 6;
 const COUNT_UNKNOWN: usize = u16::MAX as usize;
@@ -27,8 +32,21 @@ const FORMAT_MAX: usize = u32::MAX as usize;
 pub const ELEMENT_BYTES_MAX: usize = FORMAT_MAX - 64;
 
 /// A sequence of strings and integers in the byte format of Redis' listpack.
-#[derive(Clone, PartialEq, Eq)]
 pub struct Listpack(Buffer);
+
+impl Clone for Listpack {
+    fn clone(&self) -> Self {
+        if self.0.is_lent() { self.whole() } else { Listpack(self.0.clone()) }
+    }
+}
+
+impl PartialEq for Listpack {
+    fn eq(&self, other: &Self) -> bool {
+        self.to_bytes() == other.to_bytes()
+    }
+}
+
+impl Eq for Listpack {}
 
 impl Default for Listpack {
     fn default() -> Self {
@@ -38,7 +56,7 @@ impl Default for Listpack {
 
 impl std::fmt::Debug for Listpack {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Listpack({} elements, {} bytes)", self.len(), self.0.len())
+        write!(f, "Listpack({} elements, {} bytes)", self.len(), self.to_bytes().len())
     }
 }
 
@@ -88,11 +106,6 @@ impl Listpack {
         Ok(if canonical { list } else { list.rewritten() })
     }
 
-    /// Bytes that were one already.
-    pub(in crate::values) fn from_own(bytes: Buffer) -> Self {
-        Listpack(bytes)
-    }
-
     /// The same elements, each in its shortest form.
     fn rewritten(&self) -> Listpack {
         let mut list = Listpack::new();
@@ -104,9 +117,15 @@ impl Listpack {
     }
 
     /// The bytes as Redis stores them.
+    pub fn to_bytes(&self) -> Cow<'_, [u8]> {
+        if self.0.is_lent() { Cow::Owned(self.whole().0.to_vec()) } else { Cow::Borrowed(&self.0) }
+    }
+
+    /// How many these are, of a listpack that is not lent.
     #[inline]
-    pub fn as_bytes(&self) -> &[u8] {
-        &self.0
+    pub fn size(&self) -> usize {
+        debug_assert!(!self.0.is_lent(), "who asks for this is about to change it");
+        self.0.len()
     }
 
     /// Bytes of memory on the heap.
@@ -123,6 +142,9 @@ impl Listpack {
     /// Number of elements: from the header, or counted where that does not know.
     #[inline]
     pub fn len(&self) -> usize {
+        if self.0.is_lent() {
+            return lent::count(&self.0);
+        }
         match self.header_count() {
             COUNT_UNKNOWN => self.iter().count(),
             n => n,
@@ -136,7 +158,7 @@ impl Listpack {
     /// Whether there are no elements.
     #[inline]
     pub fn is_empty(&self) -> bool {
-        self.0.len() == HEADER + 1
+        self.start() == self.end()
     }
 
     /// Whether a string of `len` bytes can be added within [`BYTES_MAX`].
@@ -147,43 +169,34 @@ impl Listpack {
 
     /// Position of the first element, which is [`Self::end`] if there is none.
     #[inline]
-    pub const fn start(&self) -> usize {
-        HEADER
+    pub fn start(&self) -> usize {
+        if self.0.is_lent() { lent::header(&self.0) } else { HEADER }
     }
 
     /// The position behind the last element.
     #[inline]
     pub fn end(&self) -> usize {
-        self.0.len() - 1
+        self.0.len() - usize::from(!self.0.is_lent())
     }
 
     /// The element at a position.
     #[inline]
     pub fn get(&self, pos: usize) -> Option<Elem<'_>> {
-        if pos >= self.end() { None } else { Some(self.elem(pos).0) }
-    }
-
-    #[inline]
-    fn elem(&self, pos: usize) -> (Elem<'_>, usize) {
-        let (elem, len) = element::decode(&self.0[pos..]).expect("invariant: listpack bytes are validated");
-        (elem, pos + len + element::back_len(len))
+        if pos >= self.end() { None } else { Some(decode(&self.0, pos, false).0) }
     }
 
     /// The position behind the element at `pos`.
     #[inline(always)]
     pub fn next(&self, pos: usize) -> usize {
-        pos + element::span_at(&self.0[pos..])
+        let bytes = &self.0[pos..];
+        pos + if self.0.is_bare() { element::len_at(bytes) } else { element::span_at(bytes) }
     }
 
     /// The position of the element before `pos`.
     #[inline]
     pub fn prev(&self, pos: usize) -> Option<usize> {
-        if pos <= HEADER {
-            return None;
-        }
-        let (len, back) =
-            element::back_read(&self.0[HEADER..pos]).expect("invariant: listpack bytes are validated");
-        Some(pos - len - back)
+        let start = self.start();
+        if pos <= start { None } else { Some(before(&self.0, start, pos, self.0.is_bare())) }
     }
 
     /// Position of the last element.
@@ -201,8 +214,8 @@ impl Listpack {
         } else {
             usize::try_from(index).ok().filter(|&i| i < len)?
         };
-        if index <= len / 2 {
-            return Some(self.skip(HEADER, index));
+        if index <= len / 2 || self.0.is_bare() {
+            return Some(self.skip(self.start(), index));
         }
         let mut pos = self.end();
         for _ in index..len {
@@ -218,15 +231,16 @@ impl Listpack {
     }
 
     /// The position `n` elements behind `pos`, at most the end.
-    pub fn skip(&self, mut pos: usize, n: usize) -> usize {
-        let end = self.end();
-        for _ in 0..n {
-            if pos >= end {
-                break;
+    pub fn skip(&self, pos: usize, n: usize) -> usize {
+        fn walk<const BACK: bool>(bytes: &[u8], mut pos: usize, n: usize) -> usize {
+            for _ in 0..n {
+                let Some(next) = element::behind::<BACK>(bytes, pos) else { break };
+                pos = next;
             }
-            pos = self.next(pos);
+            pos
         }
-        pos
+        let bytes = &*self.0;
+        if self.0.is_bare() { walk::<false>(bytes, pos, n) } else { walk::<true>(bytes, pos, n) }
     }
 
     /// The element at `index` counted from the front.
@@ -237,13 +251,13 @@ impl Listpack {
     /// All elements, from both ends.
     #[inline]
     pub fn iter(&self) -> Iter<'_> {
-        self.range(HEADER, self.end())
+        self.range(self.start(), self.end())
     }
 
     /// The elements between two positions.
     #[inline]
     pub fn range(&self, from: usize, to: usize) -> Iter<'_> {
-        Iter { list: self, front: from, back: to }
+        Iter { bytes: &self.0, bare: self.0.is_bare(), front: from, back: to }
     }
 
     /// Position of the first element equal to `needle`; after each look, `PASSED` elements are passed
@@ -254,17 +268,26 @@ impl Listpack {
 
     /// The same, and how many looks found something else.
     pub fn find_counting<const PASSED: usize>(&self, needle: &[u8]) -> Option<(usize, usize)> {
+        if self.0.is_bare() {
+            self.look_for::<PASSED, false>(needle)
+        } else {
+            self.look_for::<PASSED, true>(needle)
+        }
+    }
+
+    #[inline]
+    fn look_for<const PASSED: usize, const BACK: bool>(&self, needle: &[u8]) -> Option<(usize, usize)> {
         // One element has one encoding (see `from_untrusted`), so bytes are compared. Where the elements end needs
         // no look of its own: the byte there is the first of none.
         let encoded = Encoded::new(Elem::of(needle));
         let (bytes, first) = (&*self.0, encoded.first());
-        let (mut pos, mut looks) = (HEADER, 0);
+        let (mut pos, mut looks) = (self.start(), 0);
         loop {
             if *bytes.get(pos)? == first && encoded.begins(&bytes[pos..]) {
                 return Some((pos, looks));
             }
             for _ in 0..=PASSED {
-                pos = element::behind(bytes, pos)?;
+                pos = element::behind::<BACK>(bytes, pos)?;
             }
             looks += 1;
         }
@@ -367,6 +390,7 @@ impl Listpack {
     /// Replaces the bytes `from..to`, which are behind the header, by `span` bytes to be written, and
     /// keeps the header right.
     fn splice(&mut self, from: usize, to: usize, span: usize, count_change: isize) {
+        debug_assert!(!self.0.is_lent(), "what is lent is never changed");
         let new = (self.0.len() - (to - from)).checked_add(span).filter(|&n| n <= FORMAT_MAX);
         let new = new.expect("invariant: callers of a listpack ask whether it fits");
         self.0.splice(from, to, span);
@@ -380,10 +404,37 @@ impl Listpack {
     }
 }
 
+/// The element at a position, and the position behind it.
+#[inline(always)]
+fn decode(bytes: &[u8], pos: usize, bare: bool) -> (Elem<'_>, usize) {
+    match element::short_at(bytes, pos) {
+        Some(text) => (Elem::Bytes(text), pos + 1 + text.len() + usize::from(!bare)),
+        None => decode_any(bytes, pos, bare),
+    }
+}
+
+#[inline(never)]
+fn decode_any(bytes: &[u8], pos: usize, bare: bool) -> (Elem<'_>, usize) {
+    let (elem, len) = element::decode(&bytes[pos..]).expect("invariant: listpack bytes are validated");
+    (elem, pos + len + if bare { 0 } else { element::back_len(len) })
+}
+
+/// The position of the element before `pos`, which is not before `start`.
+#[inline]
+fn before(bytes: &[u8], start: usize, pos: usize, bare: bool) -> usize {
+    if bare {
+        return lent::before(bytes, start, pos);
+    }
+    let (len, back) =
+        element::back_read(&bytes[start..pos]).expect("invariant: listpack bytes are validated");
+    pos - len - back
+}
+
 /// The elements between two positions, from both ends.
 #[derive(Clone)]
 pub struct Iter<'a> {
-    list: &'a Listpack,
+    bytes: &'a [u8],
+    bare: bool,
     front: usize,
     back: usize,
 }
@@ -404,7 +455,7 @@ impl<'a> Iterator for Iter<'a> {
         if self.front >= self.back {
             return None;
         }
-        let (elem, next) = self.list.elem(self.front);
+        let (elem, next) = decode(self.bytes, self.front, self.bare);
         self.front = next;
         Some(elem)
     }
@@ -416,8 +467,8 @@ impl<'a> DoubleEndedIterator for Iter<'a> {
         if self.front >= self.back {
             return None;
         }
-        self.back = self.list.prev(self.back)?;
-        self.list.get(self.back)
+        self.back = before(self.bytes, self.front, self.back, self.bare);
+        Some(decode(self.bytes, self.back, self.bare).0)
     }
 }
 

@@ -11,7 +11,7 @@
 //!
 //! Bytes from outside come in through `from_untrusted`, which decodes everything
 //! once with the very functions that later read it. After that, malformed bytes
-//! are a broken invariant and panic (safe indexing everywhere; `unsafe` only in `buffer.rs`).
+//! are a broken invariant and panic (safe indexing everywhere; `unsafe` only in `buffer.rs` and `listpack/lent.rs`).
 
 pub(super) mod buffer;
 pub mod element;

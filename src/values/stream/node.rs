@@ -102,7 +102,7 @@ pub fn new(fields: &[&[u8]]) -> Listpack {
 pub fn has_room(pack: &Listpack, bytes: usize, elements: usize, limits: &Limits) -> bool {
     let max =
         if limits.node_bytes == 0 { listpack::BYTES_MAX } else { limits.node_bytes.min(listpack::BYTES_MAX) };
-    let full = pack.as_bytes().len().saturating_add(bytes) >= max;
+    let full = pack.size().saturating_add(bytes) >= max;
     let Some(head) = Head::of(pack) else { return false };
     let many = limits.node_entries > 0 && head.live + head.deleted >= limits.node_entries as u64;
     // Headers of elements are not in `bytes`.

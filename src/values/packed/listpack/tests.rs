@@ -15,7 +15,7 @@ fn unpack(list: &Listpack) -> Vec<Vec<u8>> {
 
 #[test]
 fn bytes_are_those_of_redis() {
-    assert_eq!(pack(&[b"a", b"1"]).as_bytes(), b"\x0c\0\0\0\x02\0\x81a\x02\x01\x01\xff");
+    assert_eq!(&*pack(&[b"a", b"1"]).to_bytes(), b"\x0c\0\0\0\x02\0\x81a\x02\x01\x01\xff");
     for (n, bytes) in [
         (0i64, &b"\0"[..]),
         (127, b"\x7f"),
@@ -33,28 +33,28 @@ fn bytes_are_those_of_redis() {
         (i64::MIN, b"\xf4\0\0\0\0\0\0\0\x80"),
     ] {
         let list = pack(&[n.to_string().as_bytes()]);
-        assert_eq!(&list.as_bytes()[6..6 + bytes.len()], bytes, "{n}");
-        assert_eq!(list.as_bytes()[6 + bytes.len()] as usize, bytes.len());
+        assert_eq!(&list.to_bytes()[6..6 + bytes.len()], bytes, "{n}");
+        assert_eq!(list.to_bytes()[6 + bytes.len()] as usize, bytes.len());
         assert_eq!(list.get(6), Some(Elem::Int(n)));
     }
     let long = pack(&[&[b'x'; 64]]);
-    assert_eq!(long.as_bytes()[6..8], [0xE0, 64]);
+    assert_eq!(long.to_bytes()[6..8], [0xE0, 64]);
     let longer = pack(&[&vec![b'x'; 4096]]);
-    assert_eq!(longer.as_bytes()[6..11], [0xF0, 0, 0x10, 0, 0]);
-    assert_eq!(longer.as_bytes()[longer.end() - 2..], [0x20, 0x85, 0xFF]); // back length 4101
+    assert_eq!(longer.to_bytes()[6..11], [0xF0, 0, 0x10, 0, 0]);
+    assert_eq!(longer.to_bytes()[longer.end() - 2..], [0x20, 0x85, 0xFF]); // back length 4101
 }
 
 #[test]
 fn the_count_gives_up_at_65535_as_in_redis() {
     let mut list = Listpack::new();
     list.extend((0..65_534).map(|n| Elem::Int(n & 63)));
-    assert_eq!(list.as_bytes()[4..6], [0xFE, 0xFF]);
+    assert_eq!(list.to_bytes()[4..6], [0xFE, 0xFF]);
     list.push_int(1);
     list.push_int(2);
     assert_eq!((list.header_count(), list.len()), (COUNT_UNKNOWN, 65_536));
     list.remove_range(0, 65_530);
     assert_eq!(list.len(), 6);
-    assert_eq!(Listpack::from_untrusted(list.as_bytes()), Ok(list));
+    assert_eq!(Listpack::from_untrusted(&list.to_bytes()), Ok(list));
 }
 
 #[test]
@@ -86,9 +86,9 @@ fn forged_bytes_are_refused() {
     }
     let wide = b"\x0e\0\0\0\x02\0\xf1\x05\0\x03\x815\x02\xff"; // 5 in 16 bits, and as a string
     let list = Listpack::from_untrusted(wide).expect("well formed");
-    assert_eq!(list.as_bytes(), pack(&[b"5", b"5"]).as_bytes());
+    assert_eq!(list.to_bytes(), pack(&[b"5", b"5"]).to_bytes());
     let odd = pack(&[b"a"]);
-    assert_eq!(Listpack::from_untrusted_with(odd.as_bytes(), |e| e == b"b"[..]), Err(Corrupt));
+    assert_eq!(Listpack::from_untrusted_with(&odd.to_bytes(), |e| e == b"b"[..]), Err(Corrupt));
 }
 
 fn text() -> impl Strategy<Value = Vec<u8>> {
@@ -163,14 +163,14 @@ proptest! {
             prop_assert_eq!(list.find::<0>(t), list.seek(twin.iter().position(|u| u == t).expect("there") as i64));
         }
         prop_assert_eq!(list.seek(twin.len() as i64), None);
-        prop_assert_eq!(Listpack::from_untrusted(list.as_bytes()), Ok(list));
+        prop_assert_eq!(Listpack::from_untrusted(&list.to_bytes()), Ok(list));
     }
 
     #[test]
     fn flipped_bits_never_panic(texts in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..9), 1..8),
                                 flips in prop::collection::vec((any::<usize>(), 0u8..8), 1..8)) {
         let list = pack(&texts.iter().map(|t| &t[..]).collect::<Vec<_>>());
-        let mut bytes = list.as_bytes().to_vec();
+        let mut bytes = list.to_bytes().to_vec();
         for (at, bit) in flips {
             let at = at % bytes.len();
             bytes[at] ^= 1 << bit;

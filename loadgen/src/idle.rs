@@ -14,8 +14,9 @@ use crate::{clock, limits, proc, report};
 
 /// Descriptors for everything but the idle connections, here and in the server.
 const SPARE_FILES: u64 = 256;
-/// A server gets this long to give back what starting or accepting left behind.
-const SETTLE: Duration = Duration::from_secs(3);
+/// A server gets this long to give back what starting or accepting left behind. (tandem's last step is 12.5 s after the last
+/// request.)
+const SETTLE: Duration = Duration::from_secs(15);
 const REPLY_NS: u64 = 5_000_000_000;
 
 /// What one server costs.

@@ -163,10 +163,10 @@ fn a_limit_on_half_sent_requests_that_is_set_meanwhile() {
     streams.into_iter().for_each(until_closed);
 }
 
-#[test]
-fn a_soft_limit_on_output_that_is_set_meanwhile() {
+/// Two clients that read nothing, with more waiting for each than the socket takes; then another limit.
+fn closed_by_a_limit_that_is_set_meanwhile(before: &str, after: &str) {
     let limit = "client-output-buffer-limit";
-    let server = Options::tandem().workers(2).set(limit, "normal 0 100kb 0").start();
+    let server = Options::tandem().workers(2).set(limit, before).start();
     let mut client = server.client();
     client.call(&[b"SET".to_vec(), b"k".to_vec(), vec![b'x'; 100_000]]).expect("SET");
     let mut streams = pair(&server);
@@ -178,9 +178,24 @@ fn a_soft_limit_on_output_that_is_set_meanwhile() {
         let waiting = list.lines().filter(|line| line.contains("cmd=get") && !line.contains(" omem=0 "));
         waiting.count() == 2
     });
-    set(&mut client, limit, "normal 0 100kb 1");
+    set(&mut client, limit, after);
     wait_until("both are closed", PATIENCE, || {
         let info = client.command("INFO stats").text();
         info.contains("\r\nclient_output_buffer_limit_disconnections:2\r\n")
     });
+}
+
+#[test]
+fn how_long_a_soft_limit_may_be_exceeded() {
+    closed_by_a_limit_that_is_set_meanwhile("normal 0 100kb 0", "normal 0 100kb 1");
+}
+
+#[test]
+fn a_soft_limit_below_what_waits_already() {
+    closed_by_a_limit_that_is_set_meanwhile("normal 0 0 0", "normal 0 100kb 1");
+}
+
+#[test]
+fn a_hard_limit_below_what_waits_already() {
+    closed_by_a_limit_that_is_set_meanwhile("normal 0 0 0", "normal 100kb 0 0");
 }

@@ -75,6 +75,7 @@ enum Why {
     Unfinished,
     Idle,
     OverSoft,
+    OverHard,
 }
 
 impl Why {
@@ -83,6 +84,7 @@ impl Why {
             Why::Unfinished => "its request stayed unfinished for too long",
             Why::Idle => "it was idle for too long",
             Why::OverSoft => "its replies waited beyond the soft limit for too long",
+            Why::OverHard => "more replies wait than the hard limit allows",
         }
     }
 }
@@ -133,10 +135,11 @@ fn round(shared: &Shared, now: u64) {
     fence(SeqCst);
     let config = shared.config.load_full();
     for client in shared.clients.list() {
+        begin_soft(&client, &config, now);
         match deadline(&client, &config, now) {
             Some((at, why)) if at <= now => {
                 tracing::debug!(client = client.id, "closing client: {}", why.text());
-                if why == Why::OverSoft {
+                if matches!(why, Why::OverSoft | Why::OverHard) {
                     client.set(State::OVER_LIMIT);
                 }
                 client.kill();
@@ -144,6 +147,15 @@ fn round(shared: &Shared, now: u64) {
             Some((at, _)) => shared.time_limits.look_by(at),
             None => {}
         }
+    }
+}
+
+/// A soft limit that was set below what waits already is exceeded from now on: the owner, who would say so, may have nothing
+/// more to send.
+fn begin_soft(client: &ClientHandle, config: &Config, now: u64) {
+    let (soft, figures) = (output_limit(config, client.role()).soft, &client.figures);
+    if soft > 0 && figures.out.load(Relaxed) as u64 > soft {
+        let _ = figures.over_soft_since_ms.compare_exchange(0, now.max(1), Relaxed, Relaxed);
     }
 }
 
@@ -162,10 +174,13 @@ fn deadline(client: &ClientHandle, config: &Config, now: u64) -> Option<(u64, Wh
     let exempt = blocked || state.contains(State::MONITOR) || role != Role::Normal;
     let since = if exempt { now } else { figures.last_ms.load(Relaxed) };
     let idle = (limit > 0).then_some((since + limit, Why::Idle));
-    let limit = output_limit(config, role).seconds.saturating_mul(1000);
+    let output = output_limit(config, role);
+    let hard = output.hard > 0 && figures.out.load(Relaxed) as u64 > output.hard;
+    let hard = hard.then(|| (now.saturating_sub(1), Why::OverHard));
+    let limit = output.seconds.saturating_mul(1000);
     let since = figures.over_soft_since_ms.load(Relaxed);
     let over = (limit > 0 && since > 0).then(|| (since.saturating_add(limit), Why::OverSoft));
-    let last = [unfinished, idle, over].into_iter().flatten().min_by_key(|(last, _)| *last);
+    let last = [hard, unfinished, idle, over].into_iter().flatten().min_by_key(|(last, _)| *last);
     last.map(|(last, why)| (last.saturating_add(1), why))
 }
 

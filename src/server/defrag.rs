@@ -300,8 +300,7 @@ impl Defragger {
         let before = (self.renewal.moved, self.renewal.kept);
         while !shared.keyspace.is_migrating() && slice(shared, who, &mut walk, &mut self.renewal) {}
         shared.defrag.note(0, before, &self.renewal, (clock::mono_ns() - began) / 1000);
-        let mut holes = Holes::default();
-        while holes.step() {}
+        Holes::forget_all();
     }
 }
 

@@ -243,8 +243,7 @@ fn wait_for_end(shared: &Arc<Shared>, mut running: mpsc::Receiver<()>) {
 
 /// Memory that only the start needed goes back: code that ran once, and what it allocated.
 fn let_go_of_the_start() {
-    let mut holes = Holes::default();
-    while holes.step() {}
+    Holes::forget_all();
     allocator::purge();
     // Last: what runs after it comes back.
     if let Err(error) = startup::let_go() {

@@ -102,10 +102,8 @@ pub fn came_into_force(client: &ClientHandle, shared: &Shared) {
 
 /// Called by the owner after a write that left `waiting` bytes.
 pub fn note_output(handle: &ClientHandle, waiting: usize, shared: &Shared) {
-    let soft = output_limit(&shared.config.load(), handle.role()).soft;
-    let over = soft > 0 && waiting as u64 > soft;
     let since = &handle.figures.over_soft_since_ms;
-    if !over {
+    if !is_over_soft(handle, waiting, &shared.config.load()) {
         since.store(0, Relaxed);
         return;
     }
@@ -114,6 +112,11 @@ pub fn note_output(handle: &ClientHandle, waiting: usize, shared: &Shared) {
     }
     // Each time, as the limit is another one after SUBSCRIBE.
     came_into_force(handle, shared);
+}
+
+fn is_over_soft(client: &ClientHandle, waiting: usize, config: &Config) -> bool {
+    let soft = output_limit(config, client.role()).soft;
+    soft > 0 && waiting as u64 > soft
 }
 
 /// Runs on one worker for the life of the process.
@@ -153,8 +156,8 @@ fn round(shared: &Shared, now: u64) {
 /// A soft limit that was set below what waits already is exceeded from now on: the owner, who would say so, may have nothing
 /// more to send.
 fn begin_soft(client: &ClientHandle, config: &Config, now: u64) {
-    let (soft, figures) = (output_limit(config, client.role()).soft, &client.figures);
-    if soft > 0 && figures.out.load(Relaxed) as u64 > soft {
+    let figures = &client.figures;
+    if is_over_soft(client, figures.out.load(Relaxed), config) {
         let _ = figures.over_soft_since_ms.compare_exchange(0, now.max(1), Relaxed, Relaxed);
     }
 }

@@ -45,9 +45,16 @@ struct Pieces {
 }
 
 impl Holes {
+    /// All of it at once.
+    pub fn forget_all() {
+        let mut holes = Holes::default();
+        while holes.step() {}
+    }
+
     /// Sees to one size of one arena; false when all have been seen to.
     pub fn step(&mut self) -> bool {
-        if !super::is_global() || (self.at == (0, 0) && epoch::advance().is_err()) {
+        // Without jemalloc for all there are no controls either; that is known, and not found out for each size.
+        if super::numbers().is_none() || (self.at == (0, 0) && epoch::advance().is_err()) {
             return false;
         }
         let (Some(arenas), Some(sizes)) = (number(b"arenas.narenas\0"), number(b"arenas.nbins\0")) else {

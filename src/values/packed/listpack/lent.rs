@@ -73,13 +73,11 @@ impl Listpack {
             }
         }
         let (elements, at) = (&self.0[self.start()..self.end()], out.len());
+        out.extend_from_slice(elements);
         if bare {
-            // Only for the room: it is all written over.
-            out.extend_from_slice(elements);
+            // That was only for the room: it is all written over.
             let len = copy_elements::<true>(elements, &mut out[at..]);
             out.truncate(at + len);
-        } else {
-            out.extend_from_slice(elements);
         }
     }
 
